@@ -1,0 +1,100 @@
+# Two commands: `make run` serves on :10066, `make test` runs everything CI runs. Both set up what they need, once:
+# a stamp file stands for each finished step, so a second run asks neither apt nor an index.
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+VENV := .venv
+WHEEL_VENV := .venv-wheel
+SOURCES := $(shell find exporter -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+# Two runs of the tests at a time would take each other's ports and time.
+.NOTPARALLEL:
+# ip and nft are in sbin, which is not on every user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+# It could put the checkout in front of the installed wheel.
+unexport PYTHONPATH
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: run
+run: $(VENV)/.installed ## set up, then serve; flags go into ARGS="--web.listen-address=:9999"
+	$(VENV)/bin/socket-state-exporter $(ARGS)
+
+.PHONY: test
+test: lint test-source test-wheel ## set up, then lint, build, and test the sources and the wheel
+
+.PHONY: lint
+lint: $(VENV)/.locked ## ruff, mypy, codespell
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
+
+.PHONY: test-source
+test-source: $(VENV)/.installed tools ## pytest on the checkout; PYTEST_ARGS="-k owners"
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+# PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
+.PHONY: test-wheel
+test-wheel: export PYTHONSAFEPATH := 1
+test-wheel: export SOCKET_STATE_EXPORTER_WHEEL := 1
+test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
+	$(WHEEL_VENV)/bin/python -c 'import exporter as e; assert "site-packages" in e.__file__, e.__file__'
+	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: wheel
+wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
+
+.PHONY: golden
+golden: $(VENV)/.installed ## rewrite the golden output; read the diff before committing it
+	$(VENV)/bin/python -m pytest -k golden --update-golden
+
+.PHONY: lock
+lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip --disable-pip-version-check install --quiet $(UV)
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove what make and the tools made
+	rm -rf $(VENV) $(WHEEL_VENV) .venv-lock dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: tools
+tools: $(VENV)/.installed
+	@.ci/tools $(VENV)/bin/python
+
+# Pinned, as another uv may order or annotate differently.
+UV := uv==0.13.9
+# --universal: one lock for every platform and Python we support. No index address: that is the reader's to configure.
+COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_ARGS)
+
+%/.locked: requirements-dev.lock .ci/venv
+	.ci/venv $(PYTHON) $* $<
+	@touch $@
+
+# Editable: the sources stay where they are. --no-index: everything needed is already there.
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml exporter/__init__.py
+	$(VENV)/bin/pip --disable-pip-version-check install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(WHEEL_VENV)/.installed: $(WHEEL_VENV)/.locked dist/.built
+	$(WHEEL_VENV)/bin/pip --disable-pip-version-check install --quiet --no-index --no-deps --force-reinstall dist/*.whl
+	$(WHEEL_VENV)/bin/pip check
+	@touch $@
+
+# The wheel is built from the source archive, so that both are complete.
+dist/.built: $(SOURCES) $(VENV)/.locked
+	rm -rf dist
+	$(VENV)/bin/python -m build --no-isolation --outdir dist
+	@touch $@
