@@ -1,0 +1,52 @@
+"""The facts of the processes that own sockets: kept while something is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from ..model import Process, ProcessId
+from .processes import ProcessReader
+
+
+class Facts:
+    """Process facts by owner, read when first needed and checked at each refresh.
+
+    details: whether naming needs more than the comm.
+    """
+
+    def __init__(self, reader: ProcessReader, details: bool = False) -> None:
+        self._reader = reader
+        self._details = details
+        self._living: dict[ProcessId, Process] = {}
+        self._dead: dict[ProcessId, Process] = {}
+
+    def learn(self, pid: int) -> ProcessId:
+        """Reads a process. Raises OSError when it is gone."""
+        identity, _ = self._reader.identify(pid)
+        if identity not in self._living:
+            self._living[identity] = self._reader.describe(pid, self._details)
+        return identity
+
+    def get(self, owner: ProcessId) -> Process:
+        """The facts of a process that learn() has seen, also when it died since."""
+        return self._living.get(owner) or self._dead[owner]
+
+    def refresh(self) -> set[ProcessId]:
+        """Reads the facts again, since a process can take another name; returns those that died."""
+        died = {owner for owner in self._living if not self._is_still(owner)}
+        for owner in died:
+            self._dead[owner] = self._living.pop(owner)
+        return died
+
+    def keep(self, used: Container[object]) -> None:
+        """Drops the dead of which nothing is said any more; their TIME_WAIT outlives them."""
+        self._dead = {owner: process for owner, process in self._dead.items() if owner in used}
+
+    def _is_still(self, owner: ProcessId) -> bool:
+        try:
+            identity, comm = self._reader.identify(owner.pid)
+            if identity == owner and (self._details or comm != self._living[owner].comm):
+                self._living[owner] = self._reader.describe(owner.pid, self._details)
+        except OSError:
+            return False
+        return identity == owner

@@ -1,0 +1,109 @@
+"""Asks the Linux kernel for its TCP sockets: requests and transport of `sock_diag`, no decoding.
+
+Layouts: include/uapi/linux/{netlink,sock_diag,inet_diag}.h; behaviour: net/ipv4/inet_diag.c.
+Importable everywhere, usable on Linux only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+TCPDIAG_GETSOCK: Final = 18
+SOCK_DIAG_BY_FAMILY: Final = 20
+
+AF_NETLINK: Final = 16
+NETLINK_SOCK_DIAG: Final = 4
+REQUEST_DUMP: Final = 0x301
+AF_INET: Final = 2
+AF_INET6: Final = 10
+
+# The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most
+# (netlink_recvmsg); twice that never truncates one.
+RECEIVE_BYTES: Final = 65_536
+
+HEADER: Final = struct.Struct("=IHHII")
+_COMPATIBLE: Final = struct.Struct("=BBBB48xII")
+_BY_FAMILY: Final = struct.Struct("=BBBxI48x")
+
+# What kernels without the older request answer to it; anything else is a real failure.
+_NOT_OFFERED: Final = frozenset({errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP})
+
+
+class NetlinkError(Exception):
+    """The kernel refused, or its answer makes no sense. `errno` is None for the latter."""
+
+    def __init__(self, problem: str, error: int | None = None) -> None:
+        super().__init__(problem)
+        self.errno = error
+
+    @classmethod
+    def of_kernel(cls, error: int, doing: str) -> NetlinkError:
+        """The error number that the kernel gave, by its name: `sock_diag: EPERM: ...`."""
+        name = errno.errorcode.get(error, f"errno {error}")
+        return cls(f"sock_diag: {name} while {doing}: {os.strerror(error)}", error)
+
+
+def request_both_families(states: int) -> bytes:
+    """A request for the IPv4 and IPv6 sockets in `states` (bit 1 << number) in one walk.
+
+    TCPDIAG_GETSOCK is the older form of the request; its dump passes AF_UNSPEC to tcp_diag
+    (inet_diag_dump_compat), so that the kernel walks its table of sockets once, not twice.
+    """
+    return _message(TCPDIAG_GETSOCK, _COMPATIBLE.pack(0, 0, 0, 0, states, 0))
+
+
+def request_one_family(family: int, states: int) -> bytes:
+    """A request for the sockets of one address family in `states` (inet_diag_req_v2)."""
+    return _message(SOCK_DIAG_BY_FAMILY, _BY_FAMILY.pack(family, socket.IPPROTO_TCP, 0, states))
+
+
+def _message(kind: int, body: bytes) -> bytes:
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST_DUMP, 1, 0) + body
+
+
+class Transport:
+    """Sends one request and gives the answer, batch by batch.
+
+    timeout: seconds that the kernel may take for each batch before NetlinkError.
+    """
+
+    def __init__(self, timeout: float = 5.0) -> None:
+        self._timeout = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
+
+    def exchange(self, request: bytes) -> Iterator[bytes]:
+        """The raw messages of the answer, without end: the caller stops at NLMSG_DONE.
+
+        Raises NetlinkError when the kernel refuses, stalls or closes.
+        """
+        with self._open() as channel:
+            buffer = bytearray(RECEIVE_BYTES)
+            view = memoryview(buffer)
+            try:
+                channel.send(request)
+                while size := channel.recv_into(buffer):
+                    yield bytes(view[:size])
+            except BlockingIOError as failure:
+                raise NetlinkError("sock_diag: the kernel stopped answering", errno.ETIMEDOUT) from failure
+            except OSError as failure:
+                raise NetlinkError.of_kernel(failure.errno or 0, "reading sockets") from failure
+        raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
+
+    def _open(self) -> socket.socket:
+        try:
+            channel = socket.socket(AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+        except OSError as failure:
+            raise NetlinkError.of_kernel(failure.errno or 0, "opening the socket") from failure
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._timeout)
+        return channel
+
+
+def not_offered(failure: NetlinkError) -> bool:
+    """Whether the kernel does not know the older request, so that the newer one is worth a try."""
+    return failure.errno in _NOT_OFFERED

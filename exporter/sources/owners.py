@@ -1,0 +1,190 @@
+"""Who holds a socket: inode -> process through /proc/PID/fd (Linux), or pid -> process (psutil)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Container
+from typing import Final, Protocol
+
+from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
+from .facts import Facts
+from .walk import Found, Walk, reason_of
+
+LiveHolders = Callable[[], Collection[int]]
+"""Gives the holders of all sockets there are now. Dear to make, so asked for only when needed."""
+
+# How long holders without a process are left alone, in seconds; doubled while nothing turns up.
+RETRY_FIRST: Final = 15.0
+RETRY_LAST: Final = 300.0
+
+
+class Owners(Protocol):
+    """Knows the processes behind the holders of sockets."""
+
+    @property
+    def unreadable(self) -> Counter[str]:
+        """Processes that could not be read at the last look, by reason."""
+
+    @property
+    def not_found_because(self) -> str:
+        """Why a holder has no process, most likely: a reason of socket_exporter_unowned_sockets."""
+
+    def refresh(self) -> set[Owner]:
+        """Owners of whom something was said that may be true no longer; call before each reading."""
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+        """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
+
+    def owner_of(self, holder: int) -> Owner:
+        """The process behind a holder, as far as resolve() found it."""
+
+    def process(self, owner: ProcessId) -> Process:
+        """The facts of an owner."""
+
+    def keep(self, used: Container[object]) -> None:
+        """Drops the facts of dead owners that are not among the used."""
+
+
+class NoOwners:
+    """Knows nobody: for those who do not want processes looked at."""
+
+    unreadable: Final[Counter[str]] = Counter()
+    not_found_because = "disabled"
+
+    def refresh(self) -> set[Owner]:
+        return set()
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+        pass
+
+    def owner_of(self, holder: int) -> Owner:  # noqa: ARG002  # the protocol's
+        return Unowned.NOT_FOUND
+
+    def process(self, owner: ProcessId) -> Process:
+        raise KeyError(owner)
+
+    def keep(self, used: Container[object]) -> None:
+        pass
+
+
+class PidOwners:
+    """For a source that knows the pid of each socket: only the facts are still to be read."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._owners: dict[int, ProcessId] = {}
+        self.unreadable: Counter[str] = Counter()
+
+    @property
+    def not_found_because(self) -> str:
+        return "unreadable" if self.unreadable["permission"] else "not_found"
+
+    def refresh(self) -> set[Owner]:
+        died = self._facts.refresh()
+        self._owners = {pid: owner for pid, owner in self._owners.items() if owner not in died}
+        return set(died)
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:  # noqa: ARG002  # the protocol's
+        self.unreadable = Counter()
+        for pid in set(holders) - self._owners.keys() - {NO_HOLDER}:
+            try:
+                self._owners[pid] = self._facts.learn(pid)
+            except OSError as failure:
+                self.unreadable[reason_of(failure)] += 1
+
+    def owner_of(self, holder: int) -> Owner:
+        return self._owners.get(holder, Unowned.NOT_FOUND)
+
+    def process(self, owner: ProcessId) -> Process:
+        return self._facts.get(owner)
+
+    def keep(self, used: Container[object]) -> None:
+        self._facts.keep(used)
+
+
+class InodeOwners:
+    """Finds inodes among the descriptors of all processes. Without the capabilities to read other
+    users' processes (CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) it finds only its own user's."""
+
+    def __init__(self, walk: Walk, facts: Facts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._walk = walk
+        self._facts = facts
+        self._clock = clock
+        self._owners: dict[int, ProcessId] = {}
+        self._not_found: set[int] = set()
+        self._retry_at = 0.0
+        self._retry_after = RETRY_FIRST
+
+    @property
+    def unreadable(self) -> Counter[str]:
+        return self._walk.unreadable
+
+    @property
+    def not_found_because(self) -> str:
+        if self._walk.hidden:
+            return "hidden"
+        return "unreadable" if self.unreadable["permission"] else "not_found"
+
+    def refresh(self) -> set[Owner]:
+        stale: set[Owner] = set(self._facts.refresh())
+        if stale:
+            self._owners = {inode: owner for inode, owner in self._owners.items() if owner not in stale}
+        for inode, _ in self._walk.handed_on():
+            if owner := self._owners.pop(inode, None):
+                stale.add(owner)
+        if self._not_found and self._clock() >= self._retry_at:
+            self._not_found.clear()
+            stale.add(Unowned.NOT_FOUND)
+        return stale
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+        wanted = set(holders) - self._owners.keys() - self._not_found - {NO_HOLDER}
+        if not wanted:
+            return
+        alive = set(live()) | wanted
+        self._forget_closed(alive)
+        self._claim(self._walk.find(wanted, alive), alive)
+        self._leave_alone(wanted - self._owners.keys(), len(wanted))
+
+    def owner_of(self, holder: int) -> Owner:
+        return self._owners.get(holder, Unowned.NOT_FOUND)
+
+    def process(self, owner: ProcessId) -> Process:
+        return self._facts.get(owner)
+
+    def keep(self, used: Container[object]) -> None:
+        self._facts.keep(used)
+
+    def _claim(self, found: Found, alive: Collection[int]) -> None:
+        """The first process met owns the socket: of a family of forked ones, the lowest pid."""
+        owners: dict[int, ProcessId | None] = {}
+        for inode, pid in found:
+            if inode not in alive or inode in self._owners:
+                continue
+            if pid not in owners:
+                owners[pid] = self._learn(pid)
+            if owner := owners[pid]:
+                self._owners[inode] = owner
+
+    def _learn(self, pid: int) -> ProcessId | None:
+        try:
+            return self._facts.learn(pid)
+        except OSError as failure:
+            self._walk.unreadable[reason_of(failure)] += 1
+            return None
+
+    def _forget_closed(self, alive: Collection[int]) -> None:
+        """Inode numbers are used again after a while (get_next_ino): a closed one must not linger."""
+        for closed in self._owners.keys() - alive:
+            del self._owners[closed]
+
+    def _leave_alone(self, missing: set[int], wanted: int) -> None:
+        if not missing:
+            return
+        if not self._not_found:
+            self._retry_after = (
+                RETRY_FIRST if len(missing) < wanted else min(2 * self._retry_after, RETRY_LAST)
+            )
+            self._retry_at = self._clock() + self._retry_after
+        self._not_found |= missing

@@ -1,0 +1,121 @@
+"""The sockets as psutil sees them: Windows, macOS, BSD, and Linux where netlink is refused.
+
+psutil.net_connections: https://psutil.readthedocs.io/latest/#psutil.net_connections. Here the holder
+of a socket is its pid; there are no cookies, no queue figures and, on Linux, no bound-only sockets.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import psutil
+
+from ..model import (
+    CLOSE,
+    CLOSE_WAIT,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    LAST_ACK,
+    LISTEN,
+    NO_HOLDER,
+    SYN_RECV,
+    SYN_SENT,
+    TIME_WAIT,
+    Batch,
+    Listener,
+    Rows,
+    Socket,
+)
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+STATES: Final[dict[str, int]] = {
+    psutil.CONN_ESTABLISHED: ESTABLISHED,
+    psutil.CONN_SYN_SENT: SYN_SENT,
+    psutil.CONN_SYN_RECV: SYN_RECV,
+    psutil.CONN_FIN_WAIT1: FIN_WAIT1,
+    psutil.CONN_FIN_WAIT2: FIN_WAIT2,
+    psutil.CONN_TIME_WAIT: TIME_WAIT,
+    psutil.CONN_CLOSE: CLOSE,
+    psutil.CONN_CLOSE_WAIT: CLOSE_WAIT,
+    psutil.CONN_LAST_ACK: LAST_ACK,
+    psutil.CONN_LISTEN: LISTEN,
+    psutil.CONN_CLOSING: CLOSING,
+    # Windows' DELETE_TCB: the connection is gone, its block is about to be freed.
+    "DELETE_TCB": CLOSE,
+    # What psutil says of a number it does not know; on macOS and BSD also of a closed socket.
+    psutil.CONN_NONE: CLOSE,
+}
+"""psutil's status -> our number. The names psutil uses are Linux' own, on every system."""
+
+
+class PsutilSource:
+    """Reads psutil. Ask for sockets() first, then for listeners(): both come from one look."""
+
+    name: Final = "psutil"
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def sockets(self) -> Iterator[Batch]:
+        """All TCP sockets but listeners, in one batch. Raises psutil.Error or OSError."""
+        connections = psutil.net_connections("tcp")
+        self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
+        yield batch([_socket(c) for c in connections if STATES[c.status] != LISTEN])
+
+    def listeners(self) -> list[Listener]:
+        """The listening TCP sockets of the last look, without queue figures."""
+        return self._listeners
+
+
+def batch(sockets: Sequence[Socket]) -> Batch:
+    """Sockets as a Batch: without a cookie, the whole row is what tells a socket apart."""
+
+    def take(positions: Sequence[int]) -> Rows:
+        return _Taken([sockets[position] for position in positions])
+
+    holders = array.array("I", [row.holder for row in sockets]).tobytes()
+    return Batch(keys=sockets, time_wait=False, holders=holders, take=take)
+
+
+class _Taken(list[Socket]):
+    """Sockets as they are."""
+
+    def holders(self) -> list[int]:
+        return [row.holder for row in self]
+
+
+def _socket(connection: Any) -> Socket:
+    local_address, local_port = _endpoint(connection.laddr)
+    remote_address, remote_port = _endpoint(connection.raddr)
+    state = STATES[connection.status]
+    return Socket(state, local_address, local_port, remote_address, remote_port, _holder(connection), 0)
+
+
+def _listener(connection: Any) -> Listener:
+    local_address, local_port = _endpoint(connection.laddr)
+    return Listener(local_address, local_port, _holder(connection), None, None)
+
+
+def _holder(connection: Any) -> int:
+    """Windows gives sockets in TIME_WAIT to pid 0, the idle process: nobody, that is."""
+    return connection.pid or NO_HOLDER
+
+
+def _endpoint(endpoint: Any) -> tuple[bytes, int]:
+    if not endpoint:
+        return b"", 0
+    return address(endpoint.ip), endpoint.port
+
+
+def address(text: str) -> bytes:
+    """The 4 or 16 bytes of an address, without a scope; `::ffff:a.b.c.d` is IPv4."""
+    if ":" not in text:
+        return socket.inet_pton(socket.AF_INET, text)
+    raw = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+    return raw[12:] if raw.startswith(_MAPPED) else raw

@@ -1,0 +1,164 @@
+"""What a process is: its facts from /proc (Linux) or psutil (elsewhere)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+import psutil
+
+from ..model import Process, ProcessId
+from . import cgroups as control_groups
+
+# proc_pid_stat(5): starttime is field 22, that is the 20th behind the comm's closing bracket.
+_START_TIME_FIELD: Final = 19
+
+_T = TypeVar("_T")
+
+
+def list_pids(procfs: Path) -> list[int]:
+    """The pids that can be seen, ascending, but init last: with socket activation it holds sockets
+    that really serve somebody else. Raises OSError where there is no /proc, or an empty directory."""
+    pids = sorted(int(name) for name in os.listdir(procfs) if name.isdigit())
+    if not pids:
+        raise FileNotFoundError(errno.ENOENT, "no processes: is /proc mounted there?", str(procfs))
+    return [pid for pid in pids if pid != 1] + [pid for pid in pids if pid == 1]
+
+
+class ProcReader:
+    """Reads processes from a /proc tree."""
+
+    def __init__(self, procfs: Path) -> None:
+        self._procfs = procfs
+
+    def identify(self, pid: int) -> tuple[ProcessId, str]:
+        """The process that has this pid now, and its comm. Raises OSError when it is gone."""
+        text = _read(self._procfs / str(pid) / "stat")
+        opening, closing = text.find("("), text.rfind(")")
+        if opening < 0 or closing < opening:
+            raise ProcessLookupError(f"process {pid}: stat makes no sense")
+        ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
+        return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
+
+    def describe(self, pid: int, details: bool) -> Process:
+        """The facts of a process; what cannot be read stays empty. Raises OSError when it is gone."""
+        identity, comm = self.identify(pid)
+        started = _boot_time(self._procfs) + identity.start_time
+        if not details:
+            return Process(pid, started, comm)
+        cgroups = self._cgroups(pid)
+        return Process(
+            pid,
+            started,
+            comm,
+            cmdline=self._cmdline(pid),
+            username=self._username(pid),
+            cwd=self._cwd(pid),
+            cgroups=cgroups,
+            unit=control_groups.unit(cgroups),
+            container=control_groups.container(cgroups),
+        )
+
+    def _cmdline(self, pid: int) -> tuple[str, ...]:
+        text = _read_or_nothing(self._procfs / str(pid) / "cmdline")
+        return tuple(text.rstrip("\0").split("\0")) if text else ()
+
+    def _username(self, pid: int) -> str:
+        try:
+            return _user_name(os.stat(self._procfs / str(pid)).st_uid)
+        except OSError:
+            return ""
+
+    def _cwd(self, pid: int) -> str:
+        try:
+            return os.readlink(self._procfs / str(pid) / "cwd")
+        except OSError:
+            return ""
+
+    def _cgroups(self, pid: int) -> tuple[str, ...]:
+        return control_groups.paths(_read_or_nothing(self._procfs / str(pid) / "cgroup"))
+
+
+class PsutilReader:
+    """Reads processes through psutil, where there is no /proc."""
+
+    def identify(self, pid: int) -> tuple[ProcessId, str]:
+        """As ProcReader.identify."""
+        try:
+            process = psutil.Process(pid)
+            return ProcessId(pid, process.create_time()), process.name()
+        except psutil.AccessDenied as failure:
+            raise PermissionError(str(failure)) from failure
+        except psutil.Error as failure:
+            raise ProcessLookupError(str(failure)) from failure
+
+    def describe(self, pid: int, details: bool) -> Process:
+        """As ProcReader.describe."""
+        identity, name = self.identify(pid)
+        if not details:
+            return Process(pid, identity.start_time, name)
+        process = psutil.Process(pid)
+        cmdline = _or_nothing(process.cmdline) or []
+        return Process(
+            pid,
+            identity.start_time,
+            name,
+            cmdline=tuple(cmdline),
+            username=_or_nothing(process.username) or "",
+            cwd=_or_nothing(process.cwd) or "",
+        )
+
+
+ProcessReader = ProcReader | PsutilReader
+
+
+def reader_for(procfs: Path) -> ProcessReader:
+    """The reader for this system."""
+    return ProcReader(procfs) if sys.platform == "linux" else PsutilReader()
+
+
+def _or_nothing(ask: Callable[[], _T]) -> _T | None:
+    try:
+        return ask()
+    except (psutil.Error, OSError):
+        return None
+
+
+def _read(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.read().decode("utf-8", "surrogateescape")
+
+
+def _read_or_nothing(path: Path) -> str:
+    try:
+        return _read(path)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@lru_cache(maxsize=1)
+def _ticks_per_second() -> int:
+    return os.sysconf("SC_CLK_TCK")
+
+
+@lru_cache(maxsize=4)
+def _boot_time(procfs: Path) -> float:
+    for line in _read(procfs / "stat").splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return 0.0

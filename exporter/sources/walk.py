@@ -1,0 +1,118 @@
+"""Looks for inodes among the descriptors of all processes, in the likeliest places first.
+
+The walk is the dearest part of every peer: 185 ms for 75,000 descriptors. Here it starts where
+sockets have just gone, goes on where the number of descriptors changed, and looks into the rest
+only within a share of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+from .descriptors import DescriptorTable
+from .processes import list_pids
+
+Found = Iterator[tuple[int, int]]
+"""(inode, pid) of sockets held."""
+
+# Looking where nothing seems to have changed may take this part of the time at most.
+_THOROUGH_SHARE: Final = 0.005
+
+# Descriptors read again at once, for sockets handed on to a forked child.
+_VERIFIED_AT_ONCE: Final = 256
+
+
+class Walk:
+    """The descriptor tables of all processes that can be read."""
+
+    def __init__(self, procfs: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._procfs = procfs
+        self._clock = clock
+        self._tables: dict[int, DescriptorTable] = {}
+        self._thorough_again_at = 0.0
+        self._verified_up_to = (0, 0)
+        self.unreadable: Counter[str] = Counter()
+        """Processes that could not be looked into when all were last walked, by reason."""
+        self.hidden = False
+        """Whether other users' processes cannot even be seen (/proc mounted with hidepid)."""
+
+    def find(self, wanted: Collection[int], live: Collection[int]) -> Found:
+        """Yields all sockets met until every wanted inode is found or all places are searched.
+
+        live: the inodes of all sockets there are. A process met again is yielded again. The lowest
+        pid comes first, init last. Raises OSError where there is no /proc.
+        """
+        missing = set(wanted)
+        settled = set(live) - missing
+        for search in (self._where_sockets_went, self._where_counts_changed, self._everywhere):
+            for inode, pid in search(settled):
+                missing.discard(inode)
+                yield inode, pid
+                if not missing:
+                    return
+
+    def handed_on(self) -> Found:
+        """Reads some descriptors again, in turn; yields the sockets that their process let go."""
+        pid, first = self._verified_up_to
+        table = self._tables.get(pid)
+        if table is None or first >= len(table):
+            pid, first = self._next_pid(pid), 0
+            table = self._tables.get(pid)
+        self._verified_up_to = (pid, first + _VERIFIED_AT_ONCE)
+        if table is not None:
+            yield from self._guarded(table, iter(table.lost(first, first + _VERIFIED_AT_ONCE)))
+
+    def _next_pid(self, pid: int) -> int:
+        return min((other for other in self._tables if other > pid), default=min(self._tables, default=0))
+
+    def _where_sockets_went(self, live: Collection[int]) -> Found:
+        for table in list(self._tables.values()):
+            yield from self._guarded(table, table.vacated(live))
+
+    def _where_counts_changed(self, live: Collection[int]) -> Found:
+        self.unreadable = Counter()
+        pids = list_pids(self._procfs)
+        self.hidden = 1 not in pids
+        self._tables = {pid: self._tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
+        for table in list(self._tables.values()):
+            yield from self._guarded(table, _unless_unchanged(table, live))
+
+    def _everywhere(self, live: Collection[int]) -> Found:
+        started = self._clock()
+        if started < self._thorough_again_at:
+            return
+        try:
+            for table in list(self._tables.values()):
+                yield from self._guarded(table, table.unknown(live))
+            for table in list(self._tables.values()):
+                yield from self._guarded(table, table.everything())
+        finally:
+            finished = self._clock()
+            self._thorough_again_at = finished + (finished - started) / _THOROUGH_SHARE
+
+    def _guarded(self, table: DescriptorTable, inodes: Iterator[int]) -> Found:
+        """A process that vanishes or refuses is counted, and the walk goes on."""
+        try:
+            for inode in inodes:
+                yield inode, table.pid
+        except OSError as failure:
+            self._tables.pop(table.pid, None)
+            self.unreadable[reason_of(failure)] += 1
+
+
+def _unless_unchanged(table: DescriptorTable, live: Collection[int]) -> Iterator[int]:
+    if not table.is_unchanged():
+        yield from table.unknown(live)
+
+
+def reason_of(failure: OSError) -> str:
+    """The kind of failure, for a label."""
+    if isinstance(failure, PermissionError):
+        return "permission"
+    if isinstance(failure, FileNotFoundError | ProcessLookupError):
+        return "vanished"
+    return "error"
