@@ -1,0 +1,87 @@
+"""Which side opened a connection, and whose it is: from the listeners and what was seen before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ..model import NO_HOLDER, Direction, Group, Listener, Owner, ProcessId, Socket, Unowned
+
+LINGER: Final = 120.0
+"""Seconds for which the port of a vanished listener stays inbound: twice the life of a TIME_WAIT."""
+
+_ANY_ADDRESS: Final = (bytes(4), bytes(16), b"")
+
+
+class Listeners:
+    """Who listens, or lately listened, on which address and port."""
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[bytes, int], Owner] = {}
+        self._ports: set[int] = set()
+        self._last_seen: dict[tuple[bytes, int], float] = {}
+
+    def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
+        """Takes the listeners there are now; `now` is in seconds of any clock."""
+        present: dict[tuple[bytes, int], Owner] = {}
+        for listener, owner in listeners:
+            place = (listener.local_address, listener.local_port)
+            present[place] = _preferred(present.get(place, owner), owner)
+        self._owners |= present
+        self._last_seen |= dict.fromkeys(present, now)
+        for place in [place for place, seen in self._last_seen.items() if now - seen > LINGER]:
+            del self._owners[place], self._last_seen[place]
+        self._ports = {port for _, port in self._owners}
+
+    def forget(self, owners: Iterable[Owner]) -> None:
+        """What these owners listened on stays inbound, but is nobody's until somebody is found."""
+        gone = set(owners)
+        for place in [place for place, owner in self._owners.items() if owner in gone]:
+            self._owners[place] = Unowned.RELEASED
+
+    def owner(self, address: bytes, port: int) -> Owner | None:
+        """Whose listener accepts connections to this local address and port; None without one.
+
+        The listener on the very address wins over one on all addresses; one on `::` serves IPv4 too.
+        """
+        if port not in self._ports:
+            return None
+        for place in (address, *_ANY_ADDRESS):
+            owner = self._owners.get((place, port))
+            if owner is not None:
+                return owner
+        return None
+
+
+def _preferred(one: Owner, other: Owner) -> Owner:
+    """Of several listeners on one port (SO_REUSEPORT), the lowest pid stands for all."""
+    known = [owner for owner in (one, other) if isinstance(owner, ProcessId)]
+    return min(known, default=one)
+
+
+def group_of(
+    socket: Socket, before: Group | None, listeners: Listeners, owner_of: Callable[[int], Owner]
+) -> Group:
+    """How a socket is counted. `before` is how it was counted in an earlier state, if it was seen.
+
+    Once inbound, always inbound: a service that stops listening does not turn its connections round.
+    """
+    accepting = listeners.owner(socket.local_address, socket.local_port)
+    if socket.remote_port == 0:
+        direction, port = Direction.NONE, socket.local_port
+    elif before.direction is Direction.INBOUND if before else accepting is not None:
+        direction, port = Direction.INBOUND, socket.local_port
+    else:
+        direction, port = Direction.OUTBOUND, socket.remote_port
+    return Group(socket.state, _owner(socket, before, accepting, owner_of), direction, port)
+
+
+def _owner(
+    socket: Socket, before: Group | None, accepting: Owner | None, owner_of: Callable[[int], Owner]
+) -> Owner:
+    """The holder; without one, who held it before; else whose accept queue it is in or came through."""
+    if socket.holder != NO_HOLDER:
+        return owner_of(socket.holder)
+    if before and isinstance(before.owner, ProcessId):
+        return before.owner
+    return accepting or Unowned.RELEASED
