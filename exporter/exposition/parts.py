@@ -1,0 +1,38 @@
+"""The parts of one scrape: how long each took, and whether it worked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..logs import Once
+
+
+class Parts:
+    """Measures the parts of one scrape. A part that fails leaves the others standing.
+
+    A part may be entered more than once: its times add up, and one failure is a failure.
+    """
+
+    def __init__(self, log: Once) -> None:
+        self._log = log
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Runs a part; whatever it raises ends the part only, and is logged once."""
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as failure:  # noqa: BLE001  # whatever it is, the other parts stand
+            self.failed.add(name)
+            self._log.problem(name, "Collector failed", error=failure, collector=name)
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def finish(self) -> None:
+        """Logs, once, which parts work again."""
+        for name in self.seconds.keys() - self.failed:
+            self._log.solved(name, "Collector works again", collector=name)
