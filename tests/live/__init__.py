@@ -1,0 +1,1 @@
+"""Tests on a real kernel, in network namespaces of their own."""

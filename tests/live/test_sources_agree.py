@@ -1,0 +1,73 @@
+"""Netlink and psutil look at the same sockets and report the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from exporter.model import STATE_NAMES, Socket
+from exporter.sources.kernel import KernelSource
+from exporter.sources.portable import PsutilSource
+
+from ..tools import require
+from .conftest import Held
+from .helpers import Scrape, scrape
+from .states import STATES
+
+pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
+
+SHARED = [state for state in STATES if state != "close"]
+"""/proc/net/tcp, where psutil looks, leaves bound sockets out."""
+
+
+@pytest.fixture(scope="module")
+def netlink(held: Held) -> Scrape:
+    return scrape(held.namespace, "--source=netlink")
+
+
+@pytest.fixture(scope="module")
+def psutil(held: Held) -> Scrape:
+    return scrape(held.namespace, "--source=psutil")
+
+
+def rows_of(source: KernelSource | PsutilSource) -> Counter[tuple[object, ...]]:
+    """State, addresses and ports of each socket."""
+    sockets: list[Socket] = []
+    for batch in source.sockets():
+        sockets += batch.take(range(len(batch.keys)))
+    listeners = [("listen", listener.local_address, listener.local_port) for listener in source.listeners()]
+    connected = [(STATE_NAMES[socket.state], *socket[1:5]) for socket in sockets]
+    return Counter([*listeners, *(row for row in connected if row[0] != "close")])
+
+
+def test_both_read_the_same_sockets(held: Held) -> None:
+    by_netlink = held.namespace.call(lambda: rows_of(KernelSource()))
+    by_psutil = held.namespace.call(lambda: rows_of(PsutilSource()))
+    assert by_netlink
+    assert by_netlink == by_psutil
+
+
+def test_each_says_which_it_is(netlink: Scrape, psutil: Scrape) -> None:
+    for source, scraped in (("netlink", netlink), ("psutil", psutil)):
+        assert scraped.by("socket_exporter_build_info", "source") == {(source,): 1}
+
+
+@pytest.mark.parametrize("state", SHARED)
+def test_host_totals_agree(netlink: Scrape, psutil: Scrape, state: str) -> None:
+    assert netlink.states()[state] > 0
+    assert netlink.states()[state] == psutil.states()[state]
+
+
+@pytest.mark.parametrize("state", SHARED)
+def test_processes_and_ports_agree(netlink: Scrape, psutil: Scrape, state: str) -> None:
+    assert netlink.by("socket_states", "process", "remote_port", state=state) == psutil.by(
+        "socket_states", "process", "remote_port", state=state
+    )
+
+
+@pytest.mark.parametrize("state", [state for state in SHARED if state != "listen"])
+def test_inbound_sockets_agree(netlink: Scrape, psutil: Scrape, state: str) -> None:
+    assert netlink.by("socket_listener_states", "process", "local_port", state=state) == psutil.by(
+        "socket_listener_states", "process", "local_port", state=state
+    )

@@ -1,0 +1,91 @@
+"""What `ss` says: the oracle that this project's reading of sockets is checked against."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+STATES: Final = {
+    "ESTAB": "established",
+    "SYN-SENT": "syn_sent",
+    "SYN-RECV": "syn_recv",
+    "FIN-WAIT-1": "fin_wait1",
+    "FIN-WAIT-2": "fin_wait2",
+    "TIME-WAIT": "time_wait",
+    "UNCONN": "close",
+    "CLOSE-WAIT": "close_wait",
+    "LAST-ACK": "last_ack",
+    "LISTEN": "listen",
+    "CLOSING": "closing",
+}
+"""The name `ss` prints -> the state as we label it."""
+
+FILTERS: Final = {label: name.lower() for name, label in STATES.items()} | {
+    "established": "established",
+    "listen": "listening",
+    "close": "unconnected",
+}
+"""The state as we label it -> what `ss state` calls it."""
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+class Row(NamedTuple):
+    """One line of `ss -Htan`. Addresses are 4 or 16 bytes, `::ffff:` mapped ones 4, as in exporter.model."""
+
+    state: str
+    local_address: bytes
+    local_port: int
+    remote_address: bytes
+    remote_port: int
+    receive_queue: int
+    """Of a listener: the connections in its accept queue."""
+    send_queue: int
+    """Of a listener: how many its accept queue takes."""
+
+    @property
+    def family(self) -> str:
+        return "ipv4" if len(self.local_address) == 4 else "ipv6"
+
+
+def oracle(dump: Path) -> list[Row]:
+    """The sockets in a recorded dump, as `ss` reads it: up to the first NLMSG_DONE, every state in it."""
+    return rows(_ss({"TCPDIAG_FILE": str(dump)}))
+
+
+def rows(text: str, state: str | None = None) -> list[Row]:
+    """The sockets that `ss -Htan` printed. `state` is the one it was asked for by a filter, as it
+    leaves the column out then."""
+    return list(_rows(text, state))
+
+
+def _ss(environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["ss", "-Htan"], env=os.environ | environment, capture_output=True, text=True, timeout=20, check=True
+    )
+    return done.stdout
+
+
+def _rows(text: str, only: str | None) -> Iterator[Row]:
+    for line in text.splitlines():
+        fields = line.split()
+        state = only or STATES[fields.pop(0)]
+        receive_queue, send_queue, local, remote = fields[:4]
+        yield Row(state, *_endpoint(local), *_endpoint(remote), int(receive_queue), int(send_queue))
+
+
+def _endpoint(text: str) -> tuple[bytes, int]:
+    """`127.0.0.1:80`, `[::1%lo]:80`, `*:*`: the last is a socket for both families, on no port."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]").partition("%")[0]
+    number = 0 if port == "*" else int(port)
+    if host == "*":
+        return bytes(16), number
+    if ":" not in host:
+        return socket.inet_pton(socket.AF_INET, host), number
+    raw = socket.inet_pton(socket.AF_INET6, host)
+    return raw.removeprefix(_MAPPED), number

@@ -1,0 +1,142 @@
+"""The command as its users call it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter import __version__, cli
+
+from .running import run, running, samples, value
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    return tmp_path / "config.yml"
+
+
+def test_the_version_is_told() -> None:
+    told = run("--version")
+    assert (told.returncode, told.stdout.split()[:2]) == (0, ["socket-state-exporter", __version__])
+
+
+def test_the_wheel_is_what_is_tested_when_it_should_be() -> None:
+    if os.environ.get("SOCKET_STATE_EXPORTER_WHEEL"):
+        assert "site-packages" in cli.__file__
+
+
+@linux
+def test_once_prints_the_metrics() -> None:
+    printed = run("--once")
+    assert printed.returncode == 0
+    assert value(printed.stdout, "socket_host_states", state="listen") is not None
+    assert value(printed.stdout, "socket_exporter_build_info", source="netlink", version=__version__) == 1
+    assert "source=netlink" in printed.stderr
+
+
+def test_once_with_psutil_says_so() -> None:
+    printed = run("--once", "--source=psutil")
+    assert printed.returncode == 0
+    assert value(printed.stdout, "socket_exporter_build_info", source="psutil") == 1
+    assert "source=psutil" in printed.stderr
+
+
+@linux
+def test_a_part_that_fails_leaves_the_rest_and_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        printed = run("--once", f"--path.procfs={tmp_path}")
+    assert printed.returncode == 1
+    assert value(printed.stdout, "socket_scrape_collector_success", collector="owners") == 0
+    assert value(printed.stdout, "socket_scrape_collector_success", collector="states") == 1
+    assert (value(printed.stdout, "socket_host_states", state="listen") or 0) >= 1
+    assert printed.stderr.count("Collector failed") == 1
+
+
+@linux
+def test_owners_can_be_left_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        printed = run("--once", "--no-collector.owners").stdout
+    processes = {sample.labels["process"] for sample in samples(printed) if sample.name == "socket_states"}
+    assert processes == {"unknown"}
+    assert (value(printed, "socket_exporter_unowned_sockets", reason="disabled") or 0) >= 1
+
+
+def test_a_good_configuration_is_called_fine(configuration: Path) -> None:
+    configuration.write_text("max_series: 500\n")
+    checked = run("--config.check", f"--config.file={configuration}")
+    assert (checked.returncode, checked.stdout) == (0, f"{configuration}: fine\n")
+
+
+def test_a_bad_configuration_is_told_with_its_place(configuration: Path) -> None:
+    configuration.write_text("process_names:\n- name: a\n  cmdline: ['print(d']\n")
+    refused = run("--once", f"--config.file={configuration}")
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    place = f"{configuration}: process_names[0].cmdline[0]: "
+    assert f"{place}unterminated group at position 5" in refused.stderr
+
+
+@linux
+def test_processes_are_named_by_the_configuration(configuration: Path) -> None:
+    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['pytest']\n")
+    with socket.create_server(("127.0.0.1", 0)):
+        printed = run("--once", f"--config.file={configuration}").stdout
+    processes = {sample.labels["process"] for sample in samples(printed) if sample.name == "socket_states"}
+    assert "the tests" in processes
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--web.listen-address=nonsense"],
+        ["--web.listen-address=127.0.0.1:70000"],
+        ["--web.telemetry-path=metrics"],
+        ["--source=magic"],
+        ["--log.level=loud"],
+        ["--no-such-flag"],
+        ["--config.file=/no/such/file.yml"],
+    ],
+)
+def test_misuse_exits_with_status_2_and_says_why(flags: list[str]) -> None:
+    refused = run(*flags)
+    assert refused.returncode == 2
+    assert refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_address_in_use_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = run(f"--web.listen-address={address}")
+    assert refused.returncode == 1
+    assert address in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@linux
+def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--web.listen-address=127.0.0.2:0") as exporter:
+        addresses = re.findall(r"address=(\S+)", exporter.log.read_text())
+        assert ["127.0.0.1", "127.0.0.2"] == [address.partition(":")[0] for address in addresses]
+        first, second = exporter.get(), exporter.get()
+        assert value(second, "socket_host_states", state="established") is not None
+        assert value(first, "process_resident_memory_bytes")
+        exporter.process.send_signal(signal.SIGTERM)
+        assert exporter.process.wait(10) == 0
+    assert "Traceback" not in exporter.log.read_text()
+
+
+@linux
+def test_its_own_metrics_can_be_left_out(tmp_path: Path) -> None:
+    with running(
+        tmp_path / "log", "--web.disable-exporter-metrics", "--web.telemetry-path=/sockets"
+    ) as exporter:
+        assert "process_resident_memory_bytes" not in exporter.get("/sockets")
