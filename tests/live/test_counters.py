@@ -1,0 +1,158 @@
+"""The kernel's counters grow with what they are said to count."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from exporter.model import Descriptors, KernelCounters
+from exporter.sources.counters import read_counters
+from exporter.sources.descriptor_limits import descriptors
+
+from .helpers import wait_until
+from .namespace import Namespace, enter
+
+pytestmark = pytest.mark.live
+
+PROC = Path("/proc")
+NOBODY = 65534
+
+
+def counters_after(act: Callable[[], None], seen: Callable[[KernelCounters], bool]) -> KernelCounters:
+    act()
+    wait_until(lambda: seen(read_counters(PROC)))
+    return read_counters(PROC)
+
+
+def connect_and_close(times: int) -> None:
+    """The calling side closes first and is left in TIME_WAIT."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(times):
+            with socket.create_connection(listener.getsockname()) as client:
+                accepted, _ = listener.accept()
+            client.close()
+            accepted.close()
+
+
+def overflow_the_backlog() -> None:
+    """Connects six times to a listener with places for two and one, and accepts nobody."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2))
+        for _ in range(6):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        sleep(0.1)
+
+
+def close_with_data_unread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        client.sendall(b"never read")
+        sleep(0.1)
+        accepted.close()
+        client.close()
+
+
+def counted(counters: KernelCounters) -> int:
+    return (counters.time_wait_started or 0) + (counters.time_wait_overflows or 0)
+
+
+def test_a_new_namespace_has_counted_nothing(namespace: Namespace) -> None:
+    counters = namespace.call(read_counters, PROC)
+    assert not counters.problems
+    assert counters.aborts == dict.fromkeys(["close", "data", "timeout", "linger", "memory", "failed"], 0)
+    assert (counters.time_wait_started, counters.time_wait_overflows, counters.time_wait) == (0, 0, 0)
+    assert (counters.listen_overflows, counters.listen_drops, counters.established) == (0, 0, 0)
+    assert (counters.request_queue_drops, counters.backlog_drops) == (0, 0)
+    assert (counters.time_wait_reused, counters.time_wait_killed) == (0, 0)
+    assert (counters.in_use, counters.in_use_ipv6) == (0, 0)
+
+
+def test_figures_that_are_of_all_namespaces_are_there_too(namespace: Namespace) -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        counters = namespace.call(read_counters, PROC)
+    assert counters.allocated is not None
+    assert counters.allocated > 0
+    assert counters.orphans is not None
+    assert counters.memory_bytes is not None
+    assert counters.memory_bytes % os.sysconf("SC_PAGE_SIZE") == 0
+
+
+def test_full_time_wait_buckets_overflow(namespace: Namespace) -> None:
+    namespace.sysctl("net.ipv4.tcp_max_tw_buckets", 15)
+    counters = namespace.call(counters_after, lambda: connect_and_close(50), lambda now: counted(now) >= 50)
+    assert counters.time_wait_overflows == 35
+    assert counters.time_wait_started == 15
+    assert counters.time_wait == 15
+
+
+def test_a_full_accept_queue_overflows(namespace: Namespace) -> None:
+    counters = namespace.call(counters_after, overflow_the_backlog, lambda now: bool(now.listen_overflows))
+    assert counters.listen_overflows is not None
+    assert counters.listen_overflows >= 3
+    assert counters.listen_drops is not None
+    assert counters.listen_drops >= counters.listen_overflows
+
+
+def test_closing_with_data_unread_aborts(namespace: Namespace) -> None:
+    counters = namespace.call(counters_after, close_with_data_unread, lambda now: bool(now.aborts["close"]))
+    assert counters.aborts["close"] == 1
+    assert counters.aborts["timeout"] == 0
+
+
+def hold_one_connection() -> tuple[KernelCounters, KernelCounters]:
+    before = read_counters(PROC)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0],
+        socket.create_server(("::1", 0), family=socket.AF_INET6),
+    ):
+        return before, read_counters(PROC)
+
+
+def test_sockets_in_use_are_counted_by_family(namespace: Namespace) -> None:
+    before, after = namespace.call(hold_one_connection)
+    assert (before.in_use, before.in_use_ipv6, before.established) == (0, 0, 0)
+    assert (after.in_use, after.in_use_ipv6, after.established) == (3, 1, 2)
+
+
+def in_a_thread_of_the_namespace(namespace: str) -> tuple[KernelCounters, KernelCounters]:
+    """Closes connections in the namespace; what the thread reads that entered it, and the main one."""
+
+    def inside() -> KernelCounters:
+        enter(namespace)
+        return counters_after(lambda: connect_and_close(7), lambda now: counted(now) >= 7)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(inside).result(), read_counters(PROC)
+
+
+def test_counters_are_those_of_the_threads_namespace(namespace: Namespace) -> None:
+    with Namespace() as other:
+        of_thread, of_main = other.call(in_a_thread_of_the_namespace, namespace.path)
+    assert (of_thread.time_wait_started, of_main.time_wait_started) == (7, 0)
+
+
+def as_nobody(pid: int) -> Descriptors:
+    os.setgroups([])
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    return descriptors(PROC, pid)
+
+
+def test_descriptors_of_others_are_known_without_privileges(namespace: Namespace) -> None:
+    if Path("/proc/self/fd").stat().st_size == 0:
+        pytest.skip("needs Linux 6.2, which tells the number of descriptors")
+    process = namespace.popen(["sh", "-c", "echo started; read line"])
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert namespace.call(as_nobody, process.pid) == descriptors(PROC, process.pid)

@@ -1,0 +1,78 @@
+"""Limits are those that the kernel keeps to, in a network namespace of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from exporter.model import EphemeralRange
+from exporter.sources.limits import read_limits
+
+from .namespace import Namespace
+
+pytestmark = pytest.mark.live
+
+PROC = Path("/proc")
+
+
+def ports_that_connect_gets() -> set[int]:
+    """Connects to one address and port until no local port is left."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 30000), backlog=100))
+        ports: set[int] = set()
+        while True:
+            client = stack.enter_context(socket.socket())
+            try:
+                client.connect(listener.getsockname())
+            except OSError as failure:
+                assert failure.errno == errno.EADDRNOTAVAIL  # noqa: PT017  # it ends the loop, too
+                return ports
+            ports.add(client.getsockname()[1])
+
+
+def reserve(text: str) -> None:
+    """Writes a list that is longer than one write may be: the further ones add to the first."""
+    parts = text.split(",")
+    file = os.open("/proc/sys/net/ipv4/ip_local_reserved_ports", os.O_WRONLY)
+    try:
+        for start in range(0, len(parts), 500):
+            os.write(file, ",".join(parts[start : start + 500]).encode())
+    finally:
+        os.close(file)
+
+
+def test_connect_gets_exactly_the_ports_of_the_range(namespace: Namespace) -> None:
+    namespace.sysctl("net.ipv4.ip_local_port_range", "40000 40009")
+    namespace.sysctl("net.ipv4.ip_local_reserved_ports", "8080,40003,40005-40006,40009-50000")
+    ephemeral = namespace.call(read_limits, PROC).ephemeral
+    assert ephemeral == EphemeralRange(40000, 40009, frozenset([40003, 40005, 40006, 40009]))
+    ports = namespace.call(ports_that_connect_gets)
+    assert ports == {port for port in range(65536) if ephemeral.contains(port)}
+    assert len(ports) == ephemeral.size
+
+
+def test_a_long_list_of_reserved_ports_is_read_to_its_end(namespace: Namespace) -> None:
+    reserved = range(10001, 60000, 2)
+    namespace.sysctl("net.ipv4.ip_local_port_range", "10000 60000")
+    namespace.call(reserve, ",".join(map(str, reserved)))
+    ephemeral = namespace.call(read_limits, PROC).ephemeral
+    assert ephemeral == EphemeralRange(10000, 60000, frozenset(reserved))
+
+
+def test_sysctls_are_the_namespaces_own(namespace: Namespace) -> None:
+    namespace.sysctl("net.ipv4.tcp_max_tw_buckets", 15)
+    namespace.sysctl("net.ipv4.tcp_tw_reuse", 0)
+    limits = namespace.call(read_limits, PROC)
+    assert (limits.time_wait_buckets, limits.time_wait_reuse) == (15, 0)
+    assert read_limits(PROC).time_wait_buckets != 15
+
+
+def test_what_only_the_first_namespace_has_is_unknown_in_others(namespace: Namespace) -> None:
+    limits = namespace.call(read_limits, PROC)
+    assert (limits.orphans, limits.memory_bytes, limits.memory_pressure_bytes) == (None, None, None)
+    assert not limits.problems
