@@ -95,7 +95,7 @@ def collector() -> Iterator[Counted]:
 def application(collector: Counted) -> Application:
     registry = CollectorRegistry()
     registry.register(collector)
-    return Application(registry, title="Tiny <exporter>", description="<1> & 2")
+    return Application(registry, title="Tiny <exporter>", description="<i> & 2")
 
 
 async def ask(
@@ -247,7 +247,7 @@ class TestPages:
         assert page.open_tags == []
         assert page.language == "en"
         assert page.texts["title"] == page.texts["h1"] == "Tiny <exporter>"
-        assert page.texts["p"] == "<1> & 2"
+        assert page.texts["p"] == "<i> & 2"
         links = [urljoin("/", link) for link in page.links]
         assert links == ["/metrics", "/-/healthy", "/-/ready"]
         assert [get(application, link).status for link in links] == [200, 200, 200]

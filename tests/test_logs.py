@@ -3,6 +3,9 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -29,11 +32,15 @@ def configured(level: str = "info", style: Format = "logfmt") -> io.StringIO:
     return stream
 
 
-def fail(message: str = "no such file") -> OSError:
+def fail(message: str) -> OSError:
     try:
-        raise OSError(message)
+        raise_it(message)
     except OSError as error:
         return error
+
+
+def raise_it(message: str) -> NoReturn:
+    raise OSError(message)  # the place that `at` names
 
 
 def test_a_line_has_time_level_message_and_fields() -> None:
@@ -52,7 +59,7 @@ def test_the_time_is_utc_to_the_millisecond() -> None:
 
 def test_json_keeps_numbers_and_booleans() -> None:
     stream = configured(style="json")
-    log.warning("Too many", extra=fields(limit=512, tls=False, name="a b", path=None))
+    log.warning("Too many", extra=fields(limit=512, tls=False, name="a b", path=None, pid=Fraction(7)))
     line = json.loads(stream.getvalue())
     line.pop("time")
     assert line == {
@@ -62,6 +69,7 @@ def test_json_keeps_numbers_and_booleans() -> None:
         "tls": False,
         "name": "a b",
         "path": None,
+        "pid": "7",
     }
 
 
@@ -101,7 +109,9 @@ def test_an_exception_is_one_line_and_traced_only_at_debug(style: Format, level:
     assert text.count("\n") == 1
     assert ("Traceback (most recent call last)" in text) == (level == "debug")
     assert "OSError: no\\nfile" in text
-    assert re.search(r"test_logs\.py:\d+", text)
+    at = re.search(r"test_logs\.py:(\d+)", text)
+    assert at
+    assert "the place that `at` names" in Path(__file__).read_text().splitlines()[int(at[1]) - 1]
     assert "Collection failed\\n" not in text
 
 

@@ -108,6 +108,7 @@ def test_every_selector_must_fit(rule: dict[str, object], fits: bool) -> None:
     ("rule", "expected"),
     [
         ({"exe": ["kthreadd"], "name": "fits"}, "kthreadd"),
+        ({"exe": [""], "name": "fits"}, "kthreadd"),
         ({"cmdline": [".+"], "name": "fits"}, "kthreadd"),
         ({"cmdline": [".*"], "name": "fits"}, "fits"),
         ({"comm": ["kthreadd"], "name": "{{.ExeBase}} {{.ExeFull}}"}, "kthreadd kthreadd"),
@@ -257,7 +258,8 @@ def test_an_empty_name_falls_back_to_comm_and_that_to_unknown() -> None:
     nobody = Process(pid=1, start_time=1.0, comm="")
     assert UNKNOWN == name(nobody)
     assert UNKNOWN == name(nobody, {"comm": [""], "name": "{{.Unit}}"})
-    assert "kthreadd" == name(KERNEL_THREAD, {"comm": ["kthreadd"], "name": "{{.Unit}}"})
+    no_unit, later = {"cmdline": [""], "name": "{{.Unit}}"}, {"cmdline": [""], "name": "later rule"}
+    assert "kthreadd" == name(KERNEL_THREAD, no_unit, later)
 
 
 @pytest.mark.parametrize("reserved", ["other", "unknown"])

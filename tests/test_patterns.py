@@ -62,6 +62,7 @@ FOUND = [
     ("[a~~b]+", "~a~", "~a~"),
     ("[+--]+", ",-+.", ",-+"),
     ("[a-]+", "-a", "-a"),
+    ("[a-a]+", "baab", "aa"),
     (r"[\-\]]+", "-]", "-]"),
     ("[:alpha:]+", "b:al", ":al"),
     ("[^a]", "a\n", "\n"),
@@ -103,6 +104,7 @@ FOUND = [
     ("(?U:b+)c", "abbc", "bbc"),
     ("(?is-m)A.", "a\n", "a\n"),
     ("(?)a", "a", "a"),
+    ("a(?i)*b", "aaB", "aaB"),
 ]
 
 REFUSED = [
@@ -130,6 +132,7 @@ REFUSED = [
     ("a{1001}", "more than 1000 repeats at position 1"),
     ("a{1,1001}", "more than 1000 repeats at position 1"),
     ("a{" + "9" * 5000 + "}", "more than 1000 repeats at position 1"),
+    ("a{1," + "9" * 5000 + "}", "more than 1000 repeats at position 1"),
     ("a{3,2}", "repeat {3,2} is the wrong way round at position 1"),
     ("(?P<a>x)(?P<a>y)", "group name a used twice at position 12"),
     ("(?<1a>x)", "group name 1a begins with a digit at position 3"),

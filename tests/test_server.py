@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import gzip
 import http.client
@@ -219,6 +220,21 @@ class TestListen:
             host, port = parse_address(address_of(listener))
             assert (host, port) == listener.getsockname()
             assert port > 0
+
+    def test_small_answers_are_sent_without_delay(self) -> None:
+        async def no_delay() -> int:
+            accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+            server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listener)
+            async with server:
+                _, client = await asyncio.open_connection(*listener.getsockname())
+                connection = (await accepted).get_extra_info("socket")
+                option: int = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                for writer in (client, await accepted):
+                    writer.close()
+                return option
+
+        with listen("127.0.0.1:0") as listener:
+            assert asyncio.run(no_delay()) != 0
 
     def test_a_port_without_a_host_is_every_interface(self) -> None:
         with listen(":0") as listener:
@@ -468,7 +484,10 @@ class TestConnections:
                 return False
 
         until(is_served, "a free place")
-        until(lambda: 'msg="Connections are accepted again"' in running.log(), "the end of the problem")
+        until(
+            lambda: 'level=info msg="Connections are accepted again"' in running.log(),
+            "the end of the problem",
+        )
 
     def test_idle_for_longer_than_allowed_is_closed(self, start: Start) -> None:
         running = start(idle_seconds=0.1, request_seconds=3)
@@ -497,11 +516,13 @@ class TestStop:
             until((running.folder / "collecting").exists, "a collection")
             running.process.send_signal(sent)
             until(lambda: is_refused(running), "the end of listening")
+            # Neither an answer nor the connection's end while the collection lasts.
+            assert select.select([connection], [], [], 0.5)[0] == []
             running.release()
             status, body = answer(connection)
             assert (status, collections(body), len(body) > 1_000_000) == (200, 1, True)
             assert running.process.wait(20) == 0
-        assert running.log().splitlines()[-1].endswith("level=info msg=Stopped")
+        assert running.log().count(" level=info msg=Stopped\n") == 1
 
     def test_idle_and_half_open_connections_do_not_hold_it_up(self, start: Start) -> None:
         running = start()

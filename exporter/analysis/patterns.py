@@ -190,7 +190,6 @@ class _Translation:
             self._open_group(token, "(?:", flags)
         else:
             self._flags = flags
-            self._unrepeatable = "nothing to repeat"
 
     def _repeat(self, token: re.Match[str]) -> str:
         if self._unrepeatable:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_CONTAINER: Final = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?=\.scope|/|$)")
+# conmon watches over a container from outside.
+_CONTAINER: Final = re.compile(r"(?:^|[/:-])(?<!conmon-)([0-9a-f]{64})(?=\.scope|/|$)")
 _UNIT: Final = re.compile(r"(?:^|/)([^/]+\.(?:service|scope|socket|mount|swap))(?=/|$)")
 
 

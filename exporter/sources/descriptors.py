@@ -56,12 +56,14 @@ class DescriptorTable:
         self._inodes = array("Q")
         yield from self.unknown(())
 
-    def lost(self, first: int, last: int) -> list[int]:
-        """Reads descriptors first to last - 1 again; the inodes that they do not hold any more."""
-        before = self._inodes[first:last]
-        sockets = [fd for fd, inode in enumerate(before, first) if inode]
-        kept = set(self._read(sockets))
-        return [inode for inode in before if inode and inode not in kept]
+    def sockets(self, first: int) -> Iterator[int]:
+        """The descriptors from `first` on that held a socket when last read."""
+        return (fd for fd, inode in enumerate(self._inodes[first:], first) if inode)
+
+    def lost(self, descriptors: Collection[int]) -> Iterator[int]:
+        """Reads these descriptors again; yields the inodes that none of them holds any more."""
+        before = {self._inodes[fd] for fd in descriptors}
+        yield from before.difference(self._read(descriptors))
 
     def _count_now(self) -> int:
         return os.stat(self._directory).st_size

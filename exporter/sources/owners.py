@@ -113,6 +113,8 @@ class InodeOwners:
         self._clock = clock
         self._owners: dict[int, ProcessId] = {}
         self._not_found: set[int] = set()
+        # Of those not found, the ones that are being looked for again just now.
+        self._retried: set[int] = set()
         self._retry_at = 0.0
         self._retry_after = RETRY_FIRST
 
@@ -130,22 +132,26 @@ class InodeOwners:
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = {inode: owner for inode, owner in self._owners.items() if owner not in stale}
-        for inode, _ in self._walk.handed_on():
-            if owner := self._owners.pop(inode, None):
-                stale.add(owner)
-        if self._not_found and self._clock() >= self._retry_at:
-            self._not_found.clear()
-            stale.add(Unowned.NOT_FOUND)
+        for inode, pid in self._walk.handed_on():
+            owner = self._owners.get(inode)
+            if owner and owner.pid == pid:
+                stale.add(self._owners.pop(inode))
+        if self._clock() >= self._retry_at:
+            self._retried, self._not_found = self._not_found, set()
+            if self._retried:
+                stale.add(Unowned.NOT_FOUND)
         return stale
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         wanted = set(holders) - self._owners.keys() - self._not_found - {NO_HOLDER}
         if not wanted:
             return
-        alive = set(live()) | wanted
+        alive = (set(live()) | wanted) - {NO_HOLDER}
         self._forget_closed(alive)
-        self._claim(self._walk.find(wanted, alive), alive)
-        self._leave_alone(wanted - self._owners.keys(), len(wanted))
+        try:
+            self._claim(self._walk.find(wanted, alive), alive)
+        finally:
+            self._leave_alone(wanted - self._owners.keys())
 
     def owner_of(self, holder: int) -> Owner:
         return self._owners.get(holder, Unowned.NOT_FOUND)
@@ -179,12 +185,9 @@ class InodeOwners:
         for closed in self._owners.keys() - alive:
             del self._owners[closed]
 
-    def _leave_alone(self, missing: set[int], wanted: int) -> None:
-        if not missing:
-            return
-        if not self._not_found:
-            self._retry_after = (
-                RETRY_FIRST if len(missing) < wanted else min(2 * self._retry_after, RETRY_LAST)
-            )
+    def _leave_alone(self, missing: set[int]) -> None:
+        if missing and not self._not_found:
+            in_vain = bool(self._retried) and self._owners.keys().isdisjoint(self._retried)
+            self._retry_after = min(2 * self._retry_after, RETRY_LAST) if in_vain else RETRY_FIRST
             self._retry_at = self._clock() + self._retry_after
         self._not_found |= missing

@@ -48,6 +48,9 @@ STATES: Final[dict[str, int]] = {
     psutil.CONN_CLOSING: CLOSING,
     # Windows' DELETE_TCB: the connection is gone, its block is about to be freed.
     "DELETE_TCB": CLOSE,
+    # Solaris', of sockets without a connection.
+    "IDLE": CLOSE,
+    "BOUND": CLOSE,
     # What psutil says of a number it does not know; on macOS and BSD also of a closed socket.
     psutil.CONN_NONE: CLOSE,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -39,16 +40,17 @@ class ProcReader:
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """The process that has this pid now, and its comm. Raises OSError when it is gone."""
         text = _read(self._procfs / str(pid) / "stat")
-        opening, closing = text.find("("), text.rfind(")")
-        if opening < 0 or closing < opening:
-            raise ProcessLookupError(f"process {pid}: stat makes no sense")
-        ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
+        try:
+            opening, closing = text.index("("), text.rindex(")")
+            ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
+        except (ValueError, IndexError) as failure:
+            raise ProcessLookupError(f"process {pid}: stat makes no sense") from failure
         return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
 
     def describe(self, pid: int, details: bool) -> Process:
         """The facts of a process; what cannot be read stays empty. Raises OSError when it is gone."""
         identity, comm = self.identify(pid)
-        started = _boot_time(self._procfs) + identity.start_time
+        started = self._boot_time() + identity.start_time
         if not details:
             return Process(pid, started, comm)
         cgroups = self._cgroups(pid)
@@ -63,6 +65,13 @@ class ProcReader:
             unit=control_groups.unit(cgroups),
             container=control_groups.container(cgroups),
         )
+
+    def _boot_time(self) -> float:
+        """0 where /proc is mounted with subset=pid, which hides its stat."""
+        try:
+            return _boot_time(self._procfs)
+        except OSError:
+            return 0.0
 
     def _cmdline(self, pid: int) -> tuple[str, ...]:
         text = _read_or_nothing(self._procfs / str(pid) / "cmdline")
@@ -89,20 +98,17 @@ class PsutilReader:
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """As ProcReader.identify."""
-        try:
+        with _os_errors():
             process = psutil.Process(pid)
             return ProcessId(pid, process.create_time()), process.name()
-        except psutil.AccessDenied as failure:
-            raise PermissionError(str(failure)) from failure
-        except psutil.Error as failure:
-            raise ProcessLookupError(str(failure)) from failure
 
     def describe(self, pid: int, details: bool) -> Process:
         """As ProcReader.describe."""
         identity, name = self.identify(pid)
         if not details:
             return Process(pid, identity.start_time, name)
-        process = psutil.Process(pid)
+        with _os_errors():
+            process = psutil.Process(pid)
         cmdline = _or_nothing(process.cmdline) or []
         return Process(
             pid,
@@ -120,6 +126,17 @@ ProcessReader = ProcReader | PsutilReader
 def reader_for(procfs: Path) -> ProcessReader:
     """The reader for this system."""
     return ProcReader(procfs) if sys.platform == "linux" else PsutilReader()
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raises what psutil does as the OSError that it stands for."""
+    try:
+        yield
+    except psutil.AccessDenied as failure:
+        raise PermissionError(str(failure)) from failure
+    except psutil.Error as failure:
+        raise ProcessLookupError(str(failure)) from failure
 
 
 def _or_nothing(ask: Callable[[], _T]) -> _T | None:

@@ -30,7 +30,9 @@ _MESSAGE: Final = struct.Struct("=BB2xHH16s16s4xII4xII4xI")
 _MINIMUM: Final = _HEADER_SIZE + _MESSAGE.size
 _KINDS: Final = (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK)
 # The two bytes of either type, each as a class: faster than two alternatives. The upper one is always 0.
-_KIND: Final = b"[%b][%b]" % tuple(map(bytes, zip(*(struct.pack("=H", kind) for kind in _KINDS), strict=True)))
+_KIND: Final = b"[%b][%b]" % tuple(
+    map(bytes, zip(*(struct.pack("=H", kind) for kind in _KINDS), strict=True))
+)
 _STATE: Final = 17
 _COOKIE_WORDS: Final = (15, 16)
 _HOLDER_WORD: Final = 21

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -57,17 +58,18 @@ class Walk:
 
     def handed_on(self) -> Found:
         """Reads some descriptors again, in turn; yields the sockets that their process let go."""
+        left = _VERIFIED_AT_ONCE
         pid, first = self._verified_up_to
-        table = self._tables.get(pid)
-        if table is None or first >= len(table):
-            pid, first = self._next_pid(pid), 0
-            table = self._tables.get(pid)
-        self._verified_up_to = (pid, first + _VERIFIED_AT_ONCE)
-        if table is not None:
-            yield from self._guarded(table, iter(table.lost(first, first + _VERIFIED_AT_ONCE)))
-
-    def _next_pid(self, pid: int) -> int:
-        return min((other for other in self._tables if other > pid), default=min(self._tables, default=0))
+        for table in sorted(self._tables.values(), key=lambda table: (table.pid < pid, table.pid)):
+            chosen = list(islice(table.sockets(first if table.pid == pid else 0), left))
+            if not chosen:
+                continue
+            yield from self._guarded(table, table.lost(chosen))
+            self._verified_up_to = (table.pid, chosen[-1] + 1)
+            left -= len(chosen)
+            if not left:
+                return
+        self._verified_up_to = (0, 0)
 
     def _where_sockets_went(self, live: Collection[int]) -> Found:
         for table in list(self._tables.values()):

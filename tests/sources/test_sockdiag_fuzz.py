@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def mutated(draw: st.DrawFn) -> list[bytes]:
         at = draw(st.integers(0, len(data) - 1))
         data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=4))
     cuts = sorted({0, *draw(st.lists(st.integers(0, len(data)), max_size=3)), len(data)})
-    pieces = [bytes(data[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    pieces = [bytes(data[start:end]) for start, end in pairwise(cuts)]
     return [*pieces, done()] if draw(st.booleans()) else pieces
 
 
@@ -38,8 +40,7 @@ def check(messages: list[bytes]) -> None:
     try:
         sockets = parsed(*messages)
         listeners = sockdiag.listeners(messages)
-    except NetlinkError as failure:
-        assert str(failure).startswith("sock_diag: ")
+    except NetlinkError:
         return
     assert len(sockets) == len(listeners) <= sum(map(len, messages)) // 88
     for one in sockets:

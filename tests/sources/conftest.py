@@ -1,0 +1,42 @@
+"""A /proc of one's own for the tests of what reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .hosts import ALL, Host
+from .trees import Clock, Tree, Watch
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "proc")
+
+
+@pytest.fixture
+def watch(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(tree, monkeypatch.setattr)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def host(tree: Tree, watch: Watch, clock: Clock) -> Host:
+    """Processes 10, 20 and 30 with two sockets each: 101, 102; 201, 202; 301, 302."""
+    assert watch.tells_count
+    for pid in (10, 20, 30):
+        tree.process(pid, pid * 10 + 1, pid * 10 + 2)
+    return Host(tree, clock)
+
+
+@pytest.fixture
+def warm(host: Host, watch: Watch) -> Host:
+    """The same, with everybody found."""
+    assert host.pids(*ALL) == [10, 10, 20, 20, 30, 30]
+    watch.links()
+    return host

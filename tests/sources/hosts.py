@@ -1,0 +1,40 @@
+"""A host whose /proc is our own, and who holds its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from exporter.model import NO_HOLDER, Owner, ProcessId
+from exporter.sources.facts import Facts
+from exporter.sources.owners import InodeOwners
+from exporter.sources.processes import ProcReader
+from exporter.sources.walk import Walk
+
+from .trees import Clock, Tree
+
+ALL = (101, 102, 201, 202, 301, 302)
+"""What processes 10, 20 and 30 hold, two sockets each."""
+
+
+class Host:
+    """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
+
+    def __init__(self, tree: Tree, clock: Clock) -> None:
+        self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
+        self.live: set[int] = {NO_HOLDER}
+        self.asked_for_live = 0
+
+    def _live(self) -> Collection[int]:
+        self.asked_for_live += 1
+        return self.live
+
+    def resolve(self, *holders: int) -> list[Owner]:
+        """Looks for these holders, which are live from now on; gives who they are."""
+        self.live.update(holders)
+        self.owners.resolve(holders, self._live)
+        return [self.owners.owner_of(holder) for holder in holders]
+
+    def pids(self, *holders: int) -> list[int | None]:
+        """The same, by pid."""
+        found = self.resolve(*holders)
+        return [owner.pid if isinstance(owner, ProcessId) else None for owner in found]

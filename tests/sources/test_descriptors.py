@@ -1,0 +1,223 @@
+"""What is remembered of a process's descriptors, and which of them have to be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.sources.descriptors import DescriptorTable
+
+from .trees import Tree, Watch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+PID = 500
+A, B, C, D = 101, 102, 103, 4294967295
+
+
+@pytest.fixture
+def table(tree: Tree) -> DescriptorTable:
+    """Of a process with four sockets, all descriptors just read."""
+    tree.process(PID, A, B, C, D)
+    table = DescriptorTable(tree.root, PID)
+    assert sorted(table.unknown(())) == [A, B, C, D]
+    return table
+
+
+def numbers(watch: Watch) -> list[int]:
+    return sorted(number for _, number in watch.links())
+
+
+@pytest.mark.parametrize(
+    "target", ["/dev/null", "pipe:[101]", "anon_inode:[eventpoll]", "/var/socket:[101]", "(unreachable)/x"]
+)
+def test_only_sockets_are_found(tree: Tree, target: str) -> None:
+    tree.process(PID, A)
+    tree.put(PID, 4, target)
+    assert list(DescriptorTable(tree.root, PID).unknown(())) == [A]
+
+
+def test_a_live_socket_is_not_read_again_and_everything_else_is(table: DescriptorTable, watch: Watch) -> None:
+    assert list(table.unknown({A, B, D})) == [C]
+    assert numbers(watch) == [0, 1, 2, 5]
+
+
+def test_descriptors_opened_since_are_read(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 7, 107)
+    tree.hold(PID, 20, 120)
+    assert set(table.unknown({A, B, C, D})) == {107, 120}
+    assert numbers(watch) == [0, 1, 2, 7, 20]
+    assert set(table.unknown({A, B, C, D, 107, 120})) == set()
+    assert numbers(watch) == [0, 1, 2]
+
+
+def test_a_socket_is_looked_for_first_where_one_has_gone(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    tree.hold(PID, 4, 777)
+    assert list(table.vacated({A, C, D, 777})) == [777]
+    assert numbers(watch) == [4]
+
+
+def test_where_a_socket_was_closed_there_is_none_the_next_time(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    tree.close(PID, 4)
+    assert list(table.vacated({A, C, D})) == []
+    assert numbers(watch) == [4]
+    assert list(table.vacated({A, C, D})) == []
+    assert numbers(watch) == []
+
+
+def test_everything_is_read_again_when_asked_for(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 3, 777)
+    tree.close(PID, 6)
+    assert sorted(table.everything()) == [B, C, 777]
+    assert numbers(watch) == [0, 1, 2, 3, 4, 5]
+    assert len(table) == 6
+
+
+def test_sockets_let_go_are_told_and_others_are_not(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 3, 777)
+    tree.close(PID, 5)
+    assert set(table.lost(list(table.sockets(0)))) == {A, C}
+    assert numbers(watch) == [3, 4, 5, 6]
+    assert set(table.lost(list(table.sockets(0)))) == set()
+
+
+def test_sockets_let_go_are_looked_for_in_a_part_only(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    for number in (3, 4, 5, 6):
+        tree.close(PID, number)
+    assert list(table.sockets(5)) == [5, 6]
+    assert set(table.lost([4, 5])) == {B, C}
+    assert numbers(watch) == [4, 5]
+
+
+def test_a_socket_that_another_of_the_descriptors_holds_is_not_let_go(
+    table: DescriptorTable, tree: Tree
+) -> None:
+    tree.close(PID, 3)
+    tree.hold(PID, 4, A)
+    assert set(table.lost([3, 4])) == {B}
+
+
+class TestTheNumberOfDescriptors:
+    def test_is_unchanged_when_as_many_are_open_as_were_read(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        assert not DescriptorTable(tree.root, PID).is_unchanged()
+        list(table.unknown(()))
+        assert table.is_unchanged()
+        tree.hold(PID, 7, 107)
+        assert not table.is_unchanged()
+        tree.close(PID, 7)
+        assert table.is_unchanged()
+        assert watch.links()
+
+    def test_is_not_believed_when_not_all_were_read(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        list(table.unknown(()))
+        tree.hold(PID, 7, 107)
+        abandoned = table.unknown({A, B, C, D})
+        next(abandoned)
+        del abandoned
+        assert watch.links()
+        assert not table.is_unchanged()
+
+    def test_is_always_changed_where_the_kernel_does_not_tell_it(
+        self, table: DescriptorTable, watch: Watch
+    ) -> None:
+        watch.tells_count = False
+        list(table.unknown(()))
+        assert not table.is_unchanged()
+
+
+class TestLargeNumbers:
+    """A descriptor's number can be chosen."""
+
+    def test_a_million_is_remembered(self, table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+        tree.hold(PID, 1_000_000, 777)
+        assert list(table.unknown({A, B, C, D})) == [777]
+        watch.links()
+        assert list(table.unknown({A, B, C, D, 777})) == []
+        assert numbers(watch) == [0, 1, 2]
+        tree.hold(PID, 1_000_000, 778)
+        assert list(table.vacated({A, B, C, D})) == [778]
+
+    def test_a_billion_is_found_each_time_and_makes_no_table_that_long(
+        self, table: DescriptorTable, tree: Tree
+    ) -> None:
+        tree.hold(PID, 1_000_000_000, 777)
+        for _ in range(2):
+            assert list(table.unknown({A, B, C, D, 777})) == [777]
+        assert len(table) < 10
+
+
+ASKS: list[Callable[[DescriptorTable], object]] = [
+    DescriptorTable.is_unchanged,
+    lambda table: list(table.vacated(())),
+    lambda table: list(table.unknown(())),
+    lambda table: list(table.everything()),
+    lambda table: list(table.lost([3, 4])),
+]
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_process_that_is_gone_raises(
+    table: DescriptorTable, tree: Tree, ask: Callable[[DescriptorTable], object]
+) -> None:
+    tree.kill(PID)
+    with pytest.raises(FileNotFoundError):
+        ask(table)
+
+
+def test_a_descriptor_closed_between_listing_and_reading_is_no_socket(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    def close_another(_: int, number: int) -> None:
+        if number == 3:
+            tree.close(PID, 5)
+
+    watch.hook = close_another
+    assert list(table.vacated(())) == [A, B, D]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which holds a socket as its standard input."""
+    one, other = socket.socketpair()
+    with one, other, subprocess.Popen(["sleep", "60"], stdin=one.fileno(), stdout=other.fileno()) as process:
+        yield process
+        process.kill()
+
+
+class TestRealProcesses:
+    def test_our_own_sockets_are_found_and_their_closing_is_noticed(self) -> None:
+        table = DescriptorTable(Path("/proc"), os.getpid())
+        with socket.socket() as one, socket.socket() as other:
+            inodes = {os.fstat(each.fileno()).st_ino for each in (one, other)}
+            assert inodes <= set(table.unknown(()))
+            gone = os.fstat(other.fileno()).st_ino
+            other.close()
+            assert set(table.lost(list(table.sockets(0)))) == {gone}
+
+    def test_a_process_that_ends_in_the_middle_is_read_to_no_avail_but_to_the_end(
+        self, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        table = DescriptorTable(Path("/proc"), sleeper.pid)
+        found = table.unknown(())
+        assert next(found)
+        sleeper.kill()
+        sleeper.wait()
+        assert list(found) == []
+        with pytest.raises(FileNotFoundError):
+            list(table.unknown(()))

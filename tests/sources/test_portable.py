@@ -1,0 +1,277 @@
+"""Sockets through psutil: this process's own, and such as Windows and macOS have."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from exporter.model import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    LISTEN,
+    NO_HOLDER,
+    STATE_NAMES,
+    TIME_WAIT,
+    Listener,
+    Socket,
+)
+from exporter.sources.portable import STATES, PsutilSource, address, batch
+
+from ..running import until
+from .messages import rows_of
+
+LOOPBACK = bytes((127, 0, 0, 1))
+LOOPBACK6 = bytes(15) + b"\1"
+
+
+class Addr(NamedTuple):
+    """psutil's addr."""
+
+    ip: str
+    port: int
+
+
+class Row(NamedTuple):
+    """psutil's sconn."""
+
+    fd: int
+    family: int
+    type: int
+    laddr: Addr | tuple[()]
+    raddr: Addr | tuple[()]
+    status: str
+    pid: int | None
+
+
+def row(
+    local: tuple[str, int] | None,
+    remote: tuple[str, int] | None,
+    status: str = psutil.CONN_ESTABLISHED,
+    pid: int | None = 4,
+) -> Row:
+    return Row(
+        -1,
+        socket.AF_INET,
+        socket.SOCK_STREAM,
+        Addr(*local) if local else (),
+        Addr(*remote) if remote else (),
+        status,
+        pid,
+    )
+
+
+def read(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> tuple[list[Socket], list[Listener]]:
+    """What the source makes of these rows of psutil's."""
+
+    def net_connections(kind: str) -> list[Row]:
+        assert kind == "tcp"
+        return list(rows)
+
+    monkeypatch.setattr(psutil, "net_connections", net_connections)
+    source = PsutilSource()
+    return rows_of(source.sockets()), source.listeners()
+
+
+class TestStates:
+    def test_each_that_any_psutil_knows_has_its_number(self) -> None:
+        """In the files of other systems too: they are all in the package."""
+        package = Path(psutil.__file__).parent
+        text = "".join(path.read_text(encoding="utf-8") for path in package.glob("_*.py"))
+        known = set(re.findall(r"^CONN_[A-Z0-9_]+ *= *[\"'](\w+)[\"']", text, re.MULTILINE))
+        assert known >= {"ESTABLISHED", "DELETE_TCB", "NONE"}
+        assert known - STATES.keys() == set()
+
+    def test_each_of_ours_is_one_of_psutils(self) -> None:
+        assert set(STATES.values()) == set(STATE_NAMES)
+
+    def test_those_with_the_same_name_are_the_same(self) -> None:
+        for status, state in STATES.items():
+            if status.lower() in STATE_NAMES.values():
+                assert STATE_NAMES[state] == status.lower()
+
+    @pytest.mark.parametrize("status", ["DELETE_TCB", "NONE", "CLOSE"])
+    def test_a_connection_that_is_gone_is_closed(self, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+        sockets, _ = read(monkeypatch, row(("10.0.0.1", 9100), ("10.0.0.9", 50000), status, 0))
+        assert [one.state for one in sockets] == [CLOSE]
+
+
+class TestAStandIn:
+    def test_for_windows_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sockets, listeners = read(
+            monkeypatch,
+            row(("0.0.0.0", 9100), None, psutil.CONN_LISTEN, 1234),
+            row(("::", 9100), None, psutil.CONN_LISTEN, 1234),
+            row(("10.0.0.1", 9100), ("10.0.0.9", 50000), psutil.CONN_CLOSE_WAIT, 1234),
+            row(("10.0.0.1", 9100), ("10.0.0.9", 50001), psutil.CONN_TIME_WAIT, 0),
+            row(("fe80::1%12", 445), ("fe80::2%12", 50002), psutil.CONN_ESTABLISHED, 4),
+        )
+        assert listeners == [Listener(bytes(size), 9100, 1234, None, None) for size in (4, 16)]
+        ours, theirs = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
+        link_local = bytes.fromhex("fe80") + bytes(13)
+        assert sockets == [
+            Socket(CLOSE_WAIT, ours, 9100, theirs, 50000, 1234, 0),
+            Socket(TIME_WAIT, ours, 9100, theirs, 50001, NO_HOLDER, 0),
+            Socket(ESTABLISHED, link_local + b"\1", 445, link_local + b"\2", 50002, 4, 0),
+        ]
+
+    @pytest.mark.parametrize("pid", [None, 0])
+    def test_of_a_socket_without_a_process_has_no_holder(
+        self, monkeypatch: pytest.MonkeyPatch, pid: int | None
+    ) -> None:
+        sockets, listeners = read(
+            monkeypatch,
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), pid=pid),
+            row(("10.0.0.1", 3), None, psutil.CONN_LISTEN, pid),
+        )
+        assert [one.holder for one in sockets] == [NO_HOLDER]
+        assert [one.holder for one in listeners] == [NO_HOLDER]
+
+    def test_of_a_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))
+        assert sockets == [Socket(CLOSE, b"", 0, b"", 0, 4, 0)]
+
+    def test_of_a_host_without_sockets_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert read(monkeypatch) == ([], [])
+
+    @pytest.mark.parametrize("failure", [psutil.AccessDenied(), PermissionError("refused")])
+    def test_that_refuses_raises_what_psutil_raised(
+        self, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    ) -> None:
+        def refuse(_: str) -> list[Row]:
+            raise failure
+
+        monkeypatch.setattr(psutil, "net_connections", refuse)
+        with pytest.raises(type(failure)):
+            list(PsutilSource().sockets())
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        ("127.0.0.1", LOOPBACK),
+        ("0.0.0.0", bytes(4)),
+        ("255.255.255.255", b"\xff" * 4),
+        ("::", bytes(16)),
+        ("::1", LOOPBACK6),
+        ("::1%lo0", LOOPBACK6),
+        ("fe80::1%eth0", bytes.fromhex("fe80") + bytes(13) + b"\1"),
+        ("fe80::1%12", bytes.fromhex("fe80") + bytes(13) + b"\1"),
+        ("::ffff:127.0.0.1", LOOPBACK),
+        ("::ffff:7f00:1", LOOPBACK),
+        ("::127.0.0.1", bytes(12) + LOOPBACK),
+        ("2001:db8::ffff:1.2.3.4", bytes.fromhex("20010db8") + bytes(6) + b"\xff\xff\1\2\3\4"),
+    ],
+)
+def test_an_address_is_4_or_16_bytes_without_its_scope(text: str, raw: bytes) -> None:
+    assert address(text) == raw
+
+
+def test_a_batch_has_the_whole_rows_for_keys() -> None:
+    rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
+    made = batch(rows)
+    assert list(made.keys) == rows
+    assert not made.time_wait
+    assert memoryview(made.holders).cast("I").tolist() == [7, 0, 4294967295]
+    taken = made.take([2, 0])
+    assert list(taken) == list(taken) == [rows[2], rows[0]]
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def ours() -> tuple[list[Socket], list[Listener]]:
+    """What is ours among all there are."""
+    source, pid = PsutilSource(), os.getpid()
+    sockets = [one for one in rows_of(source.sockets()) if one.holder == pid]
+    return sockets, [one for one in source.listeners() if one.holder == pid]
+
+
+class TestOurOwnSockets:
+    @pytest.mark.parametrize(
+        ("family", "host", "raw"),
+        [(socket.AF_INET, "127.0.0.1", LOOPBACK), (socket.AF_INET6, "::1", LOOPBACK6)],
+        ids=["IPv4", "IPv6"],
+    )
+    def test_are_ours_by_pid(
+        self, stack: ExitStack, family: socket.AddressFamily, host: str, raw: bytes
+    ) -> None:
+        listener = stack.enter_context(socket.create_server((host, 0), family=family))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection((host, port)))
+        stack.enter_context(listener.accept()[0])
+        client_port, pid = client.getsockname()[1], os.getpid()
+        sockets, listeners = ours()
+        assert Listener(raw, port, pid, None, None) in listeners
+        assert Socket(ESTABLISHED, raw, client_port, raw, port, pid, 0) in sockets
+        assert Socket(ESTABLISHED, raw, port, raw, client_port, pid, 0) in sockets
+
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both families here")
+    def test_on_a_socket_for_both_families_are_ipv4(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(
+            socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        )
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        stack.enter_context(listener.accept()[0])
+        sockets, listeners = ours()
+        assert Listener(bytes(16), port, os.getpid(), None, None) in listeners
+        expected = Socket(ESTABLISHED, LOOPBACK, port, LOOPBACK, client.getsockname()[1], os.getpid(), 0)
+        assert expected in sockets
+
+    def test_keep_their_key_until_their_state_changes(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        accepted = stack.enter_context(listener.accept()[0])
+
+        def keys() -> set[object]:
+            source = PsutilSource()
+            return {
+                key
+                for one in source.sockets()
+                for key in one.keys
+                if isinstance(key, Socket) and key[2] == port
+            }
+
+        before = keys()
+        assert len(before) == 1
+        assert keys() == before
+        client.shutdown(socket.SHUT_WR)
+        assert accepted.recv(1) == b""
+        for _ in until("CLOSE_WAIT"):
+            if {key[0] for key in keys() if isinstance(key, Socket)} == {CLOSE_WAIT}:
+                break
+        assert not keys() & before
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME_WAIT may not be seen")
+    def test_in_time_wait_are_nobodys(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        accepted = stack.enter_context(listener.accept()[0])
+        client_port = client.getsockname()[1]
+        client.close()
+        assert accepted.recv(1) == b""
+        accepted.close()
+        expected = Socket(TIME_WAIT, LOOPBACK, client_port, LOOPBACK, port, NO_HOLDER, 0)
+        for _ in until("it is in TIME_WAIT"):
+            if expected in rows_of(PsutilSource().sockets()):
+                break
+
+
+def test_listeners_are_no_sockets() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert LISTEN not in {one.state for one in rows_of(PsutilSource().sockets())}

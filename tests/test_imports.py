@@ -1,0 +1,176 @@
+"""Which module imports which, and what is imported where there is no Linux."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import exporter
+
+PACKAGE: Final = Path(exporter.__file__).parent
+MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+
+MAY_IMPORT: Final = {
+    "model": set(),
+    "logs": set(),
+    "sources": {"model", "sources"},
+    "analysis": {"model", "analysis"},
+    "exposition": {"model", "sources", "analysis", "exposition", "logs", "__init__"},
+    "config": {"model", "analysis"},
+    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "__init__"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""Layer -> what of ours its modules may import. `__init__` has the version and nothing else."""
+
+NOT_ON_WINDOWS: Final = ("fcntl", "grp", "pwd", "resource", "termios")
+
+
+def layer_of(module: Path) -> str:
+    return module.parts[0]
+
+
+def imports_of(module: Path) -> Iterator[str]:
+    """The layers of ours that a module imports anywhere in its code."""
+    tree = ast.parse((PACKAGE / module).with_suffix(".py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from _layers_of(module, node)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+            )
+            assert PACKAGE.name not in {name.partition(".")[0] for name in names}, "to be imported relatively"
+
+
+def _layers_of(module: Path, node: ast.ImportFrom) -> Iterator[str]:
+    """The layers of one `from ... import`."""
+    origin = module.parent.parts
+    base = origin[: len(origin) - (node.level - 1)]
+    path = (*base, *(node.module.split(".") if node.module else ()))
+    if path:
+        yield path[0]
+        return
+    for name in node.names:
+        yield name.name if is_module(name.name) else "__init__"
+
+
+def is_module(name: str) -> bool:
+    return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+
+
+def test_every_layer_has_its_rule() -> None:
+    assert {layer_of(module) for module in MODULES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_point_up_the_page(module: Path) -> None:
+    layer = layer_of(module)
+    assert set(imports_of(module)) - MAY_IMPORT[layer] == set()
+
+
+def elsewhere(code: str, platform: str) -> subprocess.CompletedProcess[str]:
+    """Runs code as on another system: by name, without the modules and the sockets it has not, and with
+    /proc out of bounds for our own code. Other people's packages are imported before: this system's are
+    what there is."""
+    disguise = DISGUISE.format(platform=platform, missing=NOT_ON_WINDOWS, root=str(PACKAGE.parent))
+    return subprocess.run(
+        [sys.executable, "-c", disguise + code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+DISGUISE: Final = """
+import importlib.abc, socket, sys
+sys.path.insert(0, {root!r})
+import collections, platform, prometheus_client, msgspec, psutil, yaml
+
+platform.python_version()
+sys.platform = {platform!r}
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {missing!r}:
+            raise ImportError(f"No module named {{name}} here")
+
+for name in {missing!r}:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Missing())
+
+def hook(event, arguments):
+    if event == "socket.__new__" and arguments[1] == 16:
+        raise AssertionError("netlink")
+    if event in ("open", "os.listdir", "os.scandir") and str(arguments[0]).startswith("/proc"):
+        raise AssertionError(f"{{event}} {{arguments[0]}}")
+
+sys.addaudithook(hook)
+
+class Process:
+    def __init__(self, pid):
+        self.pid = pid
+    def create_time(self):
+        return 1.0
+    def name(self):
+        return "spoolsv.exe"
+
+addr = collections.namedtuple("addr", "ip port")
+
+class Row:
+    laddr = addr("10.0.0.1", 9100)
+    pid = 1234
+    def __init__(self, status, remote):
+        self.status = status
+        self.raddr = addr("10.0.0.9", remote) if remote else ()
+
+psutil.Process = Process
+psutil.net_connections = lambda kind: [Row("LISTEN", 0), Row("CLOSE_WAIT", 50000), Row("DELETE_TCB", 50001)]
+
+from exporter import cli
+"""
+
+each_platform = pytest.mark.parametrize("platform", ["win32", "darwin", "freebsd14"])
+
+
+@each_platform
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_elsewhere_the_command_tells_about_itself(flag: str, platform: str) -> None:
+    told = elsewhere(f"cli.main([{flag!r}])", platform)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "socket-state-exporter" in told.stdout
+
+
+@each_platform
+@pytest.mark.parametrize("source", ["auto", "psutil"])
+def test_elsewhere_sockets_are_read_through_psutil(source: str, platform: str) -> None:
+    printed = elsewhere(f"sys.exit(cli.main(['--once', '--source={source}']))", platform)
+    assert printed.returncode == 0, printed.stderr
+    assert 'source="psutil"' in printed.stdout
+    inbound = 'process="spoolsv.exe",remote_port="inbound",state="close_wait"} 1.0'
+    assert inbound in printed.stdout
+    assert 'socket_host_states{state="listen"} 1.0' in printed.stdout
+
+
+@each_platform
+def test_elsewhere_netlink_when_demanded_is_refused_and_says_so(platform: str) -> None:
+    code = """
+import errno
+def refuse(*_):
+    raise OSError(errno.EAFNOSUPPORT, "no such family")
+socket.socket = refuse
+sys.exit(cli.main(["--once", "--source=netlink"]))
+"""
+    refused = elsewhere(code, platform)
+    assert refused.returncode == 1
+    assert "EAFNOSUPPORT" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_what_stands_in_for_another_system_is_noticed() -> None:
+    """Else the tests above would say nothing."""
+    for code in ("import pwd", "open('/proc/self/stat')", "socket.socket(16, socket.SOCK_RAW, 4)"):
+        assert elsewhere(code, "win32").returncode == 1
