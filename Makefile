@@ -54,7 +54,7 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 
 .PHONY: golden
-golden: $(VENV)/.installed ## rewrite the golden output; read the diff before committing it
+golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
 	$(VENV)/bin/python -m pytest -k golden --update-golden
 
 .PHONY: lock
