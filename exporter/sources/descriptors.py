@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Collection, Iterable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
 _SOCKET: Final = "socket:["
 _NOT_A_SOCKET: Final = 0
-# A descriptor's number can be chosen (fcntl F_DUPFD) up to a billion: no table is made that long.
-_MOST: Final = 1 << 20
+# A descriptor's number can be chosen (fcntl F_DUPFD) up to a billion: no table is made much longer than
+# there are descriptors.
+_ROOM_AT_LEAST: Final = 1024
+_ROOM_FOR_EACH: Final = 8
 
 
 class DescriptorTable:
@@ -26,6 +29,7 @@ class DescriptorTable:
         self.pid = pid
         self._directory = f"{procfs}/{pid}/fd"
         self._inodes = array("Q")
+        self._room = _ROOM_AT_LEAST
         self._count = -1
 
     def __len__(self) -> int:
@@ -41,13 +45,14 @@ class DescriptorTable:
 
     def vacated(self, live: Collection[int]) -> Iterator[int]:
         """Reads the descriptors whose socket is not live any more; yields the inodes found."""
-        return self._read([fd for fd, inode in enumerate(self._inodes) if inode and inode not in live])
+        return self._read([fd for fd in self.sockets() if self._inodes[fd] not in live])
 
     def unknown(self, live: Collection[int]) -> Iterator[int]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""
         count = self._count_now()
         known = self._inodes
-        names = map(int, os.listdir(self._directory))
+        names = list(map(int, os.listdir(self._directory)))
+        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(names))
         yield from self._read([fd for fd in names if fd >= len(known) or known[fd] not in live])
         self._count = count
 
@@ -56,9 +61,9 @@ class DescriptorTable:
         self._inodes = array("Q")
         yield from self.unknown(())
 
-    def sockets(self, first: int) -> Iterator[int]:
+    def sockets(self, first: int = 0) -> Iterator[int]:
         """The descriptors from `first` on that held a socket when last read."""
-        return (fd for fd, inode in enumerate(self._inodes[first:], first) if inode)
+        return compress(range(first, len(self._inodes)), self._inodes[first:])
 
     def lost(self, descriptors: Collection[int]) -> Iterator[int]:
         """Reads these descriptors again; yields the inodes that none of them holds any more."""
@@ -80,10 +85,10 @@ class DescriptorTable:
             os.close(directory)
 
     def _remember(self, fd: int, inode: int) -> None:
-        if fd >= _MOST:
-            return
         missing = fd + 1 - len(self._inodes)
         if missing > 0:
+            if fd >= self._room:
+                return
             self._inodes.extend([_NOT_A_SOCKET] * missing)
         self._inodes[fd] = inode
 

@@ -33,8 +33,6 @@ _WITH_INFO: Final = 1 << _INFO - 1
 _FIXED: Final = "=16xBBBxHH16s16s4xII4xII4xI"
 _FIXED_SIZE: Final = struct.calcsize(_FIXED)
 _ATTRIBUTE: Final = struct.Struct("=HH")
-# NLA_F_NESTED and NLA_F_NET_BYTEORDER share the type's field.
-_TYPE_MASK: Final = 0x3FFF
 
 # ..._last_data_recv and ..._last_ack_recv, milliseconds: neighbours in either structure.
 _AGES: Final = struct.Struct("=II")
@@ -219,7 +217,7 @@ def _find_info(attributes: bytes) -> tuple[int, int]:
         size, kind = _ATTRIBUTE.unpack_from(attributes, position)
         if size < _ATTRIBUTE.size or position + size > len(attributes):
             raise NetlinkError(f"sock_diag: attribute of {size} bytes makes no sense")
-        if kind & _TYPE_MASK == _INFO:
+        if kind == _INFO:
             return position + _ATTRIBUTE.size, size - _ATTRIBUTE.size
         position += size + 3 & ~3
     return 0, 0

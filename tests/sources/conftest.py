@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .hosts import ALL, Host
+from exporter.sources.walk import Walk
+
+from .hosts import ALL, Host, found
 from .trees import Clock, Tree, Watch
 
 
@@ -26,11 +28,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def host(tree: Tree, watch: Watch, clock: Clock) -> Host:
-    """Processes 10, 20 and 30 with two sockets each: 101, 102; 201, 202; 301, 302."""
-    assert watch.tells_count
+def processes(tree: Tree) -> None:
+    """10, 20 and 30 with two sockets each: 101, 102; 201, 202; 301, 302."""
     for pid in (10, 20, 30):
         tree.process(pid, pid * 10 + 1, pid * 10 + 2)
+
+
+@pytest.fixture
+def host(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Host:  # noqa: ARG001  # they are to be there
+    """These processes, and nobody found yet."""
     return Host(tree, clock)
 
 
@@ -40,3 +46,17 @@ def warm(host: Host, watch: Watch) -> Host:
     assert host.pids(*ALL) == [10, 10, 20, 20, 30, 30]
     watch.links()
     return host
+
+
+@pytest.fixture
+def walk(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Walk:  # noqa: ARG001  # they are to be there
+    """Over these processes, not walked yet."""
+    return Walk(tree.root, clock)
+
+
+@pytest.fixture
+def warm_walk(walk: Walk, watch: Watch) -> Walk:
+    """The same, after everything was walked once."""
+    assert set(found(walk, {999})) >= {(101, 10), (302, 30)}
+    assert watch.links()
+    return walk

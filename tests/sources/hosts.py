@@ -38,3 +38,8 @@ class Host:
         """The same, by pid."""
         found = self.resolve(*holders)
         return [owner.pid if isinstance(owner, ProcessId) else None for owner in found]
+
+
+def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
+    """All sockets met on a walk, with their processes."""
+    return list(walk.find(wanted, live))

@@ -86,9 +86,9 @@ def test_everything_is_read_again_when_asked_for(table: DescriptorTable, tree: T
 def test_sockets_let_go_are_told_and_others_are_not(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 5)
-    assert set(table.lost(list(table.sockets(0)))) == {A, C}
+    assert set(table.lost(list(table.sockets()))) == {A, C}
     assert numbers(watch) == [3, 4, 5, 6]
-    assert set(table.lost(list(table.sockets(0)))) == set()
+    assert set(table.lost(list(table.sockets()))) == set()
 
 
 def test_sockets_let_go_are_looked_for_in_a_part_only(
@@ -144,22 +144,36 @@ class TestTheNumberOfDescriptors:
 class TestLargeNumbers:
     """A descriptor's number can be chosen."""
 
-    def test_a_million_is_remembered(self, table: DescriptorTable, tree: Tree, watch: Watch) -> None:
-        tree.hold(PID, 1_000_000, 777)
-        assert list(table.unknown({A, B, C, D})) == [777]
-        watch.links()
-        assert list(table.unknown({A, B, C, D, 777})) == []
-        assert numbers(watch) == [0, 1, 2]
-        tree.hold(PID, 1_000_000, 778)
-        assert list(table.vacated({A, B, C, D})) == [778]
-
-    def test_a_billion_is_found_each_time_and_makes_no_table_that_long(
-        self, table: DescriptorTable, tree: Tree
+    @pytest.mark.parametrize("number", [5_000, 1_000_000, 1_000_000_000])
+    def test_a_lone_one_is_found_each_time_and_makes_no_table_that_long(
+        self, table: DescriptorTable, tree: Tree, number: int
     ) -> None:
-        tree.hold(PID, 1_000_000_000, 777)
+        tree.hold(PID, number, 777)
         for _ in range(2):
             assert list(table.unknown({A, B, C, D, 777})) == [777]
+        tree.hold(PID, number, 778)
+        assert list(table.unknown({A, B, C, D, 778})) == [778]
         assert len(table) < 10
+
+    def test_those_of_a_process_that_has_many_descriptors_are_remembered(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        inodes = range(10_000, 10_700)
+        for number, inode in enumerate(inodes, 500):
+            tree.hold(PID, number, inode)
+        tree.hold(PID, 5_000, 777)
+        live = {A, B, C, D, 777, *inodes}
+        assert set(table.unknown({A, B, C, D})) == {777, *inodes}
+        watch.links()
+        assert list(table.unknown(live)) == []
+        assert numbers(watch) == [0, 1, 2]
+        for number in range(500, 1_200):
+            tree.close(PID, number)
+        tree.hold(PID, 5_000, 778)
+        assert list(table.vacated({A, B, C, D})) == [778]
+        assert list(table.unknown({A, B, C, D})) == [778]
+        tree.hold(PID, 5_000, 779)
+        assert list(table.vacated({A, B, C, D})) == [779]
 
 
 ASKS: list[Callable[[DescriptorTable], object]] = [
@@ -208,7 +222,7 @@ class TestRealProcesses:
             assert inodes <= set(table.unknown(()))
             gone = os.fstat(other.fileno()).st_ino
             other.close()
-            assert set(table.lost(list(table.sockets(0)))) == {gone}
+            assert set(table.lost(list(table.sockets()))) == {gone}
 
     def test_a_process_that_ends_in_the_middle_is_read_to_no_avail_but_to_the_end(
         self, sleeper: subprocess.Popen[bytes]

@@ -20,19 +20,24 @@ LOOKALIKE: Final = struct.pack("=HH", 284, INFO)
 PAYLOADS = st.sampled_from([b"", b"\0", bytes(4), LOOKALIKE, attribute(INFO, bytes(60)), bytes(40)])
 BEFORE = st.lists(st.tuples(st.sampled_from([MARK, SHUTDOWN, CGROUP, ULP | NESTED]), PAYLOADS), max_size=4)
 MILLISECONDS = st.integers(0, 2**32 - 1)
-AGED = st.tuples(BEFORE, MILLISECONDS, MILLISECONDS, st.sampled_from([60, 192, 280]))
+AGED = st.tuples(BEFORE, MILLISECONDS, MILLISECONDS, st.sampled_from([None, 60, 192, 280]))
 
 
 @given(st.lists(AGED, max_size=12), st.integers(1, 4))
 def test_the_ages_are_found_whatever_stands_before_them(
-    sockets: list[tuple[list[tuple[int, bytes]], int, int, int]], repeated: int
+    sockets: list[tuple[list[tuple[int, bytes]], int, int, int | None]], repeated: int
 ) -> None:
     """Also where it looks like what stood there before, or like the attribute itself."""
-    messages, expected = [], []
+    messages: list[bytes] = []
+    expected: dict[int, tuple[float | None, float | None]] = {}
     for number, (before, since_data, since_ack, size) in enumerate(sockets * repeated):
-        messages.append(half(tcp_info(since_data, since_ack, size), before, cookie=number))
-        expected.append((number, since_ack / 1000, since_data / 1000))
-    found = sorted((one.socket.cookie, one.since_ack, one.since_data) for one in tcp(*messages))
+        if size is None:
+            messages.append(half(None, before, cookie=number))
+            expected[number] = None, None
+        else:
+            messages.append(half(tcp_info(since_data, since_ack, size), before, cookie=number))
+            expected[number] = since_ack / 1000, since_data / 1000
+    found = {one.socket.cookie: (one.since_ack, one.since_data) for one in tcp(*messages)}
     assert found == expected
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli import choose_source
 from exporter.sources import netlink
 from exporter.sources.kernel import KernelSource
 from exporter.sources.netlink import (
@@ -185,6 +186,18 @@ def _probe_in_a_sandbox(error: int) -> tuple[int | None, object]:
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT], ids=by_name)
 def test_a_sandbox_that_forbids_netlink_is_noticed(error: int) -> None:
     assert in_child(_probe_in_a_sandbox, error) == (error, error)
+
+
+def _choose_in_a_sandbox(wanted: str) -> str:
+    forbid(netlink.AF_NETLINK, errno.EAFNOSUPPORT)
+    return choose_source(wanted).name
+
+
+@pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
+def test_in_such_a_sandbox_psutil_is_taken_unless_netlink_is_demanded() -> None:
+    assert in_child(_choose_in_a_sandbox, "auto") == "psutil"
+    with pytest.raises(NetlinkError, match="EAFNOSUPPORT"):
+        in_child(_choose_in_a_sandbox, "netlink")
 
 
 def test_an_error_without_a_name_is_told_by_its_number() -> None:

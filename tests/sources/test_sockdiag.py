@@ -85,7 +85,9 @@ def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: P
 @each_dump
 def test_the_holders_of_a_batch_are_those_of_its_sockets(dump: Path) -> None:
     for batch in sockdiag.batches([dump.read_bytes()]):
-        holders = [one.holder for one in batch.take(range(len(batch.keys)))]
+        rows = batch.take(range(len(batch.keys)))
+        holders = [one.holder for one in rows]
+        assert list(rows.holders()) == holders
         column = memoryview(batch.holders).cast("I").tolist() or [0] * len(holders)
         assert column == holders
 

@@ -6,45 +6,22 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from exporter.sources.walk import Walk, reason_of
 
+from .hosts import ALL, found
 from .trees import Clock, Tree, Watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-@pytest.fixture
-def walk(tree: Tree, watch: Watch, clock: Clock) -> Walk:
-    """Over processes 10, 20 and 30 with two sockets each: 101, 102; 201, 202; 301, 302."""
-    assert not watch.read
-    for pid in (10, 20, 30):
-        tree.process(pid, pid * 10 + 1, pid * 10 + 2)
-    return Walk(tree.root, clock)
-
-
-ALIVE = {101, 102, 201, 202, 301, 302}
-
-
-def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALIVE) -> list[tuple[int, int]]:
-    return list(walk.find(wanted, live))
-
-
-@pytest.fixture
-def warm(walk: Walk, watch: Watch) -> Walk:
-    """The same, after everything was walked once."""
-    assert set(found(walk, {999})) >= {(101, 10), (302, 30)}
-    assert watch.links()
-    return walk
-
-
 class TestFind:
     def test_tells_who_holds_each_socket(self, walk: Walk) -> None:
-        assert set(found(walk, ALIVE)) == {
+        assert set(found(walk, ALL)) == {
             (101, 10),
             (102, 10),
             (201, 20),
@@ -126,58 +103,58 @@ class TestHiddenProcesses:
         found(walk, {999})
         assert walk.hidden
 
-    def test_are_not_suspected_where_init_is_seen(self, warm: Walk) -> None:
-        assert not warm.hidden
+    def test_are_not_suspected_where_init_is_seen(self, warm_walk: Walk) -> None:
+        assert not warm_walk.hidden
 
 
 class TestAWarmWalk:
     def test_looks_only_where_sockets_went_when_that_is_enough(
-        self, warm: Walk, tree: Tree, watch: Watch
+        self, warm_walk: Walk, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 4, 777)
-        assert found(warm, {777}, ALIVE - {202} | {777}) == [(777, 20)]
+        assert found(warm_walk, {777}, {*ALL, 777} - {202}) == [(777, 20)]
         assert watch.links() == [(20, 4)]
 
     def test_reads_only_the_processes_whose_number_of_descriptors_changed(
-        self, warm: Walk, tree: Tree, watch: Watch
+        self, warm_walk: Walk, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 5, 777)
-        assert found(warm, {777}, ALIVE | {777}) == [(777, 20)]
+        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 20)]
         read = watch.links()
         assert {pid for pid, _ in read} == {20}
         assert not {(20, 3), (20, 4)} & set(read)
 
     def test_reads_a_descriptor_that_was_a_file_when_last_seen(
-        self, warm: Walk, tree: Tree, watch: Watch
+        self, warm_walk: Walk, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 0, 777)
         tree.put(20, 5, "/dev/null")
-        assert found(warm, {777}, ALIVE | {777}) == [(777, 20)]
+        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 20)]
         assert len(watch.links()) <= 4
 
-    def test_reads_new_processes(self, warm: Walk, tree: Tree, watch: Watch) -> None:
+    def test_reads_new_processes(self, warm_walk: Walk, tree: Tree, watch: Watch) -> None:
         tree.process(40, 401)
-        assert found(warm, {401}, ALIVE | {401}) == [(401, 40)]
+        assert found(warm_walk, {401}, {*ALL, 401}) == [(401, 40)]
         assert {pid for pid, _ in watch.links()} == {40}
 
     def test_reads_all_but_live_sockets_where_the_number_of_descriptors_is_not_told(
-        self, warm: Walk, tree: Tree, watch: Watch
+        self, warm_walk: Walk, tree: Tree, watch: Watch
     ) -> None:
         watch.tells_count = False
         tree.hold(30, 0, 777)
-        assert found(warm, {777}, ALIVE | {777}) == [(777, 30)]
+        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 30)]
         assert not {number for pid, number in watch.links() if pid != 1} & {3, 4}
 
     def test_forgets_who_is_gone_and_who_no_longer_is_readable(
-        self, warm: Walk, tree: Tree, watch: Watch
+        self, warm_walk: Walk, tree: Tree, watch: Watch
     ) -> None:
         tree.kill(20)
-        assert {pid for _, pid in found(warm, {999})} <= {10, 30}
+        assert {pid for _, pid in found(warm_walk, {999})} <= {10, 30}
         watch.links()
         tree.process(20, 777, 778, 779)
-        assert (777, 20) in found(warm, {777}, ALIVE | {777})
+        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
 
-    def test_counts_only_the_last_walk_over_all(self, warm: Walk, tree: Tree, watch: Watch) -> None:
+    def test_counts_only_the_last_walk_over_all(self, warm_walk: Walk, tree: Tree, watch: Watch) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid in (10, 20):
                 raise PermissionError(errno.EACCES, "refused")
@@ -186,11 +163,11 @@ class TestAWarmWalk:
         tree.hold(10, 5, 777)
         tree.hold(20, 5, 778)
         for _ in range(3):
-            found(warm, {999})
-            assert warm.unreadable == {"permission": 2}
+            found(warm_walk, {999})
+            assert warm_walk.unreadable == {"permission": 2}
         watch.hook = lambda *_: None
-        found(warm, {999})
-        assert warm.unreadable == {}
+        found(warm_walk, {999})
+        assert warm_walk.unreadable == {}
 
 
 class TestTheThoroughLook:
@@ -205,9 +182,9 @@ class TestTheThoroughLook:
 
         return hook
 
-    def test_finds_it_at_once_when_none_was_made_lately(self, warm: Walk, tree: Tree) -> None:
+    def test_finds_it_at_once_when_none_was_made_lately(self, warm_walk: Walk, tree: Tree) -> None:
         self.hide(tree, 777)
-        assert (777, 20) in found(warm, {777}, ALIVE | {777})
+        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
 
     def test_is_made_in_a_two_hundredth_of_the_time_at_most(
         self, walk: Walk, tree: Tree, watch: Watch, clock: Clock
@@ -221,68 +198,20 @@ class TestTheThoroughLook:
         self.hide(tree, 777)
         allowed_at = clock.now + thorough_seconds / 0.005
         clock.now = allowed_at - 0.5
-        assert found(walk, {777}, ALIVE | {777}) == []
+        assert found(walk, {777}, {*ALL, 777}) == []
         assert watch.links() == []
         clock.now = allowed_at + 0.5
-        assert (777, 20) in found(walk, {777}, ALIVE | {777})
+        assert (777, 20) in found(walk, {777}, {*ALL, 777})
         assert 0 < len(watch.links()) < cold
 
     def test_reads_even_what_seems_to_be_a_live_socket(
-        self, warm: Walk, tree: Tree, watch: Watch, clock: Clock
+        self, warm_walk: Walk, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         """A pid that was used again, with as many descriptors, one of them a socket that others hold too."""
         tree.hold(30, 9, 201)
-        found(warm, {999})
+        found(warm_walk, {999})
         clock.now += 10_000
         tree.kill(20)
         tree.process(20, 777, 202, started=200)
         watch.links()
-        assert (777, 20) in found(warm, {777}, ALIVE | {777})
-
-
-class TestSocketsHandedOn:
-    def test_are_noticed_at_once_where_there_are_few(self, warm: Walk, tree: Tree) -> None:
-        assert list(warm.handed_on()) == []
-        tree.close(10, 3)
-        tree.hold(30, 4, 777)
-        assert sorted(warm.handed_on()) == [(101, 10), (302, 30)]
-        assert list(warm.handed_on()) == []
-
-    def test_are_no_sockets_that_moved_within_their_process(self, warm: Walk, tree: Tree) -> None:
-        tree.close(10, 3)
-        tree.hold(10, 4, 101)
-        assert list(warm.handed_on()) == [(102, 10)]
-
-    def test_are_looked_for_in_turn_where_there_are_many(self, warm: Walk, tree: Tree, watch: Watch) -> None:
-        for pid in (50, 60):
-            tree.process(pid, *(pid * 1000 + number for number in range(300)))
-        found(warm, {999})
-        watch.links()
-        rounds = []
-        for _ in range(5):
-            assert list(warm.handed_on()) == []
-            rounds.append(watch.links())
-        assert max(map(len, rounds)) <= 256
-        assert {link for links in rounds for link in links} == {
-            *((pid, number) for pid in (10, 20, 30) for number in (3, 4)),
-            *((pid, number) for pid in (50, 60) for number in range(3, 303)),
-        }
-
-    def test_cost_nothing_where_nothing_was_walked(self, walk: Walk, watch: Watch) -> None:
-        assert list(walk.handed_on()) == []
-        assert watch.links() == []
-
-    def test_do_not_fail_for_a_process_that_is_gone(self, warm: Walk, tree: Tree) -> None:
-        tree.kill(10)
-        tree.close(20, 3)
-        assert list(warm.handed_on()) == [(201, 20)]
-        assert list(warm.handed_on()) == []
-
-    def test_do_not_fail_for_a_process_that_refuses(self, warm: Walk, tree: Tree, watch: Watch) -> None:
-        def refuse(pid: int, _: int) -> None:
-            if pid == 10:
-                raise PermissionError(errno.EACCES, "refused")
-
-        watch.hook = refuse
-        tree.close(20, 3)
-        assert list(warm.handed_on()) == [(201, 20)]
+        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
