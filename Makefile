@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
+# Tests wait more than they reckon: two at a time, and those of a file together, since they share what it builds.
+PYTEST := -m pytest --numprocesses=2 --dist=loadfile
 LOCK_ARGS ?=
 
 VENV := .venv
@@ -40,7 +42,7 @@ lint: $(VENV)/.locked ## ruff, mypy, codespell
 
 .PHONY: test-source
 test-source: $(VENV)/.installed tools ## pytest on the checkout; PYTEST_ARGS="-k owners"
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
@@ -48,7 +50,7 @@ test-wheel: export PYTHONSAFEPATH := 1
 test-wheel: export SOCKET_STATE_EXPORTER_WHEEL := 1
 test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 	$(WHEEL_VENV)/bin/python -c 'import exporter as e; assert "site-packages" in e.__file__, e.__file__'
-	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz

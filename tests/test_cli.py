@@ -86,7 +86,7 @@ def test_a_bad_configuration_is_told_with_its_place(configuration: Path) -> None
 
 @linux
 def test_processes_are_named_by_the_configuration(configuration: Path) -> None:
-    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['pytest']\n")
+    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['.']\n")
     with socket.create_server(("127.0.0.1", 0)):
         printed = run("--once", f"--config.file={configuration}").stdout
     processes = {sample.labels["process"] for sample in samples(printed) if sample.name == "socket_states"}
