@@ -114,7 +114,7 @@ class _Loader(SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (AttributeError, KeyError, ValueError):
+        except (AttributeError, IndexError, KeyError, ValueError):
             kind = node.tag.rpartition(":")[2]
             raise ConstructorError(None, None, f"{node.value} is no {kind}", node.start_mark) from None
 

@@ -7,12 +7,12 @@ the keys; a socket that is new or has changed has a new key, and only for those 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-from ..model import Batch, Group, Key, Owner, Rows, Socket
+from ..model import TIME_WAIT, Batch, Group, Key, Owner, Rows, Socket
 
 Classify = Callable[[Socket, Group | None], Group]
 """(socket, the group it was counted in when last seen) -> the group to count it in."""
@@ -38,8 +38,15 @@ class Reading:
     counts: Counter[int] = field(default_factory=Counter)
     unseen: list[_Unseen] = field(default_factory=list)
     holders: list[bytes] = field(default_factory=list)
+    queued: list[tuple[Key, int, int]] = field(default_factory=list)
     keys: list[Sequence[Key]] = field(default_factory=list)
     """All keys, in the readings after which the memory is tidied; else nothing."""
+    rows: list[Rows] | None = None
+    """All sockets, where a census was asked for."""
+    late: list[tuple[Key, Socket]] = field(default_factory=list)
+    """Sockets in TIME_WAIT from batches of others, which settle() left for last."""
+    passing: dict[Key, Group] = field(default_factory=dict)
+    """How the sockets were counted that are not to be remembered."""
 
     def unseen_holders(self) -> set[int]:
         """The holders of the sockets that settle() is going to ask for."""
@@ -65,20 +72,50 @@ class Tally:
         self._last: dict[Key, int] = {}
         self._tidy = False
 
-    def read(self, batches: Iterable[Batch]) -> Reading:
-        """Counts the sockets known already. Raises what the batches raise, and changes nothing."""
-        reading = Reading()
+    def read(self, batches: Iterable[Batch], *, census: bool = False) -> Reading:
+        """Counts the sockets known already. Raises what the batches raise, and changes nothing.
+
+        census: whether the reading shall give all sockets, which is dear.
+        """
+        reading = Reading(rows=[] if census else None)
         for batch in batches:
             self._read(batch, reading)
+            if reading.rows is not None:
+                reading.rows.append(batch.take(range(len(batch.keys))))
         return reading
 
-    def settle(self, reading: Reading, classify: Classify, *, remember: bool = True) -> Counter[Group]:
-        """Classifies what is unseen; gives the counts of the whole reading by group.
+    def settle(self, reading: Reading, classify: Classify, *, time_wait: bool, remember: bool = True) -> None:
+        """Classifies what is unseen in other states than TIME_WAIT; when called again, what is in TIME_WAIT.
 
         remember: False when classify knew less than it should, so that it is asked again next time.
         """
         for unseen in reading.unseen:
-            self._classify(unseen, reading, classify, remember=remember)
+            if unseen.time_wait == time_wait:
+                known = self._time_wait if time_wait else self._alive
+                sockets: Iterable[tuple[Key, Socket]] = zip(unseen.keys, unseen.sockets, strict=True)
+                if not time_wait:
+                    sockets = _all_but_late(sockets, reading.late)
+                self._classify(sockets, known if remember else None, reading, classify)
+        if time_wait:
+            self._classify(reading.late, self._alive if remember else None, reading, classify)
+
+    def groups(self, reading: Reading) -> list[Group]:
+        """The groups that the sockets counted so far are in."""
+        return [self._groups[number] for number in reading.counts]
+
+    def queues(self, reading: Reading) -> dict[Group, tuple[int, int]]:
+        """Unread and unacknowledged bytes by group, of the sockets counted so far."""
+        sums: dict[Group, tuple[int, int]] = {}
+        for key, unread, unacknowledged in reading.queued:
+            number = self._alive.get(key)
+            group = reading.passing.get(key) if number is None else self._groups[number]
+            if group is not None:
+                before = sums.get(group, (0, 0))
+                sums[group] = before[0] + unread, before[1] + unacknowledged
+        return sums
+
+    def finish(self, reading: Reading) -> Counter[Group]:
+        """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
         counts = Counter({self._groups[number]: count for number, count in reading.counts.items()})
         if reading.keys:
             self._drop_all_but(set(chain.from_iterable(reading.keys)))
@@ -94,6 +131,25 @@ class Tally:
         self._last |= {key: number for key, number in self._alive.items() if number in stale}
         self._alive = {key: number for key, number in self._alive.items() if number not in stale}
 
+    def forget_time_wait(self, doubtful: Callable[[Group], bool]) -> None:
+        """Sockets in TIME_WAIT in such groups are unseen in the next reading."""
+        stale = {number for number, group in enumerate(self._groups) if doubtful(group)}
+        if stale:
+            self._alive, self._time_wait = (
+                {key: number for key, number in memory.items() if number not in stale}
+                for memory in (self._alive, self._time_wait)
+            )
+
+    def before(self, socket: Socket) -> Group | None:
+        """How a socket was counted when it was last seen, also in another state.
+
+        Sources without cookies give 0, under which nothing is ever remembered.
+        """
+        if not socket.cookie:
+            return None
+        number = self._last.get(socket.cookie, self._alive.get(socket.cookie))
+        return None if number is None else self._groups[number]
+
     def owners(self) -> set[Owner]:
         """Everybody for whom a remembered socket was ever counted."""
         return {group.owner for group in self._groups}
@@ -108,26 +164,28 @@ class Tally:
             keys = [batch.keys[position] for position in positions]
             reading.unseen.append(_Unseen(batch.time_wait, keys, batch.take(positions)))
         reading.holders.append(batch.holders)
+        if batch.queued:
+            reading.queued += [(batch.keys[place], unread, unsent) for place, unread, unsent in batch.queued]
         if self._tidy:
             reading.keys.append(batch.keys)
 
-    def _classify(self, unseen: _Unseen, reading: Reading, classify: Classify, *, remember: bool) -> None:
-        known = self._time_wait if unseen.time_wait else self._alive
-        for key, socket in zip(unseen.keys, unseen.sockets, strict=True):
-            number = self._number_of(classify(socket, self._before(socket)))
+    def _classify(
+        self,
+        sockets: Iterable[tuple[Key, Socket]],
+        known: dict[Key, int] | None,
+        reading: Reading,
+        classify: Classify,
+    ) -> None:
+        for key, socket in sockets:
+            group = classify(socket, self.before(socket))
+            number = self._number_of(group)
             reading.counts[number] += 1
-            if not remember:
+            if known is None:
+                reading.passing[key] = group
                 continue
             known[key] = number
             if key != socket.cookie:
                 self._last[socket.cookie] = number
-
-    def _before(self, socket: Socket) -> Group | None:
-        """Sources without cookies give 0, under which nothing is ever remembered."""
-        if not socket.cookie:
-            return None
-        number = self._last.get(socket.cookie, self._alive.get(socket.cookie))
-        return None if number is None else self._groups[number]
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))
@@ -147,3 +205,13 @@ class Tally:
         self._alive, self._time_wait, self._last = (
             {key: renumbered[number] for key, number in memory.items()} for memory in kept
         )
+
+
+def _all_but_late(
+    sockets: Iterable[tuple[Key, Socket]], late: list[tuple[Key, Socket]]
+) -> Iterator[tuple[Key, Socket]]:
+    for key, socket in sockets:
+        if socket.state == TIME_WAIT:
+            late.append((key, socket))
+        else:
+            yield key, socket

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..model import LISTEN, Batch, Listener
+from ..model import LISTEN, Batch, HalfClosed, Listener
 from . import sockdiag
+from .half_closed import HalfClosedSource
 from .netlink import AF_INET, AF_INET6, Transport, not_offered, request_both_families, request_one_family
 from .netlink import NetlinkError as NetlinkError
 
@@ -35,6 +36,7 @@ class KernelSource:
         self._transport = transport or Transport()
         self._clock = clock
         self._one_walk = True
+        self._half_closed = HalfClosedSource(self._transport)
         self._bound: list[Batch] = []
         self._bound_again_at = 0.0
 
@@ -50,6 +52,10 @@ class KernelSource:
             for request in self._requests(_LISTENING)
             for listener in sockdiag.listeners(self._transport.exchange(request))
         ]
+
+    def half_closed(self) -> list[HalfClosed]:
+        """The connections in CLOSE_WAIT, with queues and ages. Raises NetlinkError."""
+        return self._half_closed.read()
 
     def probe(self) -> None:
         """Raises NetlinkError where this kernel, container or sandbox refuses sock_diag."""

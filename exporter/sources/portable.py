@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -27,10 +28,12 @@ from ..model import (
     SYN_SENT,
     TIME_WAIT,
     Batch,
+    HalfClosed,
     Listener,
     Rows,
     Socket,
 )
+from .half_closed import without_details
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -62,18 +65,26 @@ class PsutilSource:
 
     name: Final = "psutil"
 
-    def __init__(self) -> None:
+    def __init__(self, procfs: Path = Path("/proc")) -> None:
+        # psutil has one for all who use it; read on Linux only.
+        psutil.PROCFS_PATH = str(procfs)
         self._listeners: list[Listener] = []
+        self._sockets: list[Socket] = []
 
     def sockets(self) -> Iterator[Batch]:
         """All TCP sockets but listeners, in one batch. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
         self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
-        yield batch([_socket(c) for c in connections if STATES[c.status] != LISTEN])
+        self._sockets = [_socket(c) for c in connections if STATES[c.status] != LISTEN]
+        yield batch(self._sockets)
 
     def listeners(self) -> list[Listener]:
         """The listening TCP sockets of the last look, without queue figures."""
         return self._listeners
+
+    def half_closed(self) -> list[HalfClosed]:
+        """The connections in CLOSE_WAIT of the last look, without queues and ages."""
+        return without_details(self._sockets)
 
 
 def batch(sockets: Sequence[Socket]) -> Batch:

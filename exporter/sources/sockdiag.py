@@ -35,6 +35,7 @@ _KIND: Final = b"[%b][%b]" % tuple(
 )
 _STATE: Final = 17
 _COOKIE_WORDS: Final = (15, 16)
+_QUEUE_WORDS: Final = (18, 19)
 _HOLDER_WORD: Final = 21
 _HOLDER_OF_MESSAGE: Final = _HOLDER_WORD - HEADER.size // 4
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -151,7 +152,8 @@ def _batch(run: bytes, size: int) -> Batch:
     holders = memoryview(run).cast("I")[_HOLDER_WORD :: size // 4].tobytes()
     for position in _exceptions(states, plain, holders):
         keys[position] = _full_key(run, position * size)
-    return Batch(keys, plain == TIME_WAIT, holders, _taker(run, size))
+    queued = () if plain == TIME_WAIT else _queued(run, size)
+    return Batch(keys, plain == TIME_WAIT, holders, _taker(run, size), queued)
 
 
 def _cookies(run: bytes, size: int) -> list[int]:
@@ -170,6 +172,16 @@ def _exceptions(states: bytes, plain: int, holders: bytes) -> Iterable[int]:
         column = memoryview(holders).cast("I").tolist()
         found += [position for position, holder in enumerate(column) if holder == NO_HOLDER]
     return found
+
+
+def _queued(run: bytes, size: int) -> Sequence[tuple[int, int, int]]:
+    """Where either queue holds something: nearly nowhere, so the columns are first looked at as bytes."""
+    words = memoryview(run).cast("I")
+    unread, unsent = (words[word :: size // 4] for word in _QUEUE_WORDS)
+    if not (unread.tobytes().strip(b"\0") or unsent.tobytes().strip(b"\0")):
+        return ()
+    queues = zip(unread.tolist(), unsent.tolist(), strict=True)
+    return [(position, *queue) for position, queue in enumerate(queues) if any(queue)]
 
 
 def _full_key(run: bytes, start: int) -> Key:

@@ -1,11 +1,11 @@
-"""Which side opened a connection, and whose it is: from the listeners and what was seen before. Pure."""
+"""Who listens, or lately listened, on which address and port. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
-from ..model import NO_HOLDER, Direction, Group, Listener, Owner, ProcessId, Socket, Unowned
+from ..model import Listener, Owner, ProcessId, Unowned
 
 LINGER: Final = 120.0
 """Seconds for which the port of a vanished listener stays inbound: twice the life of a TIME_WAIT."""
@@ -57,31 +57,3 @@ def _preferred(one: Owner, other: Owner) -> Owner:
     """Of several listeners on one port (SO_REUSEPORT), the lowest pid stands for all."""
     known = [owner for owner in (one, other) if isinstance(owner, ProcessId)]
     return min(known, default=one)
-
-
-def group_of(
-    socket: Socket, before: Group | None, listeners: Listeners, owner_of: Callable[[int], Owner]
-) -> Group:
-    """How a socket is counted. `before` is how it was counted in an earlier state, if it was seen.
-
-    Once inbound, always inbound: a service that stops listening does not turn its connections round.
-    """
-    accepting = listeners.owner(socket.local_address, socket.local_port)
-    if socket.remote_port == 0:
-        direction, port = Direction.NONE, socket.local_port
-    elif before.direction is Direction.INBOUND if before else accepting is not None:
-        direction, port = Direction.INBOUND, socket.local_port
-    else:
-        direction, port = Direction.OUTBOUND, socket.remote_port
-    return Group(socket.state, _owner(socket, before, accepting, owner_of), direction, port)
-
-
-def _owner(
-    socket: Socket, before: Group | None, accepting: Owner | None, owner_of: Callable[[int], Owner]
-) -> Owner:
-    """The holder; without one, who held it before; else whose accept queue it is in or came through."""
-    if socket.holder != NO_HOLDER:
-        return owner_of(socket.holder)
-    if before and isinstance(before.owner, ProcessId):
-        return before.owner
-    return accepting or Unowned.RELEASED

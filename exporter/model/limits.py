@@ -1,0 +1,102 @@
+"""What the system allows, counts and has in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class EphemeralRange:
+    """The local ports that the system chooses from for sockets that name none."""
+
+    low: int
+    high: int
+    """The last one, included."""
+    reserved: frozenset[int] = frozenset()
+    """Those between that it never chooses."""
+
+    @property
+    def size(self) -> int:
+        """How many ports can be chosen; 0 where all are reserved."""
+        return self.high - self.low + 1 - len(self.reserved)
+
+    def contains(self, port: int) -> bool:
+        """Whether the system may choose this port."""
+        return self.low <= port <= self.high and port not in self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the system allows TCP to use. None is what the system does not tell."""
+
+    time_wait_buckets: int | None = None
+    """Sockets in TIME_WAIT at most; a further one is closed at once."""
+    time_wait_seconds: float | None = None
+    """How long a socket stays in TIME_WAIT, in seconds."""
+    time_wait_reuse: int | None = None
+    """Whether connect() takes ports in TIME_WAIT: 0 never, 1 always, 2 on loopback only."""
+    ephemeral: EphemeralRange | None = None
+    orphans: int | None = None
+    """Sockets that no process holds, at most; a further one is reset."""
+    memory_pressure_bytes: int | None = None
+    """From here on the kernel saves memory on TCP buffers, in bytes."""
+    memory_bytes: int | None = None
+    """Memory of all TCP buffers at most, in bytes."""
+    problems: tuple[str, ...] = ()
+    """What is there but could not be read or makes no sense, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCounters:
+    """What the kernel counts of TCP itself. None is what this kernel does not tell.
+
+    The counters count since boot, or since the network namespace was made.
+    """
+
+    time_wait_started: int | None = None
+    """Counter of sockets that entered TIME_WAIT or, closed by us, wait in FIN_WAIT2
+    (TcpExt TW; before Linux 5.17 counted as they leave it)."""
+    time_wait_reused: int | None = None
+    """Counter of sockets in TIME_WAIT whose port connect() took (TcpExt TWRecycled)."""
+    time_wait_killed: int | None = None
+    """Counter of sockets that stayed for less than the full time (TcpExt TWKilled)."""
+    time_wait_overflows: int | None = None
+    """Counter of sockets closed at once, tcp_max_tw_buckets being reached (TcpExt TCPTimeWaitOverflow)."""
+    listen_overflows: int | None = None
+    """Counter of SYNs and ACKs refused because the accept queue was full (TcpExt ListenOverflows)."""
+    listen_drops: int | None = None
+    """Counter of those refused for any reason, overflows included (TcpExt ListenDrops)."""
+    request_queue_drops: int | None = None
+    """Counter of SYNs dropped because the SYN queue was full (TcpExt TCPReqQFullDrop)."""
+    backlog_drops: int | None = None
+    """Counter of packets dropped because a socket's backlog was full (TcpExt TCPBacklogDrop)."""
+    aborts: Mapping[str, int] = field(default_factory=dict)
+    """Counters of connections aborted, by reason: close (with data unread), data (came after close()),
+    timeout, linger, memory (orphans and buffers), as far as this kernel counts them (TcpExt TCPAbortOn...)
+    and failed, the aborts of any reason whose RST could not be sent (TcpExt TCPAbortFailed)."""
+    established: int | None = None
+    """Sockets in ESTABLISHED and, on kernels since the middle of 2024, CLOSE_WAIT (Tcp CurrEstab)."""
+    in_use: int | None = None
+    """IPv4 sockets, without those in TIME_WAIT (sockstat, TCP inuse)."""
+    in_use_ipv6: int | None = None
+    """IPv6 sockets, without those in TIME_WAIT (sockstat6, TCP6 inuse)."""
+    time_wait: int | None = None
+    """Sockets in TIME_WAIT, and those in FIN_WAIT2 that no process holds (sockstat, TCP tw)."""
+    orphans: int | None = None
+    """Sockets that no process holds, of all network namespaces (sockstat, TCP orphan)."""
+    allocated: int | None = None
+    """Sockets, connected or not, but not in TIME_WAIT, of all network namespaces (sockstat, TCP alloc)."""
+    memory_bytes: int | None = None
+    """Memory of TCP buffers in bytes, of all network namespaces (sockstat, TCP mem)."""
+    problems: tuple[str, ...] = ()
+    """As in Limits."""
+
+
+class Descriptors(NamedTuple):
+    """How many file descriptors a process has open, and may have."""
+
+    open: int
+    limit: int | None
+    """The soft limit; None for no limit."""
