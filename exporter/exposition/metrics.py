@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One family of gauges: its name, what HELP says of it, and its labels."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-
-    def family(self, samples: Iterable[tuple[Sequence[str], float]] = ()) -> Metric:
-        """The family with these (label values, value) samples."""
-        family = GaugeMetricFamily(self.name, self.help, labels=self.labels)
-        for values, value in samples:
-            family.add_metric(values, value)
-        return family
-
+from .kinds import Counter, Gauge, GaugeHistogram
 
 STATES: Final = Gauge(
     "socket_states",
@@ -52,6 +33,117 @@ ACCEPT_QUEUE_LIMIT: Final = Gauge(
     "socket_listener_accept_queue_limit",
     "The backlog: the kernel drops connections when more than so many wait for accept().",
     ("process", "local_port"),
+)
+CLOSE_WAIT_SOCKETS: Final = Gauge(
+    "socket_close_wait_sockets",
+    "Connections that the other side has closed and the local process has not, by process, service port, "
+    "direction and cause: `not_accepted` still in the accept queue, `not_read` data or the end unread, "
+    "`not_closed` drained, close() is missing, `sending` still sends, `unknown` the source cannot tell. "
+    "MPTCP connections are counted here too; in socket_states they are the established ones beneath.",
+    ("process", "port", "direction", "cause"),
+)
+CLOSE_WAIT_AGE: Final = GaugeHistogram(
+    "socket_close_wait_age_seconds",
+    "Seconds since the other side closed, of the connections in CLOSE_WAIT; from the kernel's tcp_info, or "
+    "since the exporter first saw them, whichever is longer.",
+    ("process",),
+)
+CLOSE_WAIT_OLDEST: Final = Gauge(
+    "socket_close_wait_oldest_age_seconds",
+    "Seconds since the other side closed, of the connection that has been in CLOSE_WAIT for longest.",
+    ("process",),
+)
+TIME_WAIT_ATTRIBUTION: Final = Gauge(
+    "socket_time_wait_attribution",
+    "TCP sockets in TIME_WAIT by how their process was found: `listener` listens on their port, `observed` "
+    "was seen holding them, `inferred` nobody else talks to that address and port, `none` it is unknown.",
+    ("method",),
+)
+TIME_WAIT_LIMIT: Final = Gauge(
+    "socket_time_wait_limit",
+    "TCP sockets in TIME_WAIT at most (tcp_max_tw_buckets); a further one is closed at once.",
+)
+TIME_WAIT_DURATION: Final = Gauge(
+    "socket_time_wait_duration_seconds",
+    "Seconds that a socket stays in TIME_WAIT.",
+)
+TIME_WAIT_REUSE: Final = Gauge(
+    "socket_time_wait_reuse",
+    "Whether connect() may take a port in TIME_WAIT (tcp_tw_reuse): 0 never, 1 always, 2 on loopback only.",
+)
+EPHEMERAL_USED: Final = Gauge(
+    "socket_ephemeral_ports_used",
+    "Ephemeral ports used towards a destination, from the source address that uses most; of the fullest "
+    "destinations.",
+    ("remote_address", "remote_port"),
+)
+EPHEMERAL_USED_MAX: Final = Gauge(
+    "socket_ephemeral_ports_used_max",
+    "Ephemeral ports used from one source address towards the fullest destination.",
+)
+EPHEMERAL_BOUND: Final = Gauge(
+    "socket_ephemeral_ports_bound",
+    "Distinct ephemeral ports taken on the fullest local address: what bind() to port 0 runs out of. Counted "
+    "anew as often as takes 0.5 % of the time.",
+)
+EPHEMERAL_LIMIT: Final = Gauge(
+    "socket_ephemeral_ports_limit",
+    "Ephemeral ports that connect() can take towards one destination: ip_local_port_range, less the reserved "
+    "ones and those that are listened on or only bound.",
+)
+PROCESS_OPEN_FDS: Final = Gauge(
+    "socket_process_open_fds",
+    "File descriptors open in the processes of that name that own TCP sockets.",
+    ("process",),
+)
+PROCESS_WORST_FD_RATIO: Final = Gauge(
+    "socket_process_worst_fd_ratio",
+    "Open file descriptors against their soft limit, of the worst of the processes of that name.",
+    ("process",),
+)
+RECEIVE_QUEUE: Final = Gauge(
+    "socket_receive_queue_bytes",
+    "Bytes that arrived and the process has not read; the end of a stream counts as one.",
+    ("process",),
+)
+SEND_QUEUE: Final = Gauge(
+    "socket_send_queue_bytes",
+    "Bytes that the process wrote and the other side has not confirmed; the end of a stream counts as one.",
+    ("process",),
+)
+ORPHANS: Final = Gauge(
+    "socket_orphans", "TCP sockets that no process holds any more, TIME_WAIT left out, in all namespaces."
+)
+ORPHANS_LIMIT: Final = Gauge(
+    "socket_orphans_limit", "Orphans at most (tcp_max_orphans); a further one is reset."
+)
+MEMORY: Final = Gauge("socket_memory_bytes", "Memory of all TCP buffers in bytes, in all namespaces.")
+MEMORY_LIMIT: Final = Gauge(
+    "socket_memory_limit_bytes", "Memory of all TCP buffers at most, in bytes (the last figure of tcp_mem)."
+)
+KERNEL_TIME_WAIT_OVERFLOWS: Final = Counter(
+    "socket_kernel_time_wait_overflows",
+    "Sockets closed at once because of the limit on TIME_WAIT (TcpExt TCPTimeWaitOverflow).",
+)
+KERNEL_TIME_WAIT_STARTED: Final = Counter(
+    "socket_kernel_time_wait_started", "Sockets that entered TIME_WAIT (TcpExt TW)."
+)
+KERNEL_TIME_WAIT_REUSED: Final = Counter(
+    "socket_kernel_time_wait_reused", "Sockets in TIME_WAIT whose port connect() took (TcpExt TWRecycled)."
+)
+KERNEL_LISTEN_OVERFLOWS: Final = Counter(
+    "socket_kernel_listen_overflows",
+    "Connections refused because the accept queue was full (TcpExt ListenOverflows).",
+)
+KERNEL_LISTEN_DROPS: Final = Counter(
+    "socket_kernel_listen_drops",
+    "Connections that a listener dropped for any reason, overflows included (TcpExt ListenDrops).",
+)
+KERNEL_ABORTS: Final = Counter(
+    "socket_kernel_aborts",
+    "Connections aborted, by reason: `close` with data unread, `data` data came after close(), `timeout`, "
+    "`linger`, `memory`, `failed` the reset could not be sent (TcpExt TCPAbortOn..., TCPAbortFailed).",
+    ("reason",),
 )
 BUILD_INFO: Final = Gauge(
     "socket_exporter_build_info",
@@ -92,6 +184,31 @@ TABLE: Final[tuple[Gauge, ...]] = (
     LISTENER_STATES,
     ACCEPT_QUEUE_LENGTH,
     ACCEPT_QUEUE_LIMIT,
+    CLOSE_WAIT_SOCKETS,
+    CLOSE_WAIT_AGE,
+    CLOSE_WAIT_OLDEST,
+    TIME_WAIT_ATTRIBUTION,
+    TIME_WAIT_LIMIT,
+    TIME_WAIT_DURATION,
+    TIME_WAIT_REUSE,
+    EPHEMERAL_USED,
+    EPHEMERAL_USED_MAX,
+    EPHEMERAL_BOUND,
+    EPHEMERAL_LIMIT,
+    PROCESS_OPEN_FDS,
+    PROCESS_WORST_FD_RATIO,
+    RECEIVE_QUEUE,
+    SEND_QUEUE,
+    ORPHANS,
+    ORPHANS_LIMIT,
+    MEMORY,
+    MEMORY_LIMIT,
+    KERNEL_TIME_WAIT_OVERFLOWS,
+    KERNEL_TIME_WAIT_STARTED,
+    KERNEL_TIME_WAIT_REUSED,
+    KERNEL_LISTEN_OVERFLOWS,
+    KERNEL_LISTEN_DROPS,
+    KERNEL_ABORTS,
     BUILD_INFO,
     COLLECTOR_DURATION,
     COLLECTOR_SUCCESS,

@@ -5,21 +5,56 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, Protocol
 
+from ..analysis.classify import Classifier
+from ..analysis.close_wait import Ages, cause
+from ..analysis.ephemeral import most_on_one_address
+from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
-from ..analysis.ports import Listeners, group_of
 from ..analysis.tally import Reading, Tally
+from ..analysis.time_wait import Destination, Talkers, is_unexplained
 from ..logs import Once
-from ..model import LISTEN, Batch, Direction, Group, Listener, Owner, ProcessId, Socket
+from ..model import (
+    LISTEN,
+    Batch,
+    Descriptors,
+    Direction,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    ProcessId,
+)
 from ..sources.owners import Owners
+from .observation import (
+    CLOSE_WAIT,
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    PARTS,
+    STATES,
+    Observation,
+    Stuck,
+)
 from .parts import Parts
 
-STATES = "states"
-LISTENERS = "listeners"
-OWNERS = "owners"
+# Looking at every single socket, for the ports of each address, may take this part of the time at most.
+_CENSUS_SHARE: Final = 0.005
+
+
+# The other parts stand on these, whether they are exported or not.
+_SOCKETS: Final = frozenset({STATES, LISTENERS, OWNERS})
+_NEEDED: Final = _SOCKETS | {LIMITS}
 
 
 class Source(Protocol):
@@ -35,87 +70,209 @@ class Source(Protocol):
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets; ask for them after sockets()."""
 
+    def half_closed(self) -> list[HalfClosed]:
+        """The connections in CLOSE_WAIT, more closely; ask for them after sockets()."""
+
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look found. None stands for what could not be read."""
+class Readers:
+    """What is read beside sockets and their owners."""
 
-    groups: Mapping[Group, int] | None
-    listeners: list[tuple[Listener, Owner]] | None
-    names: Mapping[Owner, str]
-    """What the process of each owner is called; an Unowned one has no name."""
-    unreadable: Mapping[str, int]
-    not_found_because: str
-    seconds: Mapping[str, float]
-    failed: frozenset[str]
+    limits: Callable[[], Limits]
+    counters: Callable[[], KernelCounters]
+    descriptors: Callable[[int], Descriptors]
+    """pid -> its descriptors. Raises OSError where it cannot be read."""
+
+
+class Names:
+    """Names owners during one look, each once."""
+
+    def __init__(self, owners: Owners, namer: Namer) -> None:
+        self._owners = owners
+        self._namer = namer
+        self.known: dict[Owner, str] = {}
+
+    def of(self, owner: ProcessId) -> str:
+        if owner not in self.known:
+            self.known[owner] = self._namer.name(self._owners.process(owner))
+        return self.known[owner]
+
+    def learn(self, owners: Iterable[Owner]) -> None:
+        for owner in owners:
+            if isinstance(owner, ProcessId):
+                self.of(owner)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one look has found so far."""
+
+    parts: Parts
+    names: Names
+    classify: Classifier
+    reading: Reading = field(default_factory=Reading)
+    listeners: list[Listener] = field(default_factory=list)
+    aged: list[tuple[HalfClosed, float]] = field(default_factory=list)
+    """The connections in CLOSE_WAIT and their ages."""
+    groups: Counter[Group] = field(default_factory=Counter)
+    stuck: list[Stuck] = field(default_factory=list)
+    limits: Limits | None = None
+    counters: KernelCounters | None = None
+    descriptors: dict[ProcessId, Descriptors] = field(default_factory=dict)
+
+    def other_holders(self) -> set[int]:
+        """The holders of listeners and of connections in CLOSE_WAIT."""
+        holders = {listener.holder for listener in self.listeners}
+        return holders | {half.socket.holder for half, _ in self.aged}
+
+    def live_holders(self) -> set[int]:
+        return self.reading.live_holders() | self.other_holders()
 
 
 class Observer:
     """Looks at the host, and remembers what makes the next look cheap. Not for concurrent use."""
 
     def __init__(
-        self, source: Source, owners: Owners, namer: Namer, clock: Callable[[], float] = time.monotonic
+        self,
+        source: Source,
+        owners: Owners,
+        readers: Readers,
+        namer: Namer,
+        wanted: frozenset[str] = frozenset(PARTS),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._owners = owners
+        self._readers = readers
         self._namer = namer
+        self._wanted = wanted
         self._clock = clock
+        self._log = Once(logging.getLogger(__name__))
         self._tally = Tally()
         self._listeners = Listeners()
-        self._log = Once(logging.getLogger(__name__))
+        self._talkers = Talkers()
+        self._ages = Ages()
+        self._explained: set[Destination] = set()
+        self._range: EphemeralRange | None = None
+        self._ports_on_one_address: int | None = None
+        self._census_again_at = 0.0
 
     def observe(self) -> Observation:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
-        parts = Parts(self._log)
-        with parts.part(OWNERS):
-            self._forget_stale()
-        reading = Reading()
-        with parts.part(STATES):
-            reading = self._tally.read(self._source.sockets())
-        listeners: list[Listener] = []
-        with parts.part(LISTENERS):
-            listeners = self._source.listeners()
-        with parts.part(OWNERS):
-            self._resolve(reading, listeners)
-        owned = [(listener, self._owners.owner_of(listener.holder)) for listener in listeners]
-        self._listeners.update(owned, self._clock())
-        groups: Counter[Group] = Counter()
-        with parts.part(STATES):
-            groups = self._tally.settle(reading, self._classify, remember=not parts.failed)
-        self._owners.keep(self._tally.owners())
-        return self._observation(groups, owned, parts)
+        names = Names(self._owners, self._namer)
+        classify = Classifier(self._listeners, self._talkers, self._owners.owner_of, self._is_ephemeral)
+        look = _Look(Parts(self._log), names, classify)
+        self._run(look, LIMITS, self._read_limits)
+        self._run(look, OWNERS, self._forget_stale)
+        self._run(look, STATES, self._read_sockets)
+        self._run(look, LISTENERS, self._read_listeners)
+        self._run(look, CLOSE_WAIT, self._read_close_wait)
+        self._run(look, OWNERS, self._resolve)
+        self._listeners.update(self._owned(look), self._clock())
+        self._run(look, STATES, self._settle)
+        self._run(look, CLOSE_WAIT, self._classify_close_wait)
+        self._run(look, EPHEMERAL, self._count_ports)
+        self._run(look, OWNERS, self._name_owners)
+        self._run(look, DESCRIPTORS, self._read_descriptors)
+        self._owners.keep(self._tally.owners() | self._talkers.owners())
+        return self._observation(look)
 
-    def _forget_stale(self) -> None:
+    def _run(self, look: _Look, part: str, step: Callable[[_Look], None]) -> None:
+        if part in self._wanted or part in _NEEDED:
+            with look.parts.part(part):
+                step(look)
+
+    def _read_limits(self, look: _Look) -> None:
+        look.limits = limits = self._readers.limits()
+        if limits.ephemeral != self._range:
+            # Which sockets use up the range has to be said anew.
+            self._range = limits.ephemeral
+            self._tally = Tally()
+        look.counters = self._readers.counters()
+        if problems := (*limits.problems, *look.counters.problems):
+            raise ValueError("; ".join(problems))
+
+    def _is_ephemeral(self, port: int) -> bool:
+        return self._range is not None and self._range.contains(port)
+
+    def _forget_stale(self, look: _Look) -> None:  # noqa: ARG002  # a step as the others
         stale = self._owners.refresh()
         self._tally.forget(stale)
         self._listeners.forget(stale)
+        explained, self._explained = self._explained, set()
+        if explained:
+            self._tally.forget_time_wait(lambda group: is_unexplained(group, explained))
 
-    def _resolve(self, reading: Reading, listeners: list[Listener]) -> None:
-        listening = {listener.holder for listener in listeners}
-        self._owners.resolve(reading.unseen_holders() | listening, lambda: reading.live_holders() | listening)
+    def _read_sockets(self, look: _Look) -> None:
+        census = EPHEMERAL in self._wanted and self._clock() >= self._census_again_at
+        look.reading = self._tally.read(self._source.sockets(), census=census)
 
-    def _classify(self, socket: Socket, before: Group | None) -> Group:
-        return group_of(socket, before, self._listeners, self._owners.owner_of)
+    def _read_listeners(self, look: _Look) -> None:
+        look.listeners = self._source.listeners()
 
-    def _observation(
-        self, groups: Counter[Group], owned: list[tuple[Listener, Owner]], parts: Parts
-    ) -> Observation:
-        parts.finish()
+    def _read_close_wait(self, look: _Look) -> None:
+        halves = self._source.half_closed()
+        look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
+
+    def _resolve(self, look: _Look) -> None:
+        self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look.live_holders)
+
+    def _owned(self, look: _Look) -> list[tuple[Listener, Owner]]:
+        return [(listener, self._owners.owner_of(listener.holder)) for listener in look.listeners]
+
+    def _settle(self, look: _Look) -> None:
+        """TIME_WAIT comes last: who talks to whom is told by the others."""
+        tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
+        tally.settle(reading, look.classify, time_wait=False, remember=remember)
+        self._explained = self._talkers.update(tally.groups(reading), look.names.of, self._clock())
+        tally.settle(reading, look.classify, time_wait=True, remember=remember)
+        look.groups = tally.finish(reading)
+
+    def _classify_close_wait(self, look: _Look) -> None:
+        look.stuck = [
+            Stuck(half, look.classify(half.socket, self._tally.before(half.socket)), cause(half), age)
+            for half, age in look.aged
+        ]
+
+    def _count_ports(self, look: _Look) -> None:
+        if look.reading.rows is None:
+            return
+        started = self._clock()
+        sockets = chain.from_iterable(look.reading.rows)
+        self._ports_on_one_address = most_on_one_address(sockets, look.listeners, self._is_ephemeral)
+        finished = self._clock()
+        self._census_again_at = finished + (finished - started) / _CENSUS_SHARE
+
+    def _name_owners(self, look: _Look) -> None:
+        look.names.learn(group.owner for group in look.groups)
+        look.names.learn(owner for _, owner in self._owned(look))
+        look.names.learn(stuck.group.owner for stuck in look.stuck)
+
+    def _read_descriptors(self, look: _Look) -> None:
+        for owner in look.names.known:
+            if isinstance(owner, ProcessId):
+                with suppress(OSError):
+                    look.descriptors[owner] = self._readers.descriptors(owner.pid)
+
+    def _observation(self, look: _Look) -> Observation:
+        look.parts.finish()
+        owned = self._owned(look)
+        groups = look.groups
         groups.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in owned)
-        failed = frozenset(parts.failed)
+        failed = frozenset(look.parts.failed)
+        stands = {part for part in self._wanted if part not in failed}
         return Observation(
             groups=None if STATES in failed else groups,
             listeners=None if LISTENERS in failed else owned,
-            names={
-                owner: self._name(owner)
-                for owner in {g.owner for g in groups}
-                if isinstance(owner, ProcessId)
-            },
+            names=look.names.known,
             unreadable=self._owners.unreadable,
             not_found_because="unreadable" if OWNERS in failed else self._owners.not_found_because,
-            seconds=parts.seconds,
+            seconds=look.parts.seconds,
             failed=failed,
+            stuck=look.stuck if CLOSE_WAIT in stands else None,
+            queues=self._tally.queues(look.reading) if STATES not in failed else None,
+            ports_on_one_address=self._ports_on_one_address if EPHEMERAL in stands else None,
+            limits=look.limits,
+            counters=look.counters,
+            descriptors=look.descriptors,
         )
-
-    def _name(self, owner: ProcessId) -> str:
-        return self._namer.name(self._owners.process(owner))

@@ -1,0 +1,1 @@
+"""Metric families from one look at the host, a module for each subject."""

@@ -1,0 +1,46 @@
+"""CLOSE_WAIT: why, and since when."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import Metric
+
+from ...analysis.close_wait import BUCKETS, histogram
+from ...analysis.fold import Series
+from .. import metrics
+from ..bounds import Bounds, by_listening_port, shown
+from ..kinds import Buckets
+from ..observation import Observation
+from .labels import process
+
+
+def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+    """Connections in CLOSE_WAIT by cause, and their ages."""
+    if seen.stuck is None:
+        return
+    series: Counter[Series] = Counter()
+    for stuck in seen.stuck:
+        kind = f"{stuck.group.direction.value} {stuck.cause}"
+        series[Series(kind, process(stuck.group.owner, seen), str(stuck.group.port))] += 1
+    folded = bounds.fold(metrics.CLOSE_WAIT_SOCKETS, series, by_listening_port(bounds.limits))
+    yield metrics.CLOSE_WAIT_SOCKETS.family(
+        ((name, port, *kind.split(" ")), count) for (kind, name, port), count in folded.counts.items()
+    )
+    ages = _ages(seen, shown(folded))
+    yield metrics.CLOSE_WAIT_AGE.histograms(((name,), *_histogram(some)) for name, some in ages.items())
+    yield metrics.CLOSE_WAIT_OLDEST.family(((name,), max(some)) for name, some in ages.items())
+
+
+def _histogram(ages: list[float]) -> tuple[Buckets, float]:
+    counts, total = histogram(ages)
+    bounds = (*(f"{bound:.1f}" for bound in BUCKETS), "+Inf")
+    return list(zip(bounds, counts, strict=True)), total
+
+
+def _ages(seen: Observation, called: Callable[[str], str]) -> dict[str, list[float]]:
+    ages: defaultdict[str, list[float]] = defaultdict(list)
+    for stuck in seen.stuck or ():
+        ages[called(process(stuck.group.owner, seen))].append(stuck.age)
+    return ages

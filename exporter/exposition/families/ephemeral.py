@@ -1,0 +1,41 @@
+"""Ephemeral ports: the fullest destinations, and the host's limit."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from ...analysis.ephemeral import Destination, destinations, ports_lost
+from .. import metrics
+from ..observation import Observation
+
+SHOWN: Final = 10
+"""So many destinations are named."""
+
+
+def families(seen: Observation, *, with_addresses: bool) -> Iterator[Metric]:
+    """Ports used against the range. Where the range is not known, nothing."""
+    ephemeral = seen.limits.ephemeral if seen.limits else None
+    if seen.groups is None or ephemeral is None:
+        return
+    fullest = destinations(seen.groups)
+    if with_addresses:
+        yield metrics.EPHEMERAL_USED.family((_labels(each), each.used) for each in fullest[:SHOWN])
+    yield metrics.EPHEMERAL_USED_MAX.family([((), fullest[0].used if fullest else 0)])
+    if seen.ports_on_one_address is not None:
+        yield metrics.EPHEMERAL_BOUND.family([((), seen.ports_on_one_address)])
+    if seen.listeners is not None:
+        lost = ports_lost(seen.groups, (listener for listener, _ in seen.listeners), ephemeral.contains)
+        yield metrics.EPHEMERAL_LIMIT.family([((), ephemeral.size - lost)])
+
+
+def _labels(destination: Destination) -> tuple[str, str]:
+    return printable(destination.remote_address), str(destination.remote_port)
+
+
+def printable(address: bytes) -> str:
+    """An address of 4 or 16 bytes as people write it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

@@ -1,0 +1,19 @@
+"""Label values of groups."""
+
+from __future__ import annotations
+
+from ...model import Direction, Group, Owner
+from .. import metrics
+from ..observation import Observation
+
+
+def process(owner: Owner, seen: Observation) -> str:
+    """What the owner is called, or `unknown`."""
+    return seen.names.get(owner, metrics.UNKNOWN)
+
+
+def remote_port(group: Group) -> str:
+    """The service called, `inbound`, or `none`."""
+    if group.direction is Direction.INBOUND:
+        return metrics.INBOUND
+    return str(group.port) if group.direction is Direction.OUTBOUND else metrics.NO_PORT
