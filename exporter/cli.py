@@ -1,12 +1,13 @@
-"""The command: flags, wiring, exit statuses. The only place that builds objects."""
+"""The two commands: wiring and exit statuses. The only place that builds objects."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import logging
-import platform
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,38 +16,39 @@ from prometheus_client.registry import Collector
 
 from . import __version__, config, logs
 from .analysis.fold import Limits
-from .exposition.collector import Settings, SocketCollector
+from .exposition import explain, report, status_page
+from .exposition.collector import SocketCollector
+from .exposition.findings.finding import Scope
+from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
-from .exposition.observer import LISTENERS, OWNERS, STATES, Observer, Source
+from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
+from .exposition.observer import Observer, Readers, Source
+from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
+from .sources.counters import read_counters
+from .sources.descriptor_limits import descriptors
 from .sources.facts import Facts
 from .sources.kernel import KernelSource, NetlinkError
+from .sources.limits import read_limits
 from .sources.owners import InodeOwners, NoOwners, Owners, PidOwners
 from .sources.portable import PsutilSource
 from .sources.processes import reader_for
 from .sources.walk import Walk
 
-NAME: Final = "socket-state-exporter"
-DEFAULT_ADDRESS: Final = ":10066"
-DEFAULT_PATH: Final = "/metrics"
-
-DESCRIPTION: Final = "TCP sockets by state, process and remote port, for Prometheus."
-
 OK: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
-
-PARTS: Final = {
-    STATES: "sockets by state, process and remote port",
-    LISTENERS: "sockets by listening port, and accept queues",
-    OWNERS: "which process holds a socket; without it, every process is `unknown`",
-}
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 fine, 1 failed, 2 wrong flags or configuration."""
-    flags = parser().parse_args(arguments)
+    """Runs the command; returns its exit status: 0 fine, 1 failed, 2 wrong flags or configuration.
+
+    Of `explain`: see exposition.explain.status.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    explains = list(words[:1]) == [EXPLAIN]
+    flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
     logs.configure(flags.log_level, flags.log_format)
     try:
         settings = config.load(flags.config_file) if flags.config_file else config.Config()
@@ -55,121 +57,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISUSED
     for warning in settings.warnings:
         log.warning(warning)
-    if flags.config_check:
+    if not explains and flags.config_check:
         print(f"{flags.config_file or 'no configuration file'}: fine")
         return OK
     try:
-        collector = build(flags, settings)
+        source = choose_source(flags.source, flags.procfs)
     except NetlinkError as error:
         log.error("Sockets cannot be read", extra=logs.fields(error=error))  # noqa: TRY400  # no trace: it is no bug
-        return FAILED
-    return once(collector) if flags.once else serve(collector, flags)
+        return explain.NOT_SEEN if explains else FAILED
+    observer = build(flags, settings, source)
+    if explains:
+        return tell(observer.observe(), source, flags)
+    look = LastLook(observer.observe)
+    limits = Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
+    # A look is kept for the status page only: that of a big host is megabytes.
+    observe = look.new if flags.status_page and not flags.once else observer.observe
+    collector = SocketCollector(observe, limits, source.name, wanted(flags))
+    return once(collector) if flags.once else serve(collector, look, flags)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The flags, which are the README's reference too."""
-    flags = argparse.ArgumentParser(
-        prog=NAME,
-        description=DESCRIPTION,
-        allow_abbrev=False,
-    )
-    flags.add_argument(
-        "--version",
-        action="version",
-        help="print the version and exit",
-        version=f"{NAME} {__version__} (Python {platform.python_version()})",
-    )
-    flags.add_argument(
-        "--web.listen-address",
-        dest="addresses",
-        metavar="ADDRESS",
-        action="append",
-        help=f"address to serve on, HOST:PORT or :PORT; may be repeated (default {DEFAULT_ADDRESS})",
-    )
-    flags.add_argument(
-        "--web.telemetry-path",
-        dest="telemetry_path",
-        metavar="PATH",
-        default=DEFAULT_PATH,
-        help=f"path of the metrics (default {DEFAULT_PATH})",
-    )
-    flags.add_argument(
-        "--web.disable-exporter-metrics",
-        dest="exporter_metrics",
-        action="store_false",
-        help="leave out the exporter's own process_* metrics",
-    )
-    flags.add_argument(
-        "--config.file", dest="config_file", metavar="FILE", help="YAML configuration (default none)"
-    )
-    flags.add_argument(
-        "--config.check",
-        dest="config_check",
-        action="store_true",
-        help="check the configuration file and exit",
-    )
-    flags.add_argument(
-        "--once",
-        action="store_true",
-        help="print the metrics once, for node_exporter's textfile collector; status 1 if a part failed",
-    )
-    flags.add_argument(
-        "--source",
-        metavar="SOURCE",
-        choices=("auto", "netlink", "psutil"),
-        default="auto",
-        help="where to read sockets: netlink, psutil, or auto: netlink on Linux where allowed (default auto)",
-    )
-    for part, meaning in PARTS.items():
-        flags.add_argument(
-            f"--collector.{part}",
-            dest=part,
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help=meaning,
-        )
-    flags.add_argument(
-        "--path.procfs",
-        dest="procfs",
-        metavar="DIR",
-        type=Path,
-        default=Path("/proc"),
-        help="where /proc is mounted (default /proc)",
-    )
-    flags.add_argument(
-        "--log.level",
-        dest="log_level",
-        metavar="LEVEL",
-        choices=tuple(logs.LEVELS),
-        default="info",
-        help="least level logged: debug, info, warn, error (default info)",
-    )
-    flags.add_argument(
-        "--log.format",
-        dest="log_format",
-        metavar="FORMAT",
-        choices=("logfmt", "json"),
-        default="logfmt",
-        help="of the log: logfmt or json (default logfmt)",
-    )
-    return flags
-
-
-def build(flags: argparse.Namespace, settings: config.Config) -> SocketCollector:
-    """A collector that looks at this host. Raises NetlinkError when netlink is demanded but refused."""
-    source = choose_source(flags.source)
+def build(flags: argparse.Namespace, settings: config.Config, source: Source) -> Observer:
+    """What looks at this host."""
     log.info("Reading sockets", extra=logs.fields(source=source.name, version=__version__))
     owners = build_owners(flags, source, settings.namer.needs_details)
-    observer = Observer(source, owners, settings.namer)
-    limits = Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
-    parts = frozenset(part for part in PARTS if getattr(flags, part))
-    return SocketCollector(observer.observe, Settings(limits, parts), source.name)
+    readers = Readers(
+        limits=partial(read_limits, flags.procfs),
+        counters=partial(read_counters, flags.procfs),
+        descriptors=partial(descriptors, flags.procfs),
+    )
+    return Observer(source, owners, readers, settings.namer, wanted(flags))
 
 
-def choose_source(wanted: str) -> Source:
-    """The source of sockets by name; `auto` takes psutil where the kernel refuses netlink."""
+def wanted(flags: argparse.Namespace) -> frozenset[str]:
+    """The parts of a scrape that are asked for."""
+    return frozenset(part for part in PARTS if getattr(flags, part))
+
+
+def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
+    """The source of sockets by name; `auto` takes psutil where the kernel refuses netlink.
+
+    Raises NetlinkError when netlink is demanded but refused.
+    """
     if wanted == "psutil" or (wanted == "auto" and sys.platform != "linux"):
-        return PsutilSource()
+        return PsutilSource(procfs)
     kernel = KernelSource()
     try:
         kernel.probe()
@@ -177,13 +107,13 @@ def choose_source(wanted: str) -> Source:
         if wanted == "netlink":
             raise
         log.warning("Netlink is refused, using psutil", extra=logs.fields(error=error))
-        return PsutilSource()
+        return PsutilSource(procfs)
     return kernel
 
 
 def build_owners(flags: argparse.Namespace, source: Source, details: bool) -> Owners:
     """What finds the processes behind the sockets of this source."""
-    if not flags.owners:
+    if not getattr(flags, OWNERS):
         return NoOwners()
     facts = Facts(reader_for(flags.procfs), details)
     return PidOwners(facts) if source.name == PsutilSource.name else InodeOwners(Walk(flags.procfs), facts)
@@ -211,7 +141,26 @@ class Collected(Collector):
         return all(sample.value for family in success for sample in family.samples)
 
 
-def serve(collector: SocketCollector, flags: argparse.Namespace) -> int:
+def tell(seen: Observation, source: Source, flags: argparse.Namespace) -> int:
+    """Prints what this look means."""
+    told = report.report(Scope(seen, windows=sys.platform == "win32"))
+    # Process names may have letters that this terminal has not.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.write(explain.as_json(told, source.name) if flags.json else explain.as_text(told))
+    return explain.status(told)
+
+
+def status(look: LastLook, flags: argparse.Namespace) -> str:
+    """The status page, of a look that is a few seconds old at most."""
+    seen, at = look.recent()
+    scope = Scope(seen, getattr(flags, EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
+    return status_page.status_page(
+        report.report(scope), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
+    )
+
+
+def serve(collector: SocketCollector, look: LastLook, flags: argparse.Namespace) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
     from .exposition import application, server
@@ -222,7 +171,11 @@ def serve(collector: SocketCollector, flags: argparse.Namespace) -> int:
         ProcessCollector(registry=registry)
     try:
         app = application.Application(
-            registry, telemetry_path=flags.telemetry_path, title=NAME, description=DESCRIPTION
+            registry,
+            telemetry_path=flags.telemetry_path,
+            title=NAME,
+            description=DESCRIPTION,
+            status=partial(status, look, flags) if flags.status_page else None,
         )
         listeners = [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the exporter answers over HTTP, as a plain ASGI application: metrics, health, landing page.
+"""What the exporter answers over HTTP, as a plain ASGI application: metrics, health, status page.
 
 Knows no sockets: any ASGI server or test can call it, and authentication or rate limits wrap around it.
 """
@@ -6,57 +6,23 @@ Knows no sockets: any ASGI server or test can call it, and authentication or rat
 from __future__ import annotations
 
 import asyncio
-import gzip
-import html
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from ..logs import Once
+from . import page
+from .shared import OPEN_METRICS_VERSION, Form, SharedWork
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-logger = logging.getLogger(__name__)
-
-_OPEN_METRICS_VERSION: Final = "1.0.0"
-_OPEN_METRICS: Final = f"application/openmetrics-text; version={_OPEN_METRICS_VERSION}; charset=utf-8"
-_generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
-
-# Of a body of 317 kB: level 1 leaves 46 kB in 2.5 ms, 3 leaves 39 kB in 2.8 ms, 5 leaves 35 kB in 3.3 ms,
-# 6 leaves 33 kB in 5 ms, 9 leaves 30 kB in 20 ms.
-_GZIP_LEVEL: Final = 5
-
-_LANDING_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>{title}</title></head>
-<body><main><h1>{title}</h1>
-<p>{description}</p>
-<ul><li><a href="{metrics}">Metrics</a></li>
-<li><a href="./-/healthy">Health</a></li>
-<li><a href="./-/ready">Readiness</a></li></ul>
-</main></body></html>
-"""
-
-
-class Form(NamedTuple):
-    """How the metrics are to be written. `names` are the families wanted, all if empty.
-
-    A family is meant by its own name and by those of its samples. Without `open_metrics`: text format 0.0.4.
-    """
-
-    open_metrics: bool
-    gzipped: bool
-    names: frozenset[str]
+_OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
 
 
 class Reply(NamedTuple):
@@ -68,68 +34,30 @@ class Reply(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class SharedCollections:
-    """Collects from a registry in one thread of its own, one collection at a time.
-
-    Whoever asks while a collection runs, or while its first answer is encoded, shares it: many scrapers
-    cost as much as one, and none of them can make the event loop wait.
-    """
-
-    def __init__(self, registry: Collector) -> None:
-        self._registry = registry
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
-        self._families: Future[list[Metric]] | None = None
-        self._bodies: dict[Form, asyncio.Future[bytes]] = {}
-        self._once = Once(logger)
-
-    def body(self, form: Form) -> asyncio.Future[bytes]:
-        """Gives the metrics, as they will be written. Shared with others: not to be cancelled.
-
-        The future raises whatever the collection or its encoding raised; that has been logged by then.
-        """
-        if self._families is None:
-            self._families = self._worker.submit(lambda: list(self._registry.collect()))
-        if form not in self._bodies:
-            # The only worker takes its work in order, so the families are there when this begins.
-            families = self._families
-            body = asyncio.wrap_future(self._worker.submit(_encode, families, form))
-            body.add_done_callback(lambda body: self._finished(families, body))
-            self._bodies[form] = body
-        return self._bodies[form]
-
-    def _finished(self, families: Future[list[Metric]], body: asyncio.Future[bytes]) -> None:
-        # What comes later than the first answer wants newer figures. Dropped at once also because the
-        # families of a big host are megabytes.
-        if self._families is families:
-            self._families, self._bodies = None, {}
-        if error := body.exception():
-            self._once.problem("collection", "Collection failed", error=error)
-        else:
-            self._once.solved("collection", "Collection works again")
-
-
 class Application:
     """The ASGI application: the metrics at `telemetry_path`, `/`, `/-/healthy` and `/-/ready`.
 
-    `title` and `description` are the plain text of the landing page, which gives way where the telemetry
-    path is `/`. Raises ValueError for a telemetry path that is not absolute or hides a health page.
+    status: makes the page at `/`, a whole HTML document, in the thread that also collects. Without it,
+    there is a page of links with `title` and `description`, plain text. Either gives way where the
+    telemetry path is `/`. Raises ValueError for a telemetry path that is not absolute or hides a health page.
     """
 
     def __init__(
-        self, registry: Collector, *, telemetry_path: str = "/metrics", title: str, description: str = ""
+        self,
+        registry: Collector,
+        *,
+        telemetry_path: str = "/metrics",
+        title: str,
+        description: str = "",
+        status: Callable[[], str] | None = None,
     ) -> None:
         if not telemetry_path.startswith("/") or telemetry_path.startswith("/-/"):
             raise ValueError(f"telemetry path {telemetry_path!r} must begin with / and not with /-/")
-        self._collections = SharedCollections(registry)
+        self._shared = SharedWork(registry)
         self._telemetry_path = telemetry_path
-        landing_page = _LANDING_PAGE.format(
-            title=html.escape(title),
-            description=html.escape(description),
-            # Relative, to work behind a proxy that adds a prefix.
-            metrics=html.escape(f".{quote(telemetry_path)}"),
-        )
+        self._status = status
         self._pages = {
-            "/": Reply(200, landing_page.encode(), "text/html; charset=utf-8"),
+            "/": _page(page.landing(title, description, telemetry_path).encode()),
             "/-/healthy": Reply(200, f"{title} is healthy.\n".encode()),
             "/-/ready": Reply(200, f"{title} is ready.\n".encode()),
         }
@@ -150,7 +78,18 @@ class Application:
             return Reply(404, b"not found\n")
         if scope["method"] not in ("GET", "HEAD"):
             return Reply(405, b"method not allowed\n", headers=((b"allow", b"GET, HEAD"),))
-        return await self._metrics(scope) if path == self._telemetry_path else self._pages[path]
+        if path == self._telemetry_path:
+            return await self._metrics(scope)
+        if path == "/" and self._status:
+            return await self._front(self._status)
+        return self._pages[path]
+
+    async def _front(self, status: Callable[[], str]) -> Reply:
+        made = self._shared.page(status)
+        await asyncio.wait([made])
+        if made.exception():
+            return Reply(500, b"the page could not be made: see the log of the exporter\n")
+        return _page(made.result())
 
     async def _metrics(self, scope: Scope) -> Reply:
         headers = _joined(scope["headers"])
@@ -160,7 +99,7 @@ class Application:
             gzipped=_wants_gzip(headers.get("accept-encoding", "")),
             names=frozenset(query.get("name[]", ())),
         )
-        body = self._collections.body(form)
+        body = self._shared.body(form)
         # Waits without owning: a scraper that gives up must not cancel what others wait for.
         await asyncio.wait([body], timeout=_patience(headers))
         if not body.done():
@@ -174,25 +113,15 @@ class Application:
         return Reply(200, body.result(), content_type, tuple(described))
 
 
-class _Families(NamedTuple):
-    """A registry of families that have been collected: what the encoders of prometheus_client take."""
-
-    families: Iterable[Metric]
-    names: frozenset[str]
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self.families:
-            if not self.names or not self.names.isdisjoint([family.name, *(s.name for s in family.samples)]):
-                yield family
-
-
-def _encode(collected: Future[list[Metric]], form: Form) -> bytes:
-    families = _Families(collected.result(), form.names)
-    if form.open_metrics:
-        body = _generate_open_metrics(families, version=_OPEN_METRICS_VERSION)
-    else:
-        body = generate_latest(families)
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0) if form.gzipped else body
+def _page(body: bytes) -> Reply:
+    """An HTML page, which no cache keeps, and from which a browser loads nothing and tells nobody."""
+    headers = (
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", page.POLICY.encode()),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    return Reply(200, body, _HTML, headers)
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -217,7 +146,7 @@ def _wants_open_metrics(accept: str) -> bool:
     # Not prometheus_client's choose_encoder: that claims any version asked for, and fails on `version=x`.
     for media_type, parameters in _preferences(accept):
         if media_type == "application/openmetrics-text":
-            if parameters.get("version", _OPEN_METRICS_VERSION) == _OPEN_METRICS_VERSION:
+            if parameters.get("version", OPEN_METRICS_VERSION) == OPEN_METRICS_VERSION:
                 return True
         elif media_type in ("text/plain", "text/*", "*/*"):
             return False

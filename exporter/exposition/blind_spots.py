@@ -1,0 +1,111 @@
+"""What one look could not see, in plain words, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ..model import CLOSE_WAIT as CLOSE_WAIT_STATE
+from ..model import ESTABLISHED, LISTEN, SYN_SENT, Limits, ProcessId, Unowned
+from .findings.words import paragraph, plural
+from .observation import (
+    CLOSE_WAIT,
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    PARTS,
+    STATES,
+    Observation,
+)
+
+
+class BlindSpot(NamedTuple):
+    """Something that could not be seen. `remedy` is empty where nothing can be done."""
+
+    what: str
+    remedy: str
+
+
+_RIGHTS: Final = (
+    "Run it as root, or with the capabilities CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, both; root in a "
+    "container may lack them."
+)
+
+_HELD_BY: Final = {
+    "unreadable": "by processes that this user may not look into",
+    "hidden": "by processes that this user cannot even see, /proc being mounted with hidepid",
+    "not_found": "by no process that can be seen here: by one in another container, or the kernel itself",
+    "disabled": "by processes that were not looked for",
+}
+_REMEDIES: Final = {
+    "unreadable": _RIGHTS,
+    "hidden": f"{_RIGHTS} The group that /proc is mounted for (its option `gid=`) sees them too.",
+    "not_found": "From inside a container: give it the process namespace of the host (`--pid=host`).",
+    "disabled": "Leave out `--no-collector.owners`.",
+}
+
+# A process holds each of these, whatever the source says.
+_HELD: Final = (ESTABLISHED, SYN_SENT, CLOSE_WAIT_STATE, LISTEN)
+
+# Parts that can be left out, and that findings come from.
+_OPTIONAL: Final = (CLOSE_WAIT, EPHEMERAL, DESCRIPTORS)
+
+
+def blind_spots(seen: Observation) -> list[BlindSpot]:
+    """What could not be seen, the gravest first; empty when all could."""
+    return [*_failed(seen), *_unowned(seen), *_not_told(seen), *_left_out(seen)]
+
+
+def _failed(seen: Observation) -> Iterator[BlindSpot]:
+    limits = seen.limits.problems if seen.limits else ()
+    counters = seen.counters.problems if seen.counters else ()
+    for part in (STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS):
+        if part in seen.failed:
+            told = "; ".join((*limits, *counters)) if part == LIMITS else ""
+            yield BlindSpot(f"Could not be read: {PARTS[part]}.", f"{told or 'The log says why'}.")
+
+
+def _unowned(seen: Observation) -> Iterator[BlindSpot]:
+    if OWNERS in seen.failed:
+        return
+    groups, reason = (seen.groups or {}).items(), seen.not_found_because
+    count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
+    if _is_psutil(seen) and reason == "not_found":
+        # Of processes that it may not look into, psutil gives the sockets without a pid.
+        reason = "unreadable"
+        count += sum(n for group, n in groups if group.owner is Unowned.RELEASED and group.state in _HELD)
+    if count:
+        verb = "is" if count == 1 else "are"
+        what = f"{plural(count, 'socket')} {verb} held {_HELD_BY[reason]}."
+        yield BlindSpot(what, _REMEDIES[reason])
+
+
+def _not_told(seen: Observation) -> Iterator[BlindSpot]:
+    """What the source of sockets, or the system, does not tell."""
+    if _is_psutil(seen):
+        what = paragraph("""
+            Why connections stay in CLOSE_WAIT, for how long they have been there, and how full accept queues
+            are: psutil, which had to be asked, does not tell.
+        """)
+        yield BlindSpot(what, "On Linux, let it ask the kernel by netlink (`--source`).")
+    if (seen.limits or Limits()).ephemeral is None and LIMITS not in seen.failed:
+        what = "How near ephemeral ports are to their limit: this system does not say which ports they are."
+        yield BlindSpot(what, "On Windows, `netsh int ipv4 show dynamicport tcp` says it.")
+    has_processes = any(isinstance(owner, ProcessId) for owner in seen.names)
+    if has_processes and not seen.descriptors and DESCRIPTORS in seen.seconds.keys() - seen.failed:
+        what = "How near processes are to their limit of file descriptors: it can be read on Linux only."
+        yield BlindSpot(what, "")
+
+
+def _is_psutil(seen: Observation) -> bool:
+    """Whether psutil was asked: it gives neither queues nor causes, netlink gives both."""
+    queues = [listener.queue_length for listener, _ in seen.listeners or ()]
+    return None in queues or any(stuck.cause == "unknown" for stuck in seen.stuck or ())
+
+
+def _left_out(seen: Observation) -> Iterator[BlindSpot]:
+    for part in _OPTIONAL:
+        if part not in seen.seconds and part not in seen.failed:
+            yield BlindSpot(f"Not asked for: {PARTS[part]}.", f"Leave out `--no-collector.{part}`.")

@@ -1,0 +1,113 @@
+"""What requests share: one worker, which collects, encodes, and makes the status page."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from prometheus_client import Metric, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from ..logs import Once
+
+logger = logging.getLogger(__name__)
+
+OPEN_METRICS_VERSION: Final = "1.0.0"
+_generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
+
+# Of a body of 317 kB: level 1 leaves 46 kB in 2.5 ms, 3 leaves 39 kB in 2.8 ms, 5 leaves 35 kB in 3.3 ms,
+# 6 leaves 33 kB in 5 ms, 9 leaves 30 kB in 20 ms.
+_GZIP_LEVEL: Final = 5
+
+
+class Form(NamedTuple):
+    """How the metrics are to be written. `names` are the families wanted, all if empty.
+
+    A family is meant by its own name and by those of its samples. Without `open_metrics`: text format 0.0.4.
+    """
+
+    open_metrics: bool
+    gzipped: bool
+    names: frozenset[str]
+
+
+class SharedWork:
+    """Works in one thread of its own, one piece at a time, so that sources need no locks.
+
+    Whoever asks while a collection runs, or while its first answer is encoded, shares it: many scrapers
+    cost as much as one, and none of them can make the event loop wait. So it is with the status page.
+    """
+
+    def __init__(self, registry: Collector) -> None:
+        self._registry = registry
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
+        self._families: Future[list[Metric]] | None = None
+        self._bodies: dict[Form, asyncio.Future[bytes]] = {}
+        self._page: asyncio.Future[bytes] | None = None
+        self._once = Once(logger)
+
+    def body(self, form: Form) -> asyncio.Future[bytes]:
+        """Gives the metrics, as they will be written. Shared with others: not to be cancelled.
+
+        The future raises whatever the collection or its encoding raised; that has been logged by then.
+        """
+        if self._families is None:
+            self._families = self._worker.submit(lambda: list(self._registry.collect()))
+        if form not in self._bodies:
+            # The only worker takes its work in order, so the families are there when this begins.
+            families = self._families
+            body = asyncio.wrap_future(self._worker.submit(_encode, families, form))
+            body.add_done_callback(lambda body: self._finished(families, body))
+            self._bodies[form] = body
+        return self._bodies[form]
+
+    def page(self, status: Callable[[], str]) -> asyncio.Future[bytes]:
+        """Gives the status page, as body() gives the metrics."""
+        if self._page is None:
+            self._page = asyncio.wrap_future(self._worker.submit(lambda: status().encode()))
+            self._page.add_done_callback(self._page_finished)
+        return self._page
+
+    def _finished(self, families: Future[list[Metric]], body: asyncio.Future[bytes]) -> None:
+        # What comes later than the first answer wants newer figures. Dropped at once also because the
+        # families of a big host are megabytes.
+        if self._families is families:
+            self._families, self._bodies = None, {}
+        self._tell(body, "Collection")
+
+    def _page_finished(self, page: asyncio.Future[bytes]) -> None:
+        self._page = None
+        self._tell(page, "Status page")
+
+    def _tell(self, done: asyncio.Future[bytes], what: str) -> None:
+        """Logs, once, that a piece of work failed, and that it works again."""
+        if error := done.exception():
+            self._once.problem(what, f"{what} failed", error=error)
+        else:
+            self._once.solved(what, f"{what} works again")
+
+
+class _Families(NamedTuple):
+    """A registry of families that have been collected: what the encoders of prometheus_client take."""
+
+    families: Iterable[Metric]
+    names: frozenset[str]
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self.families:
+            if not self.names or not self.names.isdisjoint([family.name, *(s.name for s in family.samples)]):
+                yield family
+
+
+def _encode(collected: Future[list[Metric]], form: Form) -> bytes:
+    families = _Families(collected.result(), form.names)
+    if form.open_metrics:
+        body = _generate_open_metrics(families, version=OPEN_METRICS_VERSION)
+    else:
+        body = generate_latest(families)
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0) if form.gzipped else body
