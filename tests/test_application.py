@@ -248,9 +248,10 @@ class TestPages:
         assert page.language == "en"
         assert page.texts["title"] == page.texts["h1"] == "Tiny <exporter>"
         assert page.texts["p"] == "<i> & 2"
-        links = [urljoin("/", link) for link in page.links]
+        *links, readme = [urljoin("/", link) for link in page.links]
         assert links == ["/metrics", "/-/healthy", "/-/ready"]
         assert [get(application, link).status for link in links] == [200, 200, 200]
+        assert readme.startswith("https://")
 
     @pytest.mark.parametrize("path", ["/", "/a/b", "/a:b", '/"><script>'])
     def test_the_metrics_can_be_elsewhere(self, collector: Counted, path: str) -> None:
@@ -265,6 +266,125 @@ class TestPages:
     def test_a_path_that_cannot_be_served_is_refused(self, collector: Counted, path: str) -> None:
         with pytest.raises(ValueError, match="telemetry path"):
             Application(collector, telemetry_path=path, title="Tiny")
+
+
+class Status:
+    """A status page that counts how often it is made, and can be held or made to fail."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.thread = ""
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.failure: Exception | None = None
+
+    def __call__(self) -> str:
+        self.made += 1
+        self.thread = threading.current_thread().name
+        self.begun.set()
+        assert self.may_go_on.wait(20)
+        if self.failure:
+            raise self.failure
+        return f"<!doctype html>page {self.made}"
+
+
+@pytest.fixture
+def status() -> Iterator[Status]:
+    status = Status()
+    yield status
+    status.may_go_on.set()
+
+
+class TestStatusPage:
+    @pytest.fixture
+    def application(self, collector: Counted, status: Status) -> Application:
+        return Application(collector, title="Tiny", status=status)
+
+    def test_it_is_made_anew_for_each_visit(self, application: Application) -> None:
+        assert [get(application, "/").body for _ in range(2)] == [
+            b"<!doctype html>page 1",
+            b"<!doctype html>page 2",
+        ]
+        assert get(application, "/").headers["content-type"] == "text/html; charset=utf-8"
+
+    def test_no_cache_keeps_it_and_no_browser_loads_or_tells_anything(self, application: Application) -> None:
+        headers = get(application, "/").headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["content-security-policy"].startswith("default-src 'none';")
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+
+    def test_head_is_get_without_the_body(self, application: Application) -> None:
+        asked, told = get(application, "/"), get(application, "/", method="HEAD")
+        assert (told.status, told.headers, told.body) == (200, asked.headers, b"")
+
+    def test_it_is_made_where_collections_are(self, application: Application, status: Status) -> None:
+        assert get(application, "/").status == 200
+        assert status.thread.startswith("collection")
+
+    def test_it_collects_nothing(self, application: Application, collector: Counted) -> None:
+        get(application, "/")
+        assert collector.collections == 0
+
+    def test_where_the_metrics_are_at_its_place_they_win(self, collector: Counted, status: Status) -> None:
+        application = Application(collector, telemetry_path="/", title="Tiny", status=status)
+        assert b"tiny_collections 1.0" in get(application, "/").body
+        assert status.made == 0
+
+    def test_a_failure_is_told_without_details_and_logged_once(
+        self, application: Application, status: Status, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        status.failure = RuntimeError("secret")
+        answers = [get(application, "/") for _ in range(2)]
+        status.failure = None
+        assert get(application, "/").status == 200
+        assert [answer.status for answer in answers] == [500, 500]
+        assert b"secret" not in answers[0].body
+        ours = [each.getMessage() for each in caplog.records if each.name.startswith("exporter")]
+        assert ours == ["Status page failed", "Status page works again"]
+
+    def test_visitors_who_come_together_share_it(self, application: Application, status: Status) -> None:
+        async def scenario() -> list[Answer]:
+            status.may_go_on.clear()
+            first = asyncio.create_task(ask(application, "/"))
+            await until(status.begun)
+            others = [asyncio.create_task(ask(application, "/")) for _ in range(30)]
+            await asyncio.sleep(0)
+            status.may_go_on.set()
+            return await asyncio.gather(first, *others)
+
+        answers = asyncio.run(scenario())
+        assert status.made == 1
+        assert {answer.body for answer in answers} == {b"<!doctype html>page 1"}
+
+    def test_a_visitor_who_leaves_takes_nothing_from_the_others(
+        self, application: Application, status: Status
+    ) -> None:
+        async def scenario() -> Answer:
+            status.may_go_on.clear()
+            leaving, staying = (asyncio.create_task(ask(application, "/")) for _ in range(2))
+            await until(status.begun)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            status.may_go_on.set()
+            return await staying
+
+        assert asyncio.run(scenario()).status == 200
+
+    def test_health_is_answered_while_it_is_made(self, application: Application, status: Status) -> None:
+        async def scenario() -> int:
+            status.may_go_on.clear()
+            visit = asyncio.create_task(ask(application, "/"))
+            await until(status.begun)
+            health = await ask(application, "/-/healthy")
+            assert not visit.done()
+            status.may_go_on.set()
+            await visit
+            return health.status
+
+        assert asyncio.run(scenario()) == 200
 
 
 class TestFailures:
@@ -322,7 +442,7 @@ class TestFailures:
             assert (await ask(application, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
             collector.may_go_on.set()
             # The worker takes its work in order: when this is done, so is what nobody waits for any more.
-            await asyncio.wrap_future(application._collections._worker.submit(lambda: None))  # noqa: SLF001
+            await asyncio.wrap_future(application._shared._worker.submit(lambda: None))  # noqa: SLF001
             await asyncio.sleep(0)
             return await ask(application)
 

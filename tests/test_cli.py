@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def test_a_part_that_fails_leaves_the_rest_and_is_told(tmp_path: Path) -> None:
     assert value(printed.stdout, "socket_scrape_collector_success", collector="owners") == 0
     assert value(printed.stdout, "socket_scrape_collector_success", collector="states") == 1
     assert (value(printed.stdout, "socket_host_states", state="listen") or 0) >= 1
-    assert printed.stderr.count("Collector failed") == 1
+    assert printed.stderr.count("Collector failed") >= 1
 
 
 @linux
@@ -103,6 +105,11 @@ def test_processes_are_named_by_the_configuration(configuration: Path) -> None:
         ["--log.level=loud"],
         ["--no-such-flag"],
         ["--config.file=/no/such/file.yml"],
+        ["--json"],
+        ["explain", "--once"],
+        ["explain", "explain"],
+        ["explain", "--config.file=/no/such/file.yml"],
+        ["--source=psutil", "explain"],
     ],
 )
 def test_misuse_exits_with_status_2_and_says_why(flags: list[str]) -> None:
@@ -119,6 +126,61 @@ def test_an_address_in_use_is_told() -> None:
     assert refused.returncode == 1
     assert address in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_explain_ends_with_what_its_verdict_says() -> None:
+    told = run("explain")
+    verdict = told.stdout.partition("\n")[0]
+    assert (told.returncode == 0) == verdict.startswith("Nothing to worry about")
+    assert "TCP socket" in told.stdout
+    assert "Traceback" not in told.stderr
+
+
+def test_explain_tells_other_programs_the_same() -> None:
+    told = run("explain", "--json", "--source=psutil")
+    found = json.loads(told.stdout)
+    assert (found["version"], found["source"]) == (__version__, "psutil")
+    assert (told.returncode == 0) == found["verdict"].startswith("Nothing to worry about")
+
+
+@linux
+def test_explain_names_processes_as_the_configuration_says(configuration: Path) -> None:
+    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['pytest']\n")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as client:
+        # One connection more than may wait: the accept queue is full.
+        client.connect(listener.getsockname())
+        told = run("explain", f"--config.file={configuration}")
+        port = listener.getsockname()[1]
+    assert told.returncode == 1
+    assert "the tests (pid" in told.stdout
+    assert f"accepts too slowly: the queue of port {port} is full" in told.stdout
+
+
+@linux
+def test_explain_says_with_its_status_that_it_could_not_look() -> None:
+    refusing = "import sys, exporter.cli as cli\ndef refuse(*_): raise cli.NetlinkError('refused')\n"
+    script = f"{refusing}cli.choose_source = refuse\nsys.exit(cli.main(['explain']))"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "Sockets cannot be read" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@linux
+def test_the_page_says_what_explain_says(tmp_path: Path) -> None:
+    with running(tmp_path / "log") as exporter:
+        page = exporter.get("/")
+        assert "to worry about" in page
+        assert "Sockets by state" in page
+        assert '<a href="./metrics">' in page
+
+
+@linux
+def test_the_page_can_be_reduced_to_links(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--web.disable-status-page") as exporter:
+        page = exporter.get("/")
+        assert "to worry about" not in page
+        assert '<a href="./metrics">' in page
 
 
 @linux

@@ -17,13 +17,14 @@ PACKAGE: Final = Path(exporter.__file__).parent
 MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
 
 MAY_IMPORT: Final = {
-    "model": set(),
+    "model": {"model"},
     "logs": set(),
     "sources": {"model", "sources"},
     "analysis": {"model", "analysis"},
     "exposition": {"model", "sources", "analysis", "exposition", "logs", "__init__"},
     "config": {"model", "analysis"},
-    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "__init__"},
+    "flags": {"exposition", "logs", "__init__"},
+    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "flags", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -109,6 +110,14 @@ def hook(event, arguments):
         raise AssertionError(f"{{event}} {{arguments[0]}}")
 
 sys.addaudithook(hook)
+
+if sys.platform == "win32":
+    import contextlib, types
+    def nothing_set(key, name):
+        raise FileNotFoundError(name)
+    sys.modules["winreg"] = types.SimpleNamespace(
+        HKEY_LOCAL_MACHINE=0, OpenKey=lambda *key: contextlib.nullcontext(), QueryValueEx=nothing_set
+    )
 
 class Process:
     def __init__(self, pid):

@@ -1,6 +1,7 @@
 """Programs that tests call: what is missing here, and which Debian package brings it.
 
-`python tests/tools.py` prints the missing packages, for `make test` to install where it may.
+`python tests/tools.py` prints the missing packages, for `make test` to install where it may; what is big
+is left to `make test-browser`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from typing import Final
 import pytest
 
 _PACKAGES: Final = {
+    "chromium": "chromium",
     "ip": "iproute2",
     "nft": "nftables",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "ss": "iproute2",
 }
+
+_BIG: Final = frozenset({"chromium"})
+"""Hundreds of megabytes: nobody who runs `make test` expects that."""
 
 
 def missing(*tools: str) -> tuple[str, ...]:
@@ -31,4 +36,4 @@ def require(*tools: str) -> pytest.MarkDecorator:
 
 
 if __name__ == "__main__":
-    print(*sorted({_PACKAGES[tool] for tool in missing(*_PACKAGES)}))
+    print(*sorted({_PACKAGES[tool] for tool in missing(*_PACKAGES.keys() - _BIG)}))

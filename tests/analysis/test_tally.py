@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -20,61 +19,66 @@ from exporter.model import (
     Batch,
     Direction,
     Group,
-    Key,
     ProcessId,
     Socket,
     Unowned,
 )
 from exporter.sources import portable
 
-HOME = bytes((127, 0, 0, 1))
+from .batches import ROWS, Asked, batch, count, group, settle, socket, split
 
 
-def socket(cookie: int, state: int = ESTABLISHED, port: int = 443, holder: int = 1) -> Socket:
-    return Socket(state, HOME, 50_000, HOME, port, holder, cookie)
+@pytest.fixture(scope="module", params=["remembering", "tidy"])
+def memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Either so many sockets are remembered that none is dropped, or what is gone is dropped at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "tidy":
+            patch.setattr(tally_module, "_SLACK_AT_LEAST", -1)
+        yield
 
 
-def batch(sockets: Sequence[Socket], *, time_wait: bool = False) -> Batch:
-    """A batch with the keys that the kernel's source gives."""
-
-    def key(row: Socket) -> Key:
-        plain = TIME_WAIT if time_wait else ESTABLISHED
-        return row.cookie if row.state == plain else (row.state, row.cookie, row.holder)
-
-    holders = array("I", [row.holder for row in sockets]).tobytes()
-    return Batch([key(row) for row in sockets], time_wait, holders, portable.batch(sockets).take)
-
-
-def group(row: Socket, _before: Group | None = None) -> Group:
-    return Group(row.state, ProcessId(row.holder, 0.0), Direction.OUTBOUND, row.remote_port)
-
-
-def count(tally: Tally, *batches: Batch) -> Counter[Group]:
-    return tally.settle(tally.read(batches), group)
-
-
-ROWS = st.lists(
-    st.builds(
-        socket,
-        st.integers(1, 60),
-        st.sampled_from([ESTABLISHED, TIME_WAIT, CLOSE_WAIT, FIN_WAIT2]),
-        st.just(443),
-        st.integers(1, 3),
-    ),
-    unique_by=lambda row: row.cookie,
-)
-
-
-@given(st.lists(ROWS, min_size=1, max_size=6))
-def test_every_reading_counts_exactly_what_is_there(readings: list[list[Socket]]) -> None:
+@pytest.mark.usefixtures("memory")
+@given(st.lists(ROWS, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
+def test_every_reading_counts_exactly_what_is_there(
+    readings: list[list[Socket]], forgotten: set[int]
+) -> None:
     """A cookie keeps its holder here, as in the kernel while a socket stays in one state."""
     tally = Tally()
-    for rows in readings:
+    for number, rows in enumerate(readings):
         rows = [row._replace(holder=row.cookie % 3 + 1) for row in rows]
-        waiting = [row for row in rows if row.state == TIME_WAIT]
-        others = [row for row in rows if row.state != TIME_WAIT]
-        counted = count(tally, batch(others), batch(waiting, time_wait=True))
+        if number in forgotten:
+            tally.forget({ProcessId(1, 0.0)})
+            tally.forget_time_wait(lambda one: one.owner == ProcessId(2, 0.0))
+        counted = settle(tally, tally.read(split(rows)), remember=number % 3 != 1)
         assert Counter(map(group, rows)) == counted
+
+
+QUEUED = st.dictionaries(st.integers(1, 60), st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
+
+
+@pytest.mark.usefixtures("memory")
+@given(st.lists(st.tuples(ROWS, QUEUED), min_size=1, max_size=4), st.sets(st.integers(0, 3)))
+def test_every_queued_byte_is_some_groups(
+    readings: list[tuple[list[Socket], dict[int, tuple[int, int]]]], doubtful: set[int]
+) -> None:
+    """Also those of sockets that are to be classified again, for something was not known."""
+    tally = Tally()
+    for number, (rows, queues) in enumerate(readings):
+        reading = tally.read(split(rows, queues))
+        settle(tally, reading, remember=number not in doubtful)
+        sums = tally.queues(reading)
+        present = [queues[row.cookie] for row in rows if row.state != TIME_WAIT and row.cookie in queues]
+        assert [sum(some) for some in zip((0, 0), *sums.values(), strict=True)] == [
+            sum(some) for some in zip((0, 0), *present, strict=True)
+        ]
+
+
+def test_bytes_are_counted_for_the_group_of_their_socket() -> None:
+    tally = Tally()
+    rows = [socket(1, holder=5), socket(2, holder=5), socket(3, holder=6), socket(4, holder=6)]
+    reading = tally.read([batch(rows, queues={1: (10, 0), 2: (1, 2), 3: (0, 7)})])
+    settle(tally, reading)
+    assert tally.queues(reading) == {group(rows[0]): (11, 2), group(rows[2]): (0, 7)}
 
 
 def test_a_known_socket_is_not_looked_at_again() -> None:
@@ -94,11 +98,11 @@ def test_all_holders_are_live() -> None:
 def test_a_changed_state_is_classified_knowing_what_was_before() -> None:
     tally = Tally()
     count(tally, batch([socket(1)]))
-    seen: list[Group | None] = []
+    asked = Asked()
     for state in (CLOSE_WAIT, FIN_WAIT2):
         reading = tally.read([batch([socket(1, state)])])
-        tally.settle(reading, lambda row, before: seen.append(before) or group(row))
-    assert [ESTABLISHED, CLOSE_WAIT] == [before.state for before in seen if before]
+        settle(tally, reading, asked)
+    assert [ESTABLISHED, CLOSE_WAIT] == [before.state for before in asked.before if before]
 
 
 def test_time_wait_is_told_apart_from_the_connection_it_was() -> None:
@@ -119,18 +123,18 @@ def test_what_was_forgotten_still_knows_its_direction() -> None:
     tally = Tally()
     count(tally, batch([socket(1)]))
     tally.forget({ProcessId(1, 0.0)})
-    before: list[Group | None] = []
-    tally.settle(tally.read([batch([socket(1)])]), lambda row, was: before.append(was) or group(row))
-    assert [group(socket(1))] == before
+    asked = Asked()
+    settle(tally, tally.read([batch([socket(1)])]), asked)
+    assert asked.before == [group(socket(1))]
 
 
 def test_a_source_without_cookies_remembers_no_past() -> None:
     tally = Tally()
-    before: list[Group | None] = []
+    asked = Asked()
     for state in (ESTABLISHED, CLOSE_WAIT):
         read = tally.read([portable.batch([socket(0, state)])])
-        tally.settle(read, lambda row, was: before.append(was) or group(row))
-    assert [None, None] == before
+        settle(tally, read, asked)
+    assert asked.before == [None, None]
 
 
 def test_a_source_that_fails_half_way_changes_nothing() -> None:
@@ -162,17 +166,14 @@ def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.Monkey
     half_closed = [socket(1, CLOSE_WAIT)]
     for _ in range(3):
         count(tally, batch(half_closed))
-    before: list[Group | None] = []
-    tally.settle(
-        tally.read([batch([socket(1, TIME_WAIT, holder=0)], time_wait=True)]),
-        lambda row, was: before.append(was) or group(row),
-    )
-    assert [group(half_closed[0])] == before
+    asked = Asked()
+    settle(tally, tally.read([batch([socket(1, TIME_WAIT, holder=0)], time_wait=True)]), asked)
+    assert asked.before == [group(half_closed[0])]
 
 
 def test_an_owner_not_found_can_be_tried_again() -> None:
     tally = Tally()
     lost = Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)
-    tally.settle(tally.read([batch([socket(1)])]), lambda _row, _before: lost)
+    settle(tally, tally.read([batch([socket(1)])]), lambda _row, _before: lost)
     tally.forget({Unowned.NOT_FOUND})
     assert count(tally, batch([socket(1)])) == {group(socket(1)): 1}

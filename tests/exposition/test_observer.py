@@ -3,80 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Collection, Container, Iterator
+from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.naming import Namer
-from exporter.exposition.observer import LISTENERS, OWNERS, STATES, Observation, Observer
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    LISTEN,
-    Batch,
-    Direction,
-    Group,
-    Listener,
-    Owner,
-    Process,
-    ProcessId,
-    Socket,
-    Unowned,
+from exporter.exposition.observation import (
+    CLOSE_WAIT as CLOSE_WAIT_PART,
 )
-from exporter.sources.owners import LiveHolders
-from exporter.sources.portable import batch
+from exporter.exposition.observation import (
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    STATES,
+    Stuck,
+)
+from exporter.exposition.observer import Observer
+from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, Descriptors, Direction, Group, ProcessId, Unowned
 
-HERE = bytes((127, 0, 0, 1))
-PRINTD = ProcessId(10, 1.0)
-LISTENER = Listener(HERE, 631, 5, 0, 128)
-ACCEPTED = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 0)
-WAITING = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, 0, 0)
+from .host import LISTENER, PRINTD, Host, call, groups
 
-
-class Host:
-    """A source and the owners of its sockets, of which each part can be broken."""
-
-    name = "host"
-    not_found_because = "not_found"
-
-    def __init__(self) -> None:
-        self.broken: set[str] = set()
-        self.unreadable: Counter[str] = Counter()
-        self.holders = {5: PRINTD, 6: PRINTD}
-        self.asked_for: list[set[int]] = []
-        self.stale: set[Owner] = set()
-
-    def sockets(self) -> Iterator[Batch]:
-        yield batch([ACCEPTED])
-        self._break(STATES)
-        yield batch([WAITING])
-
-    def listeners(self) -> list[Listener]:
-        self._break(LISTENERS)
-        return [LISTENER]
-
-    def refresh(self) -> set[Owner]:
-        stale, self.stale = self.stale, set()
-        return stale
-
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
-        self._break(OWNERS)
-        self.asked_for.append(set(holders))
-        assert set(holders) <= set(live()) | {0}
-
-    def owner_of(self, holder: int) -> Owner:
-        return self.holders.get(holder, Unowned.NOT_FOUND) if self.asked_for else Unowned.NOT_FOUND
-
-    def process(self, owner: ProcessId) -> Process:
-        return Process(owner.pid, owner.start_time, "printd")
-
-    def keep(self, used: Container[object]) -> None:
-        assert None not in used
-
-    def _break(self, part: str) -> None:
-        if part in self.broken:
-            raise OSError(f"{part} broke")
+READ = frozenset({STATES, LISTENERS, OWNERS, LIMITS, CLOSE_WAIT_PART, EPHEMERAL, DESCRIPTORS})
+"""The parts for which something is read or counted."""
 
 
 @pytest.fixture
@@ -86,12 +35,7 @@ def host() -> Host:
 
 @pytest.fixture
 def observer(host: Host) -> Observer:
-    return Observer(host, host, Namer())
-
-
-def groups(seen: Observation) -> dict[Group, int]:
-    assert seen.groups is not None
-    return dict(seen.groups)
+    return host.observer()
 
 
 def test_all_sockets_are_counted_with_their_owners(observer: Observer) -> None:
@@ -103,44 +47,111 @@ def test_all_sockets_are_counted_with_their_owners(observer: Observer) -> None:
     }
     assert seen.names == {PRINTD: "printd"}
     assert seen.failed == frozenset()
-    assert {STATES, LISTENERS, OWNERS} == set(seen.seconds)
+    assert set(seen.seconds) == READ
 
 
-def test_a_second_look_asks_only_for_listeners(observer: Observer, host: Host) -> None:
+def test_what_is_beside_the_sockets_is_there(observer: Observer, host: Host) -> None:
+    seen = observer.observe()
+    assert (seen.limits, seen.counters) == (host.limits, host.counters)
+    assert seen.descriptors == {PRINTD: Descriptors(50, 64)}
+    assert seen.ports_on_one_address == 0
+    assert seen.queues == {}
+
+
+def test_a_socket_in_close_wait_is_counted_as_among_the_others(observer: Observer, host: Host) -> None:
+    (half,) = host.half_closed()
+    group = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
+    assert observer.observe().stuck == [Stuck(half, group, "not_read", 30.0)]
+
+
+def test_its_direction_is_known_from_before_when_its_listener_is_long_gone(host: Host) -> None:
+    observer = host.observer()
+    observer.observe()
+    host.listening = []
+    for _ in range(200):
+        host.seconds()
+    assert [stuck.group.direction for stuck in observer.observe().stuck or ()] == [Direction.INBOUND]
+
+
+def test_a_second_look_asks_only_for_listeners_and_close_wait(observer: Observer, host: Host) -> None:
     observer.observe()
     observer.observe()
-    assert [{0, 5, 6}, {5}] == host.asked_for
+    assert host.asked_for == [{0, 5, 6}, {5, 6}]
+
+
+def test_owners_are_told_of_all_sockets_so_that_they_forget_those_gone(
+    observer: Observer, host: Host
+) -> None:
+    for _ in range(2):
+        observer.observe()
+        assert host.live == {0, 5, 6}
 
 
 def test_stale_owners_are_asked_for_again(observer: Observer, host: Host) -> None:
     observer.observe()
     host.stale = {PRINTD}
-    host.holders[6] = other = ProcessId(11, 2.0)
+    host.holders[6] = other = ProcessId(20, 2.0)
     assert Group(CLOSE_WAIT, other, Direction.INBOUND, 631) in groups(observer.observe())
 
 
 def test_without_sockets_there_are_no_counts(observer: Observer, host: Host) -> None:
     host.broken = {STATES}
     seen = observer.observe()
-    assert (seen.groups, seen.failed) == (None, {STATES})
+    assert (seen.groups, seen.queues, seen.failed) == (None, None, frozenset({STATES}))
     assert seen.listeners == [(LISTENER, PRINTD)]
 
 
 def test_without_listeners_the_sockets_stand(observer: Observer, host: Host) -> None:
     host.broken = {LISTENERS}
     seen = observer.observe()
-    assert (seen.listeners, seen.failed) == (None, {LISTENERS})
+    assert (seen.listeners, seen.failed) == (None, frozenset({LISTENERS}))
     assert sum(groups(seen).values()) == 2
 
 
 def test_without_owners_everything_is_counted(observer: Observer, host: Host) -> None:
     host.broken = {OWNERS}
     seen = observer.observe()
-    assert seen.failed == {OWNERS}
     assert (sum(groups(seen).values()), seen.not_found_because) == (3, "unreadable")
+    assert seen.failed == frozenset({OWNERS})
+    assert [stuck.group.owner for stuck in seen.stuck or ()] == [Unowned.NOT_FOUND]
 
 
-@pytest.mark.parametrize("part", [STATES, LISTENERS, OWNERS])
+def test_without_close_wait_the_sockets_stand(observer: Observer, host: Host) -> None:
+    host.broken = {CLOSE_WAIT_PART}
+    seen = observer.observe()
+    assert (seen.stuck, seen.failed) == (None, frozenset({CLOSE_WAIT_PART}))
+    assert sum(groups(seen).values()) == 3
+
+
+def test_without_limits_the_sockets_stand(observer: Observer, host: Host) -> None:
+    host.broken = {LIMITS}
+    seen = observer.observe()
+    assert (seen.limits, seen.counters, seen.failed) == (None, None, frozenset({LIMITS}))
+    assert sum(groups(seen).values()) == 3
+
+
+def test_what_of_the_limits_makes_sense_is_told_beside_the_failure(observer: Observer, host: Host) -> None:
+    host.limits = replace(host.limits, time_wait_reuse=None, problems=("tcp_tw_reuse: nonsense",))
+    seen = observer.observe()
+    assert (seen.limits, seen.failed) == (host.limits, frozenset({LIMITS}))
+    assert seen.counters == host.counters
+
+
+def test_a_process_whose_descriptors_cannot_be_read_is_left_out(observer: Observer, host: Host) -> None:
+    host.descriptors = {}
+    seen = observer.observe()
+    assert (seen.descriptors, seen.failed) == ({}, frozenset())
+
+
+def test_what_is_not_wanted_is_not_read(host: Host) -> None:
+    host.broken = {CLOSE_WAIT_PART, DESCRIPTORS}
+    seen = host.observer(frozenset({STATES})).observe()
+    assert set(seen.seconds) == {STATES, LISTENERS, OWNERS, LIMITS}
+    assert (seen.stuck, seen.descriptors, seen.ports_on_one_address) == (None, {}, None)
+    assert sum(groups(seen).values()) == 3
+
+
+@pytest.mark.parametrize("part", sorted(READ - {EPHEMERAL}))
 def test_a_failure_is_logged_once_and_so_is_its_end(
     part: str, observer: Observer, host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,16 +162,19 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
     host.broken = set()
     observer.observe()
     observer.observe()
-    assert ["Collector failed", "Collector works again"] == [record.message for record in caplog.records]
+    logged = [record.message for record in caplog.records if getattr(record, "collector", part) == part]
+    assert logged == ["Collector failed", "Collector works again"]
 
 
-@pytest.mark.parametrize("part", [STATES, LISTENERS, OWNERS])
+@pytest.mark.parametrize("part", sorted(READ - {EPHEMERAL}))
 def test_after_a_failure_everything_is_as_before(part: str, observer: Observer, host: Host) -> None:
+    host.rows = [*host.rows, call(40_000)]
     host.broken = {part}
     observer.observe()
     host.broken = set()
     host.stale = {Unowned.NOT_FOUND}
     seen = observer.observe()
-    assert sum(groups(seen).values()) == 3
-    assert {owner for _, owner, _, _ in groups(seen)} == {PRINTD}
-    assert {direction for _, _, direction, _ in groups(seen)} == {Direction.INBOUND, Direction.NONE}
+    fresh = Host()
+    fresh.rows = host.rows
+    assert groups(seen) == groups(fresh.observer().observe())
+    assert seen.failed == frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -47,12 +48,17 @@ def hold_states(namespace: Namespace) -> Iterator[list[Expected]]:
         raise RuntimeError("live.hold failed: see its message on stderr")
     expected = [Expected(*row) for row in json.loads(line)]
     counted = totals(row for row in expected if row.state != "close")
-    wait_until(lambda: Counter(row.state for row in listed(namespace)) == counted)
+    wait_until(lambda: _shown(namespace) == counted)
     try:
         yield expected
     finally:
         program.stdin.close()
         program.wait(timeout=10)
+
+
+def _shown(namespace: Namespace) -> Counter[str]:
+    """What `ss` counts by state, without those that are only bound: it lists them since iproute2 6.15."""
+    return Counter(row.state for row in listed(namespace) if row.state != "close")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
@@ -105,6 +111,34 @@ def scrape(namespace: Namespace, *flags: str, through: Iterable[str] = ()) -> Sc
     """What the exporter reports once inside the namespace; `through`: the start of the command line."""
     argv = [*through, sys.executable, "-P", "-m", "exporter", "--once", "--path.procfs=/proc", *flags]
     return Scrape(namespace.run(argv, env=_environment(*_exporter_root())).stdout)
+
+
+def explain(
+    namespace: Namespace, *flags: str, through: Iterable[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """What `explain` says inside the namespace; `through` as for scrape()."""
+    argv = [*through, sys.executable, "-P", "-m", "exporter", "explain", *flags]
+    return namespace.run(argv, env=_environment(*_exporter_root()), check=False)
+
+
+@contextmanager
+def hold_leak(
+    namespace: Namespace, name: str, cause: str, count: int, port: int, limit: int | None = None
+) -> Iterator[int]:
+    """Have a service that leaks connections (live.leak) run in the namespace; gives its pid."""
+    arguments = [name, cause, str(count), str(port), *([str(limit)] if limit else [])]
+    program = namespace.popen(
+        [sys.executable, "-PS", "-m", "live.leak", *arguments], env=_environment(_TESTS)
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    if program.stdout.readline() != "ready\n":
+        raise RuntimeError("live.leak failed: see its message on stderr")
+    try:
+        yield program.pid
+    finally:
+        program.stdin.close()
+        program.wait(timeout=10)
 
 
 def _exporter_root() -> list[Path]:

@@ -70,7 +70,7 @@ class Case(IntEnum):
 TIME_WAIT_OWNERS: Final = {
     Case.SERVER_TIME_WAIT: PRINTD,
     Case.CLIENT_TIME_WAIT: UNKNOWN,
-    Case.SHARED_TIME_WAIT: UNKNOWN,
+    Case.SHARED_TIME_WAIT: CLIENT,
 }
 """Whose a socket in TIME_WAIT is said to be at the first look. The kernel knows nobody."""
 

@@ -1,0 +1,189 @@
+"""Ephemeral ports used towards one destination and on one address, and those that nobody gets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.analysis.classify import Classifier
+from exporter.analysis.ephemeral import Destination, destinations, most_on_one_address, ports_lost
+from exporter.analysis.listening import Listeners
+from exporter.analysis.time_wait import Talkers
+from exporter.model import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    LISTEN,
+    TIME_WAIT,
+    Direction,
+    Group,
+    Listener,
+    Owner,
+    Path,
+    Socket,
+    Unowned,
+)
+
+from .sockets import (
+    BOUND,
+    CLIENT,
+    CONNECTED,
+    EPHEMERAL,
+    LISTENERS,
+    OTHER_CLIENT,
+    SERVER,
+    Place,
+    as_the_kernel_has_them,
+    between,
+    ip,
+    listener,
+    listening,
+    owner_of,
+)
+
+DATABASE = ip("10.0.0.9")
+ANYWHERE = (bytes(4), bytes(16))
+
+
+def grouped(sockets: Iterable[Socket], listeners: Listeners | None = None) -> Counter[Group]:
+    classify = Classifier(listeners or Listeners(), Talkers(), owner_of, EPHEMERAL.contains)
+    return Counter(classify(socket, None) for socket in sockets)
+
+
+def calling(
+    source: str, first: int, count: int, to: Place = ("10.0.0.9", 5432), state: int = ESTABLISHED
+) -> list[Socket]:
+    return [between((source, port), to, state, 200, port) for port in range(first, first + count)]
+
+
+def test_every_state_and_every_process_use_ports_towards_a_destination() -> None:
+    path = Path(ip("10.0.0.1"), DATABASE, ephemeral=True)
+    groups = {
+        Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 5432, path): 3,
+        Group(CLOSE_WAIT, OTHER_CLIENT, Direction.OUTBOUND, 5432, path): 4,
+        Group(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 5432, path): 5,
+    }
+    assert destinations(groups) == [Destination(DATABASE, 5432, 12)]
+
+
+def test_the_worst_source_address_counts_and_the_fullest_destination_comes_first() -> None:
+    sockets = [
+        *calling("10.0.0.1", 40_000, 3),
+        *calling("10.0.0.2", 40_000, 5),
+        *calling("10.0.0.1", 40_010, 6, ("10.0.0.8", 443)),
+        *calling("10.0.0.1", 40_000, 5, ("10.0.0.8", 80)),
+    ]
+    assert destinations(grouped(sockets)) == [
+        Destination(ip("10.0.0.8"), 443, 6),
+        Destination(ip("10.0.0.8"), 80, 5),
+        Destination(DATABASE, 5432, 5),
+    ]
+
+
+def test_ports_outside_the_range_and_reserved_ones_are_not_used_up() -> None:
+    assert not destinations(grouped([*calling("10.0.0.1", 1_000, 5), *calling("10.0.0.1", 40_500, 1)]))
+
+
+def test_inbound_connections_use_up_nothing() -> None:
+    served = listening((("0.0.0.0", 40_000), SERVER))
+    sockets = [between(("10.0.0.1", 40_000), ("10.0.0.9", port)) for port in range(5000, 5005)]
+    assert not destinations(grouped(sockets, served))
+
+
+def test_ports_that_are_listened_on_or_bound_are_lost_once_each() -> None:
+    bound = grouped([between(("10.0.0.1", port), ("0.0.0.0", 0), CLOSE) for port in (40_001, 40_002, 1_000)])
+    several = [listener((address, port)) for address in ("::", "10.0.0.1") for port in (40_002, 40_003, 80)]
+    assert ports_lost(bound, several, EPHEMERAL.contains) == 3
+
+
+def test_a_port_is_lost_while_it_serves_although_nobody_listens_on_it_any_more() -> None:
+    """As of an FTP server in passive mode: it closes its listener after one accept()."""
+    serving = {Group(state, SERVER, Direction.INBOUND, 40_007): 1 for state in (ESTABLISHED, TIME_WAIT)}
+    assert ports_lost(serving, [], EPHEMERAL.contains) == 1
+
+
+def test_the_remote_port_of_a_dying_connection_is_not_lost() -> None:
+    """DELETE_TCB of Windows, and what a failed connect() leaves on BSD."""
+    path = Path(ip("10.0.0.1"), DATABASE, ephemeral=True)
+    dying = {Group(CLOSE, CLIENT, Direction.OUTBOUND, 40_008, path): 1}
+    assert ports_lost(dying, [], EPHEMERAL.contains) == 0
+
+
+def test_a_port_bound_on_all_addresses_is_taken_on_each() -> None:
+    sockets = [
+        *calling("10.0.0.1", 40_000, 4),
+        *calling("10.0.0.2", 40_000, 2),
+        between(("0.0.0.0", 40_001), ("0.0.0.0", 0), CLOSE),
+        between(("0.0.0.0", 40_009), ("0.0.0.0", 0), CLOSE),
+    ]
+    listeners = [listener(("::", 40_010)), listener(("10.0.0.2", 40_011)), listener(("::", 80))]
+    assert most_on_one_address(sockets, listeners, EPHEMERAL.contains) == 4 + 2
+
+
+def test_one_port_for_many_destinations_is_taken_once() -> None:
+    sockets = [between(("10.0.0.1", 40_000), ("10.0.0.9", port)) for port in range(5000, 5005)]
+    assert most_on_one_address(sockets, [], EPHEMERAL.contains) == 1
+
+
+def test_without_an_address_of_its_own_what_is_bound_to_all_counts() -> None:
+    assert most_on_one_address([], [listener(("::", 40_010)), listener(("::", 80))], EPHEMERAL.contains) == 1
+    assert most_on_one_address([], [], EPHEMERAL.contains) == 0
+
+
+SOCKETS = st.lists(CONNECTED | BOUND, max_size=40).map(as_the_kernel_has_them)
+Owned = list[tuple[Listener, Owner]]
+
+
+def table_of(listeners: Owned) -> Listeners:
+    table = Listeners()
+    table.update(listeners, 0.0)
+    return table
+
+
+@given(SOCKETS, LISTENERS)
+def test_used_is_the_number_of_distinct_ports_of_the_worst_path(
+    sockets: list[Socket], listeners: Owned
+) -> None:
+    table = table_of(listeners)
+    ports: dict[tuple[bytes, int], dict[bytes, set[int]]] = {}
+    for row in sockets:
+        served = table.owner(row.local_address, row.local_port)
+        if row.state != CLOSE and served is None and EPHEMERAL.contains(row.local_port):
+            sources = ports.setdefault((row.remote_address, row.remote_port), {})
+            sources.setdefault(row.local_address, set()).add(row.local_port)
+    found = destinations(grouped(sockets, table))
+    assert {(each.remote_address, each.remote_port): each.used for each in found} == {
+        place: max(map(len, sources.values())) for place, sources in ports.items()
+    }
+    assert found == sorted(found, key=lambda each: -each.used)
+
+
+@given(SOCKETS, LISTENERS)
+def test_lost_are_the_distinct_ports_that_are_bound(sockets: list[Socket], listeners: Owned) -> None:
+    table = table_of(listeners)
+    lost = {one.local_port for one, _ in listeners} | {
+        row.local_port for row in sockets if row.state == CLOSE
+    }
+    groups = grouped(sockets, table)
+    groups.update(Group(LISTEN, owner, Direction.NONE, one.local_port) for one, owner in listeners)
+    assert ports_lost(groups, [one for one, _ in listeners], EPHEMERAL.contains) == len(
+        set(filter(EPHEMERAL.contains, lost))
+    )
+
+
+@given(SOCKETS, LISTENERS)
+def test_the_fullest_address_is_that_with_most_distinct_ports(
+    sockets: list[Socket], listeners: Owned
+) -> None:
+    taken = {(row.local_address, row.local_port) for row in sockets}
+    taken |= {(one.local_address, one.local_port) for one, _ in listeners}
+    addresses = {address for address, _ in taken} or {bytes(4)}
+    expected = max(
+        len({port for where, port in taken if where in (address, *ANYWHERE) and EPHEMERAL.contains(port)})
+        for address in addresses
+    )
+    rows = [one for one, _ in listeners]
+    assert most_on_one_address(sockets, rows, EPHEMERAL.contains) == expected

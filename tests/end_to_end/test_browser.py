@@ -1,0 +1,155 @@
+"""The page at / in a real browser: what it shows, in light and dark, and to those who do not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from exporter.exposition.findings.finding import Scope
+from exporter.exposition.page import landing
+from exporter.exposition.report import report
+
+from ..exposition.looks import look, troubled
+from ..exposition.test_status_page import html
+from ..running import Exporter, running
+from ..tools import require
+from .chromium import Tab, chromium
+
+pytestmark = [pytest.mark.browser, require("chromium")]
+
+PAGES: Final = {
+    "troubled": html(troubled()),
+    "quiet": html(look()),
+    "links": landing("socket-state-exporter", "TCP sockets", "/metrics"),
+}
+
+CONTRASTS: Final = """
+(() => {
+  const number = channel => (channel /= 255) <= .04045 ? channel / 12.92 : ((channel + .055) / 1.055) ** 2.4;
+  const colour = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => .2126 * number(r) + .7152 * number(g) + .0722 * number(b);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const [r, g, b, alpha = 1] = colour(getComputedStyle(element).backgroundColor);
+      if (alpha === 1) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, node =>
+    node.data.trim() ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_SKIP);
+  const found = [];
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    const both = [colour(getComputedStyle(element).color), behind(element)].map(light);
+    found.push([(Math.max(...both) + .05) / (Math.min(...both) + .05), texts.currentNode.data.trim()]);
+  }
+  return found;
+})()
+"""
+"""The contrast of all text with what is behind it: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+
+BROKEN: Final = """
+[...document.querySelectorAll("th[scope=row], td.number")].filter(cell => {
+  const content = document.createRange();
+  content.selectNodeContents(cell);
+  return new Set([...content.getClientRects()].map(place => place.bottom)).size > 1;
+}).map(cell => cell.textContent)
+"""
+"""Names of states and figures that stand on more than one line."""
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Exporter]:
+    with running(tmp_path / "log") as started:
+        yield started
+
+
+def show(tab: Tab, name: str, directory: Path, **how: Any) -> None:
+    page = directory / f"{name}.html"
+    page.write_text(PAGES[name])
+    tab.open(page.as_uri(), **how)
+
+
+def test_what_the_exporter_serves_is_shown(tab: Tab, exporter: Exporter) -> None:
+    tab.requested.clear()
+    tab.complaints.clear()
+    tab.open(f"{exporter.url}/")
+    assert tab.run("document.querySelector('h2').textContent")
+    assert tab.run("document.querySelectorAll('tbody tr').length") >= 1
+    # The style is applied, which the policy in the header could forbid.
+    assert tab.run("getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse"
+    assert tab.complaints == []
+    # A browser asks for the icon by itself.
+    assert set(tab.requested) <= {f"{exporter.url}/", f"{exporter.url}/favicon.ico"}
+
+
+def test_its_links_lead_to_the_metrics(tab: Tab, exporter: Exporter) -> None:
+    tab.open(f"{exporter.url}/")
+    targets = tab.run("[...document.querySelectorAll('a')].map(link => link.href)")
+    assert targets[:3] == [f"{exporter.url}/{path}" for path in ("metrics", "-/healthy", "-/ready")]
+    assert targets[3].startswith("https://")
+
+
+def test_those_who_do_not_see_it_are_told_the_same(tab: Tab, tmp_path: Path) -> None:
+    show(tab, "troubled", tmp_path)
+    told = tab.accessible()
+    for role in ("banner", "main", "contentinfo"):
+        assert (role, "") in told
+    for heading in (
+        "socket-state-exporter",
+        "3 things to worry about: 2 critical and 1 warning",
+        "Sockets by state",
+        "What could not be seen",
+        *(f"{one.severity.value.upper()}: {one.title}" for one in report(Scope(troubled())).findings),
+    ):
+        assert ("heading", heading) in told
+    for region in ("Sockets by state", "What could not be seen"):
+        assert ("region", region) in told
+    for expected in (
+        ("navigation", "Other pages"),
+        ("table", "17,977 TCP sockets in this network namespace"),
+        ("columnheader", "Sockets"),
+        ("rowheader", "CLOSE_WAIT"),
+        ("cell", "415"),
+        ("meter", "File descriptors of pid 4711: 912 of 1,024 (89 %)"),
+        ("list", "What to do"),
+        ("link", "Metrics"),
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_word_can_be_read(tab: Tab, tmp_path: Path, name: str, dark: bool) -> None:
+    show(tab, name, tmp_path, dark=dark)
+    contrasts = tab.run(CONTRASTS)
+    assert contrasts
+    assert [words for contrast, words in contrasts if contrast < 4.5] == []
+    luminance = tab.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(luminance) < 64) if dark else (min(luminance) > 192)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1920])
+@pytest.mark.parametrize("name", PAGES)
+def test_it_fits_every_window(tab: Tab, tmp_path: Path, name: str, width: int) -> None:
+    show(tab, name, tmp_path, width=width)
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run(BROKEN) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_it_can_be_printed_and_pictured(tab: Tab, tmp_path: Path, dark: bool) -> None:
+    show(tab, "troubled", tmp_path, dark=dark)
+    picture = tmp_path / "page.png"
+    tab.picture(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000

@@ -1,0 +1,147 @@
+"""A host that is not there: sockets, their owners and its limits, of which each part can be broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Final
+
+from exporter.analysis.naming import Namer
+from exporter.exposition.observation import (
+    CLOSE_WAIT as CLOSE_WAIT_PART,
+)
+from exporter.exposition.observation import (
+    DESCRIPTORS,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    PARTS,
+    STATES,
+    Observation,
+)
+from exporter.exposition.observer import Observer, Readers
+from exporter.model import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    NO_HOLDER,
+    TIME_WAIT,
+    Batch,
+    Descriptors,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    Process,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+from exporter.sources.owners import LiveHolders
+from exporter.sources.portable import batch
+
+HERE: Final = bytes((127, 0, 0, 1))
+THERE: Final = bytes((10, 0, 0, 9))
+PRINTD: Final = ProcessId(10, 1.0)
+CALLER: Final = ProcessId(20, 2.0)
+OTHER_CALLER: Final = ProcessId(21, 2.0)
+NAMES: Final = {PRINTD: "printd", CALLER: "caller", OTHER_CALLER: "other"}
+
+LISTENER: Final = Listener(HERE, 631, 5, 0, 128)
+ACCEPTED: Final = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
+WAITING: Final = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, NO_HOLDER, 2)
+
+
+def call(port: int, state: int = ESTABLISHED, holder: int = 20) -> Socket:
+    """A connection from that port to port 443 of THERE."""
+    return Socket(state, HERE, port, THERE, 443, NO_HOLDER if state == TIME_WAIT else holder, port)
+
+
+class Host:
+    """A source of sockets, the owners of these, and all readers beside.
+
+    kernel: whether it knows cookies and gives TIME_WAIT apart, as the kernel, or neither, as psutil.
+    """
+
+    name = "host"
+    not_found_because = "not_found"
+
+    def __init__(self, *, kernel: bool = True) -> None:
+        self.kernel = kernel
+        self.rows = [ACCEPTED, WAITING]
+        self.listening = [LISTENER]
+        self.broken: set[str] = set()
+        self.unreadable: Counter[str] = Counter()
+        self.holders = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
+        self.asked_for: list[set[int]] = []
+        self.live: set[int] = set()
+        self.stale: set[Owner] = set()
+        self.kept: Container[object] = ()
+        self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
+        self.counters = KernelCounters(orphans=3)
+        self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
+        self.seconds = count(step=1.0).__next__
+
+    def observer(self, wanted: frozenset[str] = frozenset(PARTS)) -> Observer:
+        """One that looks here. Its clock goes on by a second each time it is asked."""
+        readers = Readers(self._limits, lambda: self.counters, self._descriptors)
+        return Observer(self, self, readers, Namer(), wanted, self.seconds)
+
+    def sockets(self) -> Iterator[Batch]:
+        rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
+        late = [row for row in rows if self.kernel and row.state == TIME_WAIT]
+        yield replace(batch(late), keys=[row.cookie for row in late], time_wait=True)
+        self._break(STATES)
+        yield batch([row for row in rows if row not in late])
+
+    def listeners(self) -> list[Listener]:
+        self._break(LISTENERS)
+        return self.listening
+
+    def half_closed(self) -> list[HalfClosed]:
+        self._break(CLOSE_WAIT_PART)
+        rows = [row for row in self.rows if row.state == CLOSE_WAIT]
+        return [HalfClosed(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
+
+    def refresh(self) -> set[Owner]:
+        stale, self.stale = self.stale, set()
+        return stale
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+        self._break(OWNERS)
+        self.asked_for.append(set(holders))
+        self.live = set(live())
+
+    def owner_of(self, holder: int) -> Owner:
+        return self.holders.get(holder, Unowned.NOT_FOUND) if self.asked_for else Unowned.NOT_FOUND
+
+    def process(self, owner: ProcessId) -> Process:
+        return Process(owner.pid, owner.start_time, NAMES[owner])
+
+    def keep(self, used: Container[object]) -> None:
+        self.kept = used
+
+    def _limits(self) -> Limits:
+        self._break(LIMITS)
+        return self.limits
+
+    def _descriptors(self, pid: int) -> Descriptors:
+        if DESCRIPTORS in self.broken:
+            raise RuntimeError("no OSError, so not of this process only")
+        try:
+            return self.descriptors[pid]
+        except KeyError as gone:
+            raise ProcessLookupError(pid) from gone
+
+    def _break(self, part: str) -> None:
+        if part in self.broken:
+            raise OSError(f"{part} broke")
+
+
+def groups(seen: Observation) -> dict[Group, int]:
+    assert seen.groups is not None
+    return dict(seen.groups)

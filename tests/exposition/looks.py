@@ -1,0 +1,154 @@
+"""Observations to make findings from, as one look at a host would give them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from exporter.analysis.close_wait import cause
+from exporter.exposition.observation import (
+    CLOSE_WAIT,
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    STATES,
+    Observation,
+    Stuck,
+)
+from exporter.model import (
+    CLOSE_WAIT as IN_CLOSE_WAIT,
+)
+from exporter.model import (
+    ESTABLISHED,
+    LISTEN,
+    TIME_WAIT,
+    Attribution,
+    Descriptors,
+    Direction,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    Path,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+
+HERE: Final = bytes((10, 0, 0, 1))
+THERE: Final = bytes((10, 0, 0, 5))
+LOOPBACK: Final = bytes((127, 0, 0, 1))
+PRINTD: Final = ProcessId(4711, 1.0)
+APP: Final = ProcessId(20, 1.0)
+RANGE: Final = EphemeralRange(32_768, 60_999)
+
+QUIET: Final = Observation(
+    groups={},
+    listeners=[],
+    names={PRINTD: "printd", APP: "app"},
+    unreadable={},
+    not_found_because="not_found",
+    seconds=dict.fromkeys((STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS), 0.001),
+    failed=frozenset(),
+    stuck=[],
+    queues={},
+    ports_on_one_address=0,
+    limits=Limits(131_072, 60.0, 2, RANGE, 131_072, 400_000_000, 600_000_000),
+    counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
+    descriptors={PRINTD: Descriptors(40, 1024), APP: Descriptors(40, 1024)},
+)
+"""A host on which nothing goes on."""
+
+
+def look(*parts: Iterable[Stuck] | Group | tuple[Group, int], **changes: Any) -> Observation:
+    """A look at a host that is quiet but for these: groups, numbers of them, and stuck connections."""
+    groups: Counter[Group] = Counter()
+    stuck: list[Stuck] = []
+    for part in parts:
+        if isinstance(part, Group):
+            groups[part] += 1
+        elif isinstance(part, tuple):
+            groups[part[0]] += part[1]
+        else:
+            some = list(part)
+            stuck += some
+            groups.update(each.group for each in some)
+    for listener, owner in changes.get("listeners") or ():
+        groups[Group(LISTEN, owner, Direction.NONE, listener.local_port)] += 1
+    return replace(QUIET, **{"groups": groups, "stuck": stuck, **changes})
+
+
+def stuck(
+    count: int,
+    *,
+    age: float = 7800.0,
+    cause_is: str = "not_closed",
+    owner: Owner = PRINTD,
+    port: int = 631,
+    outbound: bool = False,
+) -> Iterator[Stuck]:
+    """Connections in CLOSE_WAIT, the oldest of this age."""
+    queues = {"not_read": (1, 0), "sending": (0, 9), "unknown": (None, None)}.get(cause_is, (0, 0))
+    path = Path(HERE, THERE, ephemeral=True) if outbound else None
+    direction = Direction.OUTBOUND if outbound else Direction.INBOUND
+    known = cause_is != "unknown"
+    for number in range(count):
+        holder = 0 if cause_is == "not_accepted" else 1
+        one = Socket(IN_CLOSE_WAIT, HERE, port, THERE, 40_000 + number, holder, number + 1)
+        half = HalfClosed(one, *queues, 0, age if known else None, age if known else None, mptcp=False)
+        assert cause(half) == cause_is
+        yield Stuck(
+            half, Group(IN_CLOSE_WAIT, owner, direction, port, path), cause(half), age * (number + 1) / count
+        )
+
+
+def calls(
+    state: int,
+    count: int,
+    *,
+    owner: Owner = APP,
+    address: bytes = THERE,
+    port: int = 5432,
+    source: bytes = HERE,
+) -> tuple[Group, int]:
+    """Outbound connections from ephemeral ports."""
+    path = Path(source, address, ephemeral=True)
+    attribution = Attribution.NONE if state == TIME_WAIT else None
+    return Group(state, owner, Direction.OUTBOUND, port, path, attribution), count
+
+
+def serves(state: int, count: int, *, owner: Owner = PRINTD, port: int = 631) -> tuple[Group, int]:
+    """Inbound connections."""
+    return Group(state, owner, Direction.INBOUND, port), count
+
+
+def listens(
+    length: int | None, limit: int | None, owner: Owner = PRINTD, port: int = 631
+) -> tuple[Listener, Owner]:
+    """A listener and its accept queue."""
+    return Listener(bytes(4), port, 1, length, limit), owner
+
+
+def troubled() -> Observation:
+    """A host with several things to worry about, of all three severities, and with blind spots."""
+    return look(
+        stuck(412),
+        stuck(3, cause_is="not_read", owner=APP, port=5432, outbound=True, age=200_000),
+        serves(ESTABLISHED, 17),
+        (Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22), 2),
+        calls(ESTABLISHED, 40),
+        calls(TIME_WAIT, 16_000, owner=Unowned.RELEASED),
+        calls(TIME_WAIT, 1_500, owner=APP),
+        listeners=[listens(2, 128), listens(200, 200, APP, 8080), listens(0, 128, Unowned.NOT_FOUND, 22)],
+        descriptors={PRINTD: Descriptors(912, 1024), APP: Descriptors(95, 1024)},
+        counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
+        unreadable={"permission": 4},
+        not_found_because="unreadable",
+    )

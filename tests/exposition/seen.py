@@ -1,0 +1,154 @@
+"""One look at a host that has something of everything, and the families made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from socket import AF_INET6, inet_aton, inet_pton
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from exporter.analysis import fold
+from exporter.exposition.collector import SocketCollector
+from exporter.exposition.observation import (
+    CLOSE_WAIT as CLOSE_WAIT_PART,
+)
+from exporter.exposition.observation import (
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    PARTS,
+    STATES,
+    Observation,
+    Stuck,
+)
+from exporter.model import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    LISTEN,
+    SYN_SENT,
+    TIME_WAIT,
+    Attribution,
+    Descriptors,
+    Direction,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    Path,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+
+READ: Final = (STATES, LISTENERS, OWNERS, CLOSE_WAIT_PART, EPHEMERAL, DESCRIPTORS, LIMITS)
+"""The parts for which something is read or counted."""
+
+PRINTD: Final = ProcessId(10, 1.0)
+NGINX: Final = ProcessId(20, 1.0)
+NGINX_WORKER: Final = ProcessId(21, 1.0)
+
+HERE: Final = inet_aton("10.0.0.1")
+DATABASE: Final = Path(HERE, inet_aton("10.0.0.9"), ephemeral=True)
+FROM_BELOW: Final = DATABASE._replace(ephemeral=False)
+BACKEND: Final = Path(inet_pton(AF_INET6, "fd00::1"), inet_pton(AF_INET6, "fd00::8"), ephemeral=True)
+
+LISTENING: Final[list[tuple[Listener, Owner]]] = [
+    (Listener(bytes(4), 631, 1, 3, 128), PRINTD),
+    (Listener(bytes(4), 80, 2, 0, 511), NGINX),
+    (Listener(bytes(16), 80, 3, 7, 511), NGINX_WORKER),
+    (Listener(bytes(4), 22, 4, 0, 128), Unowned.NOT_FOUND),
+    (Listener(bytes(4), 40_000, 5, 0, 128), PRINTD),
+]
+
+GROUPS: Final = Counter(
+    {
+        Group(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 12,
+        Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 412,
+        Group(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 3,
+        Group(ESTABLISHED, NGINX, Direction.INBOUND, 80): 30,
+        Group(ESTABLISHED, NGINX_WORKER, Direction.INBOUND, 80): 40,
+        Group(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 5,
+        Group(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, FROM_BELOW): 1,
+        Group(SYN_SENT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND): 1,
+        Group(TIME_WAIT, NGINX, Direction.INBOUND, 80, None, Attribution.LISTENER): 90,
+        Group(TIME_WAIT, NGINX, Direction.OUTBOUND, 5432, DATABASE, Attribution.OBSERVED): 20,
+        Group(TIME_WAIT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND, Attribution.INFERRED): 7,
+        Group(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 443, DATABASE, Attribution.NONE): 17,
+        Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22): 2,
+        Group(CLOSE, NGINX, Direction.NONE, 40_001): 1,
+    }
+)
+GROUPS.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in LISTENING)
+
+
+def stuck(group: Group, cause: str, age: float, times: int = 1) -> list[Stuck]:
+    """So many connections in CLOSE_WAIT, of which only the age and the cause matter here."""
+    socket = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
+    return [Stuck(HalfClosed(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)] * times
+
+
+PILE: Final = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
+LEAK: Final = Group(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
+
+SEEN: Final = Observation(
+    groups=GROUPS,
+    listeners=LISTENING,
+    names={PRINTD: "printd", NGINX: "nginx", NGINX_WORKER: "nginx"},
+    unreadable={"permission": 4},
+    not_found_because="unreadable",
+    seconds=dict.fromkeys(READ, 0.001),
+    failed=frozenset(),
+    stuck=[
+        *stuck(PILE, "not_accepted", 5.5, times=100),
+        *stuck(PILE, "not_read", 600.0, times=300),
+        *stuck(PILE, "sending", 15_000.0, times=12),
+        *stuck(LEAK, "not_closed", 60.0, times=3),
+    ],
+    queues={PILE: (4_500, 12_000), LEAK: (0, 70), Group(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0)},
+    ports_on_one_address=25,
+    limits=Limits(
+        time_wait_buckets=131_072,
+        time_wait_seconds=60.0,
+        time_wait_reuse=2,
+        ephemeral=EphemeralRange(40_000, 49_999, frozenset({40_500})),
+        orphans=65_536,
+        memory_bytes=1 << 30,
+    ),
+    counters=KernelCounters(
+        time_wait_started=1_000,
+        time_wait_reused=20,
+        time_wait_overflows=3,
+        listen_overflows=5,
+        listen_drops=8,
+        aborts={"close": 1, "data": 2, "timeout": 3, "linger": 0, "memory": 0, "failed": 0},
+        orphans=7,
+        memory_bytes=1 << 20,
+    ),
+    descriptors={
+        PRINTD: Descriptors(900, 1_024),
+        NGINX: Descriptors(20, None),
+        NGINX_WORKER: Descriptors(100, 1_000),
+    },
+)
+
+ALL: Final = fold.Limits(100, 50, 2_000)
+
+
+def collect(
+    seen: Observation = SEEN, limits: fold.Limits = ALL, parts: frozenset[str] = frozenset(PARTS)
+) -> dict[str, Metric]:
+    """The families by name."""
+    collector = SocketCollector(lambda: seen, limits, "netlink", parts)
+    return {family.name: family for family in collector.collect()}
+
+
+def values(family: Metric) -> dict[tuple[str, ...], float]:
+    """Label values in the order of the table -> value."""
+    return {tuple(sample.labels.values()): sample.value for sample in family.samples}

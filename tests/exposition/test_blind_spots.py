@@ -1,0 +1,107 @@
+"""What could not be seen is said, with what to do about it; what could be is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.exposition.blind_spots import blind_spots
+from exporter.exposition.observation import (
+    CLOSE_WAIT,
+    DESCRIPTORS,
+    EPHEMERAL,
+    LIMITS,
+    LISTENERS,
+    OWNERS,
+    STATES,
+    Observation,
+)
+from exporter.model import ESTABLISHED, TIME_WAIT, KernelCounters, Limits, Unowned
+
+from .looks import APP, QUIET, calls, listens, look, serves, stuck
+
+HELD = serves(ESTABLISHED, 17, owner=Unowned.NOT_FOUND)
+
+
+def told(seen: Observation) -> str:
+    return " ".join(f"{what} {remedy}" for what, remedy in blind_spots(seen))
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        QUIET,
+        look(stuck(3), calls(TIME_WAIT, 9_000, owner=Unowned.RELEASED), listeners=[listens(0, 5)]),
+        # Nothing is lost by what nobody asks about.
+        look(unreadable={"permission": 30, "vanished": 2}, not_found_because="unreadable"),
+        look(limits=replace(Limits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)),
+        look(calls(ESTABLISHED, 1), descriptors={APP: (3, None)}),
+    ],
+)
+def test_where_all_could_be_seen_nothing_is_said(seen: Observation) -> None:
+    assert told(seen) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("unreadable", ["may not look into", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "root"]),
+        ("hidden", ["hidepid", "gid="]),
+        ("not_found", ["another container", "--pid=host"]),
+        ("disabled", ["were not looked for", "--no-collector.owners"]),
+    ],
+)
+def test_sockets_without_an_owner_by_reason(reason: str, words: list[str]) -> None:
+    text = told(look(HELD, not_found_because=reason))
+    assert text.startswith("17 sockets are held by ")
+    for word in words:
+        assert word in text
+
+
+def test_without_the_rights_psutil_gives_no_pid() -> None:
+    seen = look(
+        HELD,
+        calls(ESTABLISHED, 4, owner=Unowned.RELEASED),
+        listeners=[listens(None, None, Unowned.NOT_FOUND)],
+    )
+    assert told(seen).startswith("22 sockets are held by processes that this user may not look into.")
+
+
+@pytest.mark.parametrize("part", [STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS])
+def test_a_part_that_failed(part: str) -> None:
+    (spot,) = blind_spots(look(HELD if part == OWNERS else calls(ESTABLISHED, 1), failed=frozenset({part})))
+    assert spot.what.startswith("Could not be read: ")
+    assert spot.remedy == "The log says why."
+
+
+def test_what_the_limits_lack_is_told_with_its_files() -> None:
+    seen = look(
+        limits=Limits(problems=("tcp_max_orphans: no number",)),
+        counters=KernelCounters(problems=("netstat: garbled",)),
+        failed=frozenset({LIMITS}),
+    )
+    assert told(seen).endswith("tcp_max_orphans: no number; netstat: garbled.")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [look(stuck(1, cause_is="unknown")), look(listeners=[listens(None, None)])],
+    ids=["cause", "queue"],
+)
+def test_what_psutil_does_not_tell(seen: Observation) -> None:
+    assert "psutil" in told(seen)
+
+
+def test_a_range_of_ports_that_is_not_known() -> None:
+    assert "netsh int ipv4 show dynamicport tcp" in told(look(limits=Limits()))
+
+
+def test_descriptors_that_cannot_be_read_anywhere() -> None:
+    assert "limit of file descriptors" in told(look(descriptors={}))
+
+
+@pytest.mark.parametrize("part", [CLOSE_WAIT, EPHEMERAL, DESCRIPTORS])
+def test_a_part_that_is_switched_off(part: str) -> None:
+    seconds = {name: 0.0 for name in QUIET.seconds if name != part}
+    assert f"--no-collector.{part}" in told(look(calls(ESTABLISHED, 1), seconds=seconds))

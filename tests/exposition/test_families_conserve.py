@@ -1,0 +1,179 @@
+"""Whatever is seen and however few series are allowed: folding moves counts and loses none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import fsum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.core import Metric
+
+from exporter.analysis.fold import Limits
+from exporter.exposition import metrics
+from exporter.exposition.collector import SocketCollector
+from exporter.exposition.kinds import Gauge
+from exporter.exposition.observation import Observation
+from exporter.model import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    STATE_NAMES,
+    TIME_WAIT,
+    Attribution,
+    Descriptors,
+    Direction,
+    Group,
+    Owner,
+    ProcessId,
+    Unowned,
+)
+
+from .seen import DATABASE, SEEN, stuck
+
+PROCESSES = [ProcessId(pid, 0.0) for pid in range(1, 40)]
+NAMES: dict[Owner, str] = {process: f"job{process.pid % 25}" for process in PROCESSES}
+CAUSES = ["not_accepted", "not_read", "not_closed", "sending"]
+NUMBERS = st.integers(1, 1_000)
+
+OWNERS = st.sampled_from([*PROCESSES, *Unowned])
+PORTS = st.integers(1, 40)
+CONNECTED = st.sampled_from([ESTABLISHED, CLOSE_WAIT, *STATE_NAMES.keys() - {TIME_WAIT}])
+INBOUND = st.builds(Group, CONNECTED, OWNERS, st.just(Direction.INBOUND), PORTS, st.none(), st.none())
+OUTBOUND = st.builds(
+    Group, CONNECTED, OWNERS, st.just(Direction.OUTBOUND), PORTS, st.just(DATABASE), st.none()
+)
+WAITING = st.builds(
+    Group,
+    st.just(TIME_WAIT),
+    OWNERS,
+    st.just(Direction.OUTBOUND),
+    PORTS,
+    st.just(DATABASE),
+    st.sampled_from(Attribution),
+)
+STUCK = st.builds(
+    lambda group, cause, age: stuck(group._replace(state=CLOSE_WAIT), cause, age)[0],
+    INBOUND | OUTBOUND,
+    st.sampled_from(CAUSES),
+    st.floats(0, 100_000),
+)
+QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
+DESCRIPTORS = st.builds(Descriptors, NUMBERS, st.none() | NUMBERS)
+LIMITS = st.builds(Limits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
+
+EMPTY = replace(SEEN, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
+
+
+def looks(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Observation]]:
+    """Two looks at a host where there is nothing else."""
+    return st.lists(st.builds(replace, st.just(EMPTY), **fields), min_size=2, max_size=2)
+
+
+COUNTED = looks(groups=st.dictionaries(INBOUND | OUTBOUND | WAITING, NUMBERS, max_size=30))
+PILES = looks(stuck=st.lists(STUCK, max_size=25))
+QUEUES = looks(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
+OPEN = looks(descriptors=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
+
+Families = Mapping[str, Metric]
+
+
+def scrapes(seen: list[Observation], limits: Limits) -> Iterator[tuple[Observation, Families]]:
+    """One exporter's scrapes, one after the other: what was visible before matters."""
+    collector = SocketCollector(iter(seen).__next__, limits, "netlink")
+    for now in seen:
+        yield now, {family.name: family for family in collector.collect()}
+
+
+def total(family: Metric, suffix: str = "", **labels: str) -> float:
+    """The sum of the samples with these label values."""
+    return fsum(
+        sample.value
+        for sample in family.samples
+        if sample.name == family.name + suffix and labels.items() <= sample.labels.items()
+    )
+
+
+@given(COUNTED, LIMITS)
+def test_every_socket_is_in_one_series(seen: list[Observation], limits: Limits) -> None:
+    for now, families in scrapes(seen, limits):
+        by_state: Counter[str] = Counter()
+        inbound: Counter[str] = Counter()
+        for group, count in (now.groups or {}).items():
+            by_state[STATE_NAMES[group.state]] += count
+            inbound[STATE_NAMES[group.state]] += count * (group.direction is Direction.INBOUND)
+        for state in STATE_NAMES.values():
+            assert total(families["socket_host_states"], state=state) == by_state[state]
+            assert total(families["socket_states"], state=state) == by_state[state]
+            assert total(families["socket_listener_states"], state=state) == inbound[state]
+
+
+@given(COUNTED, LIMITS)
+def test_every_time_wait_is_attributed_or_said_not_to_be(seen: list[Observation], limits: Limits) -> None:
+    for _, families in scrapes(seen, limits):
+        waiting = total(families["socket_host_states"], state="time_wait")
+        assert total(families["socket_time_wait_attribution"]) == waiting
+
+
+@given(PILES, LIMITS)
+def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Observation], limits: Limits) -> None:
+    for now, families in scrapes(seen, limits):
+        ages = [one.age for one in now.stuck or ()]
+        assert total(families["socket_close_wait_sockets"]) == len(ages)
+        for cause in CAUSES:
+            expected = sum(one.cause == cause for one in now.stuck or ())
+            assert total(families["socket_close_wait_sockets"], cause=cause) == expected
+        family = families["socket_close_wait_age_seconds"]
+        assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(ages)
+        assert total(family, "_bucket", le="60.0") == sum(age <= 60 for age in ages)
+        assert total(family, "_gsum") == pytest.approx(fsum(ages))
+        oldest = [sample.value for sample in families["socket_close_wait_oldest_age_seconds"].samples]
+        assert max(oldest, default=None) == max(ages, default=None)
+
+
+@given(QUEUES, LIMITS)
+def test_every_queued_byte_is_some_processes(seen: list[Observation], limits: Limits) -> None:
+    for now, families in scrapes(seen, limits):
+        queues = (now.queues or {}).values()
+        assert total(families["socket_receive_queue_bytes"]) == sum(unread for unread, _ in queues)
+        assert total(families["socket_send_queue_bytes"]) == sum(unsent for _, unsent in queues)
+
+
+@given(OPEN, LIMITS)
+def test_every_descriptor_is_some_processes_and_the_worst_is_told(
+    seen: list[Observation], limits: Limits
+) -> None:
+    for now, families in scrapes(seen, limits):
+        has = now.descriptors.values()
+        assert total(families["socket_process_open_fds"]) == sum(one.open for one in has)
+        ratios = [sample.value for sample in families["socket_process_worst_fd_ratio"].samples]
+        limited = [one.open / one.limit for one in has if one.limit]
+        assert max(ratios, default=None) == max(limited, default=None)
+
+
+@given(COUNTED | PILES | QUEUES | OPEN, LIMITS)
+def test_no_family_has_more_series_or_processes_than_allowed(seen: list[Observation], limits: Limits) -> None:
+    for _, families in scrapes(seen, limits):
+        for gauge in metrics.TABLE:
+            if type(gauge) is Gauge and "process" in gauge.labels:
+                samples = families[gauge.name].samples
+                names = {sample.labels["process"] for sample in samples}
+                assert len(samples) <= limits.series, gauge.name
+                if gauge not in (metrics.ACCEPT_QUEUE_LENGTH, metrics.ACCEPT_QUEUE_LIMIT):
+                    assert len(names - {"unknown", "other"}) <= limits.processes, gauge.name
+
+
+def names(family: Metric) -> set[str]:
+    return {sample.labels["process"] for sample in family.samples}
+
+
+@given(PILES | OPEN, LIMITS)
+def test_the_families_of_one_subject_name_the_same_processes(seen: list[Observation], limits: Limits) -> None:
+    for _, families in scrapes(seen, limits):
+        aged = names(families["socket_close_wait_age_seconds"])
+        assert aged == names(families["socket_close_wait_oldest_age_seconds"])
+        assert aged - {"other"} == names(families["socket_close_wait_sockets"]) - {"other"}
+        opened = names(families["socket_process_open_fds"])
+        assert names(families["socket_process_worst_fd_ratio"]) <= opened

@@ -1,0 +1,81 @@
+"""An exporter's eyes inside a test's own process: the real sources, without the server."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from exporter.analysis.naming import Namer
+from exporter.exposition.observer import Observer, Readers
+from exporter.sources.counters import read_counters
+from exporter.sources.descriptor_limits import descriptors
+from exporter.sources.facts import Facts
+from exporter.sources.kernel import KernelSource
+from exporter.sources.limits import read_limits
+from exporter.sources.owners import InodeOwners
+from exporter.sources.processes import ProcReader
+from exporter.sources.walk import Walk
+
+PROC: Final = Path("/proc")
+HOME: Final = "127.0.0.1"
+
+_PR_SET_NAME: Final = 15
+
+
+def observer() -> Observer:
+    """As the command builds it."""
+    readers = Readers(partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC))
+    owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+    return Observer(KernelSource(), owners, readers, Namer())
+
+
+def take_name(name: str) -> None:
+    """Gives this process another comm."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def serve(port: int) -> socket.socket:
+    """A listener on 127.0.0.1."""
+    return socket.create_server((HOME, port), backlog=512)
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def connect(server: socket.socket) -> Pair:
+    """A connection to the listener: the side that called, and the side that accepted."""
+    calling = socket.create_connection(server.getsockname())
+    return calling, server.accept()[0]
+
+
+def close_first(first: socket.socket, second: socket.socket) -> None:
+    """Closes so that the first side gets the TIME_WAIT."""
+    first.close()
+    assert second.recv(1) == b""
+    second.close()
+
+
+def in_another_process(name: str, act: Callable[[], object]) -> int:
+    """Forks a process of that name, which acts, keeps what that gave, and waits. Returns its pid."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        take_name(name)
+        kept = act()
+        os.write(tell, b"!" if kept is not None else b"?")
+        signal.pause()
+        os._exit(0)
+    assert os.read(ready, 1) == b"!"
+    return pid
+
+
+def end(pid: int) -> None:
+    """Ends a process that in_another_process() made."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)

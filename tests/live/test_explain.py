@@ -1,0 +1,88 @@
+"""`explain` on real leaks: it says who, and what; on a quiet host it says that nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from ..tools import require
+from .helpers import UNPRIVILEGED, explain, hold_leak
+from .namespace import Namespace, missing
+
+pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
+
+
+def findings(namespace: Namespace, *flags: str) -> list[dict[str, Any]]:
+    told: dict[str, Any] = json.loads(explain(namespace, "--json", *flags).stdout)
+    found: list[dict[str, Any]] = told["findings"]
+    return found
+
+
+def test_where_nothing_goes_on_there_is_nothing_to_worry_about(namespace: Namespace) -> None:
+    told = explain(namespace)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.splitlines()[0] == "Nothing to worry about."
+
+
+def test_a_leak_is_told_with_who_and_how_many(namespace: Namespace) -> None:
+    with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
+        told = explain(namespace)
+    assert (told.returncode, told.stderr) == (1, "")
+    assert f"printd (pid {pid}) keeps 120 connections open that its clients have closed" in told.stdout
+    assert "to its port 631 are in CLOSE_WAIT" in told.stdout
+    assert "What could not be seen" not in told.stdout
+
+
+@pytest.mark.parametrize("cause", ["not_closed", "not_read", "not_accepted"])
+def test_other_programs_are_told_the_same(namespace: Namespace, cause: str) -> None:
+    with hold_leak(namespace, "printd", cause, 120, 631) as pid:
+        (finding,) = findings(namespace)
+    assert finding["kind"] == "close_wait"
+    assert finding["processes"] == [{"name": "printd", "pids": [pid], "more_pids": 0}]
+    assert (finding["count"], finding["port"], finding["direction"]) == (120, 631, "inbound")
+    assert finding["cause"] == cause
+    assert finding["oldest_seconds"] < 60
+
+
+def test_a_leak_that_uses_up_the_descriptors_is_critical(namespace: Namespace) -> None:
+    with hold_leak(namespace, "printd", "not_closed", 120, 631, limit=140) as pid:
+        (finding,) = findings(namespace)
+    assert finding["severity"] == "critical"
+    assert (finding["limit"]["name"], finding["limit"]["limit"]) == (f"file descriptors of pid {pid}", 140)
+    assert finding["limit"]["used"] >= 120
+
+
+def test_psutil_finds_it_too_and_says_what_it_lacks(namespace: Namespace) -> None:
+    with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
+        told = explain(namespace, "--source=psutil")
+    assert told.returncode == 1
+    assert f"printd (pid {pid}) has 120 connections that its clients have closed" in told.stdout
+    assert "psutil, which had to be asked, does not tell." in " ".join(told.stdout.split())
+
+
+@pytest.mark.parametrize("source", ["netlink", "psutil"])
+def test_who_may_not_see_whose_it_is_is_told_why(namespace: Namespace, source: str) -> None:
+    if reason := missing("setpriv"):
+        pytest.skip(reason)
+    trial = [*UNPRIVILEGED, sys.executable, "-P", "-c", "import prometheus_client"]
+    if namespace.run(trial, check=False).returncode:
+        pytest.skip(f"needs a Python that everybody may read, not {sys.executable}")
+    with hold_leak(namespace, "printd", "not_closed", 120, 631):
+        told = explain(namespace, f"--source={source}", through=UNPRIVILEGED)
+    assert told.returncode == 1
+    text = " ".join(told.stdout.split())
+    assert "120 connections" in text
+    assert "An unknown process" in text
+    assert "121 sockets are held by processes that this user may not look into." in text
+    assert "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH" in text
+
+
+def test_a_part_that_fails_is_told_and_the_rest_stands(namespace: Namespace) -> None:
+    with hold_leak(namespace, "printd", "not_accepted", 120, 631):
+        told = explain(namespace, "--path.procfs=/nonexistent")
+    assert told.returncode == 1
+    assert "120 callers gave up waiting" in told.stdout
+    assert "Could not be read: which process holds a socket" in told.stdout
