@@ -44,6 +44,12 @@ lint: $(VENV)/.locked ## ruff, mypy, codespell
 test-source: $(VENV)/.installed tools ## pytest on the checkout; PYTEST_ARGS="-k owners"
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
+# A target of its own: Chromium and what it needs are 300 MB. Where it is there already, `make test` runs these too.
+.PHONY: test-browser
+test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, which this installs where it may
+	command -v chromium >/dev/null || .ci/apt-install chromium || echo "not installed: chromium; its tests are skipped" >&2
+	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
+
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
 test-wheel: export PYTHONSAFEPATH := 1
