@@ -145,7 +145,7 @@ def test_explain_tells_other_programs_the_same() -> None:
 
 @linux
 def test_explain_names_processes_as_the_configuration_says(configuration: Path) -> None:
-    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['pytest']\n")
+    configuration.write_text("process_names:\n- name: 'the tests'\n  cmdline: ['.']\n")
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as client:
         # One connection more than may wait: the accept queue is full.
         client.connect(listener.getsockname())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol
 
@@ -16,7 +15,7 @@ from ..analysis.close_wait import Ages, cause
 from ..analysis.ephemeral import most_on_one_address
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
-from ..analysis.tally import Reading, Tally
+from ..analysis.tally import Tally
 from ..analysis.time_wait import Destination, Talkers, is_unexplained
 from ..logs import Once
 from ..model import (
@@ -34,6 +33,7 @@ from ..model import (
     ProcessId,
 )
 from ..sources.owners import Owners
+from .look import Look, Names
 from .observation import (
     CLOSE_WAIT,
     DESCRIPTORS,
@@ -84,51 +84,6 @@ class Readers:
     """pid -> its descriptors. Raises OSError where it cannot be read."""
 
 
-class Names:
-    """Names owners during one look, each once."""
-
-    def __init__(self, owners: Owners, namer: Namer) -> None:
-        self._owners = owners
-        self._namer = namer
-        self.known: dict[Owner, str] = {}
-
-    def of(self, owner: ProcessId) -> str:
-        if owner not in self.known:
-            self.known[owner] = self._namer.name(self._owners.process(owner))
-        return self.known[owner]
-
-    def learn(self, owners: Iterable[Owner]) -> None:
-        for owner in owners:
-            if isinstance(owner, ProcessId):
-                self.of(owner)
-
-
-@dataclass(slots=True)
-class _Look:
-    """What one look has found so far."""
-
-    parts: Parts
-    names: Names
-    classify: Classifier
-    reading: Reading = field(default_factory=Reading)
-    listeners: list[Listener] = field(default_factory=list)
-    aged: list[tuple[HalfClosed, float]] = field(default_factory=list)
-    """The connections in CLOSE_WAIT and their ages."""
-    groups: Counter[Group] = field(default_factory=Counter)
-    stuck: list[Stuck] = field(default_factory=list)
-    limits: Limits | None = None
-    counters: KernelCounters | None = None
-    descriptors: dict[ProcessId, Descriptors] = field(default_factory=dict)
-
-    def other_holders(self) -> set[int]:
-        """The holders of listeners and of connections in CLOSE_WAIT."""
-        holders = {listener.holder for listener in self.listeners}
-        return holders | {half.socket.holder for half, _ in self.aged}
-
-    def live_holders(self) -> set[int]:
-        return self.reading.live_holders() | self.other_holders()
-
-
 class Observer:
     """Looks at the host, and remembers what makes the next look cheap. Not for concurrent use."""
 
@@ -161,7 +116,7 @@ class Observer:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
         names = Names(self._owners, self._namer)
         classify = Classifier(self._listeners, self._talkers, self._owners.owner_of, self._is_ephemeral)
-        look = _Look(Parts(self._log), names, classify)
+        look = Look(Parts(self._log), names, classify)
         self._run(look, LIMITS, self._read_limits)
         self._run(look, OWNERS, self._forget_stale)
         self._run(look, STATES, self._read_sockets)
@@ -177,12 +132,12 @@ class Observer:
         self._owners.keep(self._tally.owners() | self._talkers.owners())
         return self._observation(look)
 
-    def _run(self, look: _Look, part: str, step: Callable[[_Look], None]) -> None:
+    def _run(self, look: Look, part: str, step: Callable[[Look], None]) -> None:
         if part in self._wanted or part in _NEEDED:
             with look.parts.part(part):
                 step(look)
 
-    def _read_limits(self, look: _Look) -> None:
+    def _read_limits(self, look: Look) -> None:
         look.limits = limits = self._readers.limits()
         if limits.ephemeral != self._range:
             # Which sockets use up the range has to be said anew.
@@ -195,7 +150,7 @@ class Observer:
     def _is_ephemeral(self, port: int) -> bool:
         return self._range is not None and self._range.contains(port)
 
-    def _forget_stale(self, look: _Look) -> None:  # noqa: ARG002  # a step as the others
+    def _forget_stale(self, look: Look) -> None:  # noqa: ARG002  # a step as the others
         stale = self._owners.refresh()
         self._tally.forget(stale)
         self._listeners.forget(stale)
@@ -203,24 +158,24 @@ class Observer:
         if explained:
             self._tally.forget_time_wait(lambda group: is_unexplained(group, explained))
 
-    def _read_sockets(self, look: _Look) -> None:
+    def _read_sockets(self, look: Look) -> None:
         census = EPHEMERAL in self._wanted and self._clock() >= self._census_again_at
         look.reading = self._tally.read(self._source.sockets(), census=census)
 
-    def _read_listeners(self, look: _Look) -> None:
+    def _read_listeners(self, look: Look) -> None:
         look.listeners = self._source.listeners()
 
-    def _read_close_wait(self, look: _Look) -> None:
+    def _read_close_wait(self, look: Look) -> None:
         halves = self._source.half_closed()
         look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
 
-    def _resolve(self, look: _Look) -> None:
+    def _resolve(self, look: Look) -> None:
         self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look.live_holders)
 
-    def _owned(self, look: _Look) -> list[tuple[Listener, Owner]]:
+    def _owned(self, look: Look) -> list[tuple[Listener, Owner]]:
         return [(listener, self._owners.owner_of(listener.holder)) for listener in look.listeners]
 
-    def _settle(self, look: _Look) -> None:
+    def _settle(self, look: Look) -> None:
         """TIME_WAIT comes last: who talks to whom is told by the others."""
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
         tally.settle(reading, look.classify, time_wait=False, remember=remember)
@@ -228,13 +183,13 @@ class Observer:
         tally.settle(reading, look.classify, time_wait=True, remember=remember)
         look.groups = tally.finish(reading)
 
-    def _classify_close_wait(self, look: _Look) -> None:
+    def _classify_close_wait(self, look: Look) -> None:
         look.stuck = [
             Stuck(half, look.classify(half.socket, self._tally.before(half.socket)), cause(half), age)
             for half, age in look.aged
         ]
 
-    def _count_ports(self, look: _Look) -> None:
+    def _count_ports(self, look: Look) -> None:
         if look.reading.rows is None:
             return
         started = self._clock()
@@ -243,18 +198,18 @@ class Observer:
         finished = self._clock()
         self._census_again_at = finished + (finished - started) / _CENSUS_SHARE
 
-    def _name_owners(self, look: _Look) -> None:
+    def _name_owners(self, look: Look) -> None:
         look.names.learn(group.owner for group in look.groups)
         look.names.learn(owner for _, owner in self._owned(look))
         look.names.learn(stuck.group.owner for stuck in look.stuck)
 
-    def _read_descriptors(self, look: _Look) -> None:
+    def _read_descriptors(self, look: Look) -> None:
         for owner in look.names.known:
-            if isinstance(owner, ProcessId):
+            if isinstance(owner, ProcessId) and self._owners.is_alive(owner):
                 with suppress(OSError):
                     look.descriptors[owner] = self._readers.descriptors(owner.pid)
 
-    def _observation(self, look: _Look) -> Observation:
+    def _observation(self, look: Look) -> Observation:
         look.parts.finish()
         owned = self._owned(look)
         groups = look.groups
@@ -265,7 +220,7 @@ class Observer:
             groups=None if STATES in failed else groups,
             listeners=None if LISTENERS in failed else owned,
             names=look.names.known,
-            unreadable=self._owners.unreadable,
+            unreadable=dict(self._owners.unreadable),
             not_found_because="unreadable" if OWNERS in failed else self._owners.not_found_because,
             seconds=look.parts.seconds,
             failed=failed,

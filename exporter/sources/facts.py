@@ -31,6 +31,10 @@ class Facts:
         """The facts of a process that learn() has seen, also when it died since."""
         return self._living.get(owner) or self._dead[owner]
 
+    def is_alive(self, owner: ProcessId) -> bool:
+        """Whether the process lived when it was last looked at."""
+        return owner in self._living
+
     def refresh(self) -> set[ProcessId]:
         """Reads the facts again, since a process can take another name; returns those that died."""
         died = {owner for owner in self._living if not self._is_still(owner)}

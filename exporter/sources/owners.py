@@ -42,6 +42,9 @@ class Owners(Protocol):
     def process(self, owner: ProcessId) -> Process:
         """The facts of an owner."""
 
+    def is_alive(self, owner: ProcessId) -> bool:
+        """Whether the owner lived at the last refresh: its pid may be somebody else's by now."""
+
     def keep(self, used: Container[object]) -> None:
         """Drops the facts of dead owners that are not among the used."""
 
@@ -63,6 +66,9 @@ class NoOwners:
 
     def process(self, owner: ProcessId) -> Process:
         raise KeyError(owner)
+
+    def is_alive(self, owner: ProcessId) -> bool:  # noqa: ARG002  # the protocol's
+        return False
 
     def keep(self, used: Container[object]) -> None:
         pass
@@ -98,6 +104,9 @@ class PidOwners:
 
     def process(self, owner: ProcessId) -> Process:
         return self._facts.get(owner)
+
+    def is_alive(self, owner: ProcessId) -> bool:
+        return self._facts.is_alive(owner)
 
     def keep(self, used: Container[object]) -> None:
         self._facts.keep(used)
@@ -158,6 +167,9 @@ class InodeOwners:
 
     def process(self, owner: ProcessId) -> Process:
         return self._facts.get(owner)
+
+    def is_alive(self, owner: ProcessId) -> bool:
+        return self._facts.is_alive(owner)
 
     def keep(self, used: Container[object]) -> None:
         self._facts.keep(used)

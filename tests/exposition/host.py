@@ -81,6 +81,7 @@ class Host:
         self.live: set[int] = set()
         self.stale: set[Owner] = set()
         self.kept: Container[object] = ()
+        self.dead: set[ProcessId] = set()
         self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
@@ -121,6 +122,9 @@ class Host:
 
     def process(self, owner: ProcessId) -> Process:
         return Process(owner.pid, owner.start_time, NAMES[owner])
+
+    def is_alive(self, owner: ProcessId) -> bool:
+        return owner not in self.dead
 
     def keep(self, used: Container[object]) -> None:
         self.kept = used

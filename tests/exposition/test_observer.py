@@ -137,6 +137,11 @@ def test_what_of_the_limits_makes_sense_is_told_beside_the_failure(observer: Obs
     assert seen.counters == host.counters
 
 
+def test_the_descriptors_of_the_dead_are_not_looked_up(observer: Observer, host: Host) -> None:
+    host.dead = {PRINTD}
+    assert observer.observe().descriptors == {}
+
+
 def test_a_process_whose_descriptors_cannot_be_read_is_left_out(observer: Observer, host: Host) -> None:
     host.descriptors = {}
     seen = observer.observe()

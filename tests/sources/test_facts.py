@@ -136,3 +136,11 @@ def test_a_process_that_could_not_be_read_for_once_is_learned_anew(facts: Facts,
     assert facts.refresh() == set()
     facts.keep(set())
     assert facts.get(owner).comm == "worker"
+
+
+def test_who_died_is_not_taken_for_who_has_its_pid_now(facts: Facts, tree: Tree) -> None:
+    first = facts.learn(PID)
+    assert facts.is_alive(first)
+    tree.name(PID, "another", started=9 * TICKS)
+    assert facts.refresh() == {first}
+    assert not facts.is_alive(first)
