@@ -81,15 +81,16 @@ def fill_queues() -> tuple[Queues, Queues]:
     server = serve(8001)
     writer = in_another_process("writer", write_more_than_is_read)
     accepted = [server.accept()[0] for _ in range(4)]
-    shown = Queues(Counter(), Counter())
+    eyes, shown = observer(), queues_of_ss()
+    found = shown
 
-    def settled() -> bool:
-        nonlocal shown
-        before, shown = shown, queues_of_ss()
+    def stood_still() -> bool:
+        """Whether nothing moved while the exporter looked."""
+        nonlocal shown, found
+        before, found, shown = shown, queues_exported(eyes), queues_of_ss()
         return bool(shown.unread and before == shown)
 
-    wait_until(settled)
-    found = queues_exported(observer())
+    wait_until(stood_still)
     end(writer)
     assert accepted
     return shown, found
