@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +20,14 @@ README: Final = ROOT / "README.md"
 
 def metrics_reference() -> str:
     rows = "\n".join(
-        f"| `{gauge.name}` | {', '.join(f'`{label}`' for label in gauge.labels)} | {gauge.help} |"
+        f"| `{gauge.exposed}` | {gauge.kind} | {_code(gauge.labels)} | {gauge.help} |"
         for gauge in metrics.TABLE
     )
-    return f"| metric | labels | what it says |\n| --- | --- | --- |\n{rows}"
+    return f"| metric | kind | labels | what it says |\n| --- | --- | --- | --- |\n{rows}"
+
+
+def _code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def flags_reference() -> str:
@@ -62,13 +66,14 @@ def test_the_golden_references_are_what_the_code_says(
 
 
 def test_every_state_is_explained() -> None:
-    explained = re.findall(r"^\|[^|]+\|[^|]+\| `(\w+)` \|", README.read_text(), re.MULTILINE)
+    (table,) = re.findall(r"^\| `netstat` on Linux .*?\n\n", README.read_text(), re.MULTILINE | re.DOTALL)
+    explained = re.findall(r"^\|[^|]+\|[^|]+\| `(\w+)` \|", table, re.MULTILINE)
     assert sorted(STATE_NAMES.values()) == sorted(explained)
 
 
 def test_every_metric_named_anywhere_exists() -> None:
     named = set(re.findall(r"\bsocket_[a-z_]+\b", README.read_text()))
-    assert named <= {gauge.name for gauge in metrics.TABLE}
+    assert named <= {gauge.exposed for gauge in metrics.TABLE}
 
 
 def test_links_lead_somewhere() -> None:

@@ -24,6 +24,16 @@ class Gauge:
     help: str
     labels: tuple[str, ...] = ()
 
+    @property
+    def exposed(self) -> str:
+        """The name as Prometheus has it."""
+        return self.name
+
+    @property
+    def kind(self) -> str:
+        """What sort of figure it is, in a word."""
+        return "gauge"
+
     def family(self, samples: Iterable[tuple[Sequence[str], float]] = ()) -> Metric:
         """The family with these (label values, value) samples."""
         family = GaugeMetricFamily(self.name, self.help, labels=self.labels)
@@ -36,6 +46,14 @@ class Gauge:
 class Counter(Gauge):
     """One family of counters, which only grow; its samples end in `_total`."""
 
+    @property
+    def exposed(self) -> str:
+        return f"{self.name}_total"
+
+    @property
+    def kind(self) -> str:
+        return "counter"
+
     def family(self, samples: Iterable[tuple[Sequence[str], float]] = ()) -> Metric:
         family = CounterMetricFamily(self.name, self.help, labels=self.labels)
         for values, value in samples:
@@ -46,6 +64,10 @@ class Counter(Gauge):
 @dataclass(frozen=True, slots=True)
 class GaugeHistogram(Gauge):
     """One family of histograms whose counts may fall."""
+
+    @property
+    def kind(self) -> str:
+        return "gauge histogram"
 
     def histograms(self, samples: Iterable[tuple[Sequence[str], Buckets, float]] = ()) -> Metric:
         """The family with these (label values, (upper bound, cumulative count) pairs, sum) samples."""

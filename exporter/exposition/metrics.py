@@ -86,6 +86,10 @@ EPHEMERAL_BOUND: Final = Gauge(
     "Distinct ephemeral ports taken on the fullest local address: what bind() to port 0 runs out of. Counted "
     "anew as often as takes 0.5 % of the time.",
 )
+EPHEMERAL_BOUND_LIMIT: Final = Gauge(
+    "socket_ephemeral_ports_bound_limit",
+    "Ephemeral ports that one local address has: ip_local_port_range, less the reserved ones.",
+)
 EPHEMERAL_LIMIT: Final = Gauge(
     "socket_ephemeral_ports_limit",
     "Ephemeral ports that connect() can take towards one destination: ip_local_port_range, less the reserved "
@@ -194,6 +198,7 @@ TABLE: Final[tuple[Gauge, ...]] = (
     EPHEMERAL_USED,
     EPHEMERAL_USED_MAX,
     EPHEMERAL_BOUND,
+    EPHEMERAL_BOUND_LIMIT,
     EPHEMERAL_LIMIT,
     PROCESS_OPEN_FDS,
     PROCESS_WORST_FD_RATIO,

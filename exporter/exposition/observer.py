@@ -185,7 +185,9 @@ class Observer:
 
     def _classify_close_wait(self, look: Look) -> None:
         look.stuck = [
-            Stuck(half, look.classify(half.socket, self._tally.before(half.socket)), cause(half), age)
+            Stuck(
+                half, look.classify(half.socket, self._tally.before(half.socket)), cause(half), round(age, 3)
+            )
             for half, age in look.aged
         ]
 

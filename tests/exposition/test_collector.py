@@ -50,6 +50,7 @@ OF_PART: Final = {
         "socket_ephemeral_ports_used",
         "socket_ephemeral_ports_used_max",
         "socket_ephemeral_ports_bound",
+        "socket_ephemeral_ports_bound_limit",
         "socket_ephemeral_ports_limit",
     },
     DESCRIPTORS: {"socket_process_open_fds", "socket_process_worst_fd_ratio"},

@@ -66,11 +66,13 @@ def in_another_process(name: str, act: Callable[[], object]) -> int:
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
-        take_name(name)
-        kept = act()
-        os.write(tell, b"!" if kept is not None else b"?")
-        signal.pause()
-        os._exit(0)
+        try:
+            take_name(name)
+            kept = act()
+            os.write(tell, b"!" if kept is not None else b"?")
+            signal.pause()
+        finally:
+            os._exit(1)
     assert os.read(ready, 1) == b"!"
     return pid
 

@@ -27,6 +27,7 @@ def families(seen: Observation, *, with_addresses: bool) -> Iterator[Metric]:
     yield metrics.EPHEMERAL_USED_MAX.family([((), fullest[0].used if fullest else 0)])
     if seen.ports_on_one_address is not None:
         yield metrics.EPHEMERAL_BOUND.family([((), seen.ports_on_one_address)])
+    yield metrics.EPHEMERAL_BOUND_LIMIT.family([((), ephemeral.size)])
     if seen.listeners is not None:
         lost = ports_lost(seen.groups, (listener for listener, _ in seen.listeners), ephemeral.contains)
         yield metrics.EPHEMERAL_LIMIT.family([((), ephemeral.size - lost)])
