@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..analysis.fold import OTHER as OTHER
+from ..analysis.naming import UNKNOWN as UNKNOWN
 from .kinds import Counter, Gauge, GaugeHistogram
 
 STATES: Final = Gauge(
@@ -222,8 +224,6 @@ TABLE: Final[tuple[Gauge, ...]] = (
     FOLDED,
 )
 
-UNKNOWN: Final = "unknown"
-OTHER: Final = "other"
 INBOUND: Final = "inbound"
 NO_PORT: Final = "none"
 

@@ -74,12 +74,31 @@ class NoOwners:
         pass
 
 
-class PidOwners:
-    """For a source that knows the pid of each socket: only the facts are still to be read."""
+class _Known:
+    """The owners found so far, by holder, and their facts."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._owners: dict[int, ProcessId] = {}
+
+    def owner_of(self, holder: int) -> Owner:
+        return self._owners.get(holder, Unowned.NOT_FOUND)
+
+    def process(self, owner: ProcessId) -> Process:
+        return self._facts.get(owner)
+
+    def is_alive(self, owner: ProcessId) -> bool:
+        return self._facts.is_alive(owner)
+
+    def keep(self, used: Container[object]) -> None:
+        self._facts.keep(used)
+
+
+class PidOwners(_Known):
+    """For a source that knows the pid of each socket: only the facts are still to be read."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
         self.unreadable: Counter[str] = Counter()
 
     @property
@@ -99,28 +118,15 @@ class PidOwners:
             except OSError as failure:
                 self.unreadable[reason_of(failure)] += 1
 
-    def owner_of(self, holder: int) -> Owner:
-        return self._owners.get(holder, Unowned.NOT_FOUND)
 
-    def process(self, owner: ProcessId) -> Process:
-        return self._facts.get(owner)
-
-    def is_alive(self, owner: ProcessId) -> bool:
-        return self._facts.is_alive(owner)
-
-    def keep(self, used: Container[object]) -> None:
-        self._facts.keep(used)
-
-
-class InodeOwners:
+class InodeOwners(_Known):
     """Finds inodes among the descriptors of all processes. Without the capabilities to read other
     users' processes (CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) it finds only its own user's."""
 
     def __init__(self, walk: Walk, facts: Facts, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(facts)
         self._walk = walk
-        self._facts = facts
         self._clock = clock
-        self._owners: dict[int, ProcessId] = {}
         self._not_found: set[int] = set()
         # Of those not found, the ones that are being looked for again just now.
         self._retried: set[int] = set()
@@ -161,18 +167,6 @@ class InodeOwners:
             self._claim(self._walk.find(wanted, alive), alive)
         finally:
             self._leave_alone(wanted - self._owners.keys())
-
-    def owner_of(self, holder: int) -> Owner:
-        return self._owners.get(holder, Unowned.NOT_FOUND)
-
-    def process(self, owner: ProcessId) -> Process:
-        return self._facts.get(owner)
-
-    def is_alive(self, owner: ProcessId) -> bool:
-        return self._facts.is_alive(owner)
-
-    def keep(self, used: Container[object]) -> None:
-        self._facts.keep(used)
 
     def _claim(self, found: Found, alive: Collection[int]) -> None:
         """The first process met owns the socket: of a family of forked ones, the lowest pid."""

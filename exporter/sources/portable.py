@@ -33,9 +33,9 @@ from ..model import (
     Rows,
     Socket,
 )
+from . import sockdiag
 from .half_closed import without_details
-
-_MAPPED: Final = bytes(10) + b"\xff\xff"
+from .netlink import AF_INET6
 
 STATES: Final[dict[str, int]] = {
     psutil.CONN_ESTABLISHED: ESTABLISHED,
@@ -132,4 +132,4 @@ def address(text: str) -> bytes:
     if ":" not in text:
         return socket.inet_pton(socket.AF_INET, text)
     raw = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    return raw[12:] if raw.startswith(_MAPPED) else raw
+    return sockdiag.address(AF_INET6, raw)
