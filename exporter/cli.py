@@ -85,7 +85,8 @@ def build(flags: argparse.Namespace, settings: config.Config, source: Source) ->
         counters=partial(read_counters, flags.procfs),
         descriptors=partial(descriptors, flags.procfs),
     )
-    return Observer(source, owners, readers, settings.namer, wanted(flags))
+    serves = not getattr(flags, "once", True)
+    return Observer(source, owners, readers, settings.namer, wanted(flags), looks_again=serves)
 
 
 def wanted(flags: argparse.Namespace) -> frozenset[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import getitem
+from typing import Final, cast
 
 from ..model import (
     NO_HOLDER,
@@ -11,28 +14,44 @@ from ..model import (
     TIME_WAIT,
     Attribution,
     Direction,
+    EphemeralRange,
     Group,
     Owner,
     Path,
     ProcessId,
+    Rows,
     Socket,
     Unowned,
 )
 from .listening import Listeners
 from .time_wait import Talkers
 
+_PORTS: Final = 1 << 16
 
-@dataclass(frozen=True, slots=True)
+
+@lru_cache(maxsize=2)
+def _table(ephemeral: EphemeralRange | None) -> list[bool]:
+    """Whether a local port is ephemeral. A list, since bytes take five times as long to give an item."""
+    return list(map(bool, ephemeral.table())) if ephemeral else [False] * _PORTS
+
+
 class Classifier:
-    """Puts sockets into groups, from what is known at one moment.
+    """Puts sockets into groups, from what is known at one moment."""
 
-    owner_of: holder -> owner. is_ephemeral: whether a local port is in the range of ephemeral ports.
-    """
-
-    listeners: Listeners
-    talkers: Talkers
-    owner_of: Callable[[int], Owner]
-    is_ephemeral: Callable[[int], bool]
+    def __init__(
+        self,
+        listeners: Listeners,
+        talkers: Talkers,
+        owner_of: Callable[[int], Owner],
+        ephemeral: EphemeralRange | None,
+    ) -> None:
+        """owner_of: holder -> owner. ephemeral: the range that local ports are taken from."""
+        self._listeners = listeners
+        self._talkers = talkers
+        self._owner_of = owner_of
+        self._is_ephemeral = _table(ephemeral)
+        self._is_listened_on = dict.fromkeys(listeners.ports, True)
+        self._met: dict[Hashable, int] = {}
 
     def __call__(self, socket: Socket, before: Group | None) -> Group:
         """`before` is how the socket was counted in an earlier state, if it was seen.
@@ -42,7 +61,7 @@ class Classifier:
         """
         if socket.state not in STATE_NAMES:
             raise ValueError(f"no TCP state has the number {socket.state}")
-        accepting = self.listeners.owner(socket.local_address, socket.local_port)
+        accepting = self._listeners.owner(socket.local_address, socket.local_port)
         path: Path | None = None
         attribution: Attribution | None = None
         if not socket.remote_port and not any(socket.remote_address):
@@ -51,7 +70,7 @@ class Classifier:
             direction, port = Direction.INBOUND, socket.local_port
         else:
             direction, port = Direction.OUTBOUND, socket.remote_port
-            ephemeral = self.is_ephemeral(socket.local_port)
+            ephemeral = self._is_ephemeral[socket.local_port]
             path = Path(socket.local_address, socket.remote_address, ephemeral)
         if socket.state == TIME_WAIT:
             owner, attribution = self._past_owner(socket, before, accepting, direction)
@@ -59,10 +78,60 @@ class Classifier:
             owner = self._owner(socket, before, accepting)
         return Group(socket.state, owner, direction, port, path, attribution)
 
+    def numbers(
+        self, rows: Rows, before: Sequence[Group | None], number_of: Callable[[Group], int]
+    ) -> list[int]:
+        """The numbers of the groups of many sockets. before: as above, one for each, or nothing at all.
+
+        Of those that are alike only the first is looked at; the rest of it runs in C, since at the first
+        look there are a hundred thousand. number_of has to be the same at every call.
+        """
+        numbers = list(map(self._met.get, self._likenesses(rows, before)))
+        if None in numbers:
+            places = [place for place, number in enumerate(numbers) if number is None]
+            some, past = rows.pick(places), [before[place] for place in places] if before else ()
+            unmet = zip(self._likenesses(some, past), some, past or repeat(None), strict=False)
+            for place, (likeness, socket, earlier) in zip(places, unmet, strict=True):
+                numbers[place] = self._meet(likeness, socket, earlier, number_of)
+        return cast(list[int], numbers)
+
+    def _likenesses(self, rows: Rows, before: Sequence[Group | None]) -> Iterator[Hashable]:
+        """For each socket something that is equal for all of one group, but for what _meet() says."""
+        ports, holders = rows.local_ports(), rows.holders()
+        likenesses: Iterator[Hashable]
+        likenesses = zip(rows.calling(), map(self._is_ephemeral.__getitem__, ports), strict=True)
+        accepted = list(map(self._is_listened_on.get, ports, repeat(False)))
+        if True in accepted:
+            either = zip(likenesses, zip(rows.accepted(), ports, strict=True), strict=True)
+            likenesses = map(getitem, either, accepted)
+        if any(holders):
+            likenesses = zip(likenesses, map(id, map(self._owner_of, holders)), strict=True)
+        if before:
+            likenesses = zip(likenesses, map(id, before), strict=True)
+        return likenesses
+
+    def _meet(
+        self,
+        likeness: Hashable,
+        socket: Socket,
+        before: Group | None,
+        number_of: Callable[[Group], int],
+    ) -> int:
+        """Remembers the number where all that matters is in the likeness: the local port of inbound
+        sockets, where they lead of outbound ones."""
+        number = self._met.get(likeness)
+        if number is None:
+            group = self(socket, before)
+            number = number_of(group)
+            usual = Direction.INBOUND if socket.local_port in self._is_listened_on else Direction.OUTBOUND
+            if group.direction is usual:
+                self._met[likeness] = number
+        return number
+
     def _owner(self, socket: Socket, before: Group | None, accepting: Owner | None) -> Owner:
         """The holder; without one, who held it before; else whose accept queue it is in or came through."""
         if socket.holder != NO_HOLDER:
-            return self.owner_of(socket.holder)
+            return self._owner_of(socket.holder)
         if before and isinstance(before.owner, ProcessId):
             return before.owner
         return accepting or Unowned.RELEASED
@@ -76,6 +145,6 @@ class Classifier:
             return accepting, Attribution.LISTENER
         if before and isinstance(before.owner, ProcessId):
             return before.owner, Attribution.OBSERVED
-        if not inbound and (talker := self.talkers.only(socket.remote_address, socket.remote_port)):
+        if not inbound and (talker := self._talkers.only(socket.remote_address, socket.remote_port)):
             return talker, Attribution.INFERRED
         return (inbound and accepting) or Unowned.RELEASED, Attribution.NONE

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from functools import reduce
+from operator import or_
+from typing import Final, NamedTuple
 
-from ..model import Direction, Group, Listener, Socket
+from ..model import Direction, EphemeralRange, Group, Listener
+
+_PORTS: Final = 1 << 16
+_ANYWHERE: Final = (bytes(4), bytes(16), b"")
 
 
 class Destination(NamedTuple):
@@ -48,18 +53,26 @@ def ports_lost(
     return sum(map(is_ephemeral, bound | listening))
 
 
-def most_on_one_address(
-    sockets: Iterable[Socket], listeners: Iterable[Listener], is_ephemeral: Callable[[int], bool]
-) -> int:
-    """Distinct ephemeral ports taken on the fullest local address, by whatever sockets.
+class PortsTaken:
+    """The distinct ephemeral ports that are taken on each local address, by whatever sockets."""
 
-    What is bound to all addresses (0.0.0.0 or ::) takes its port on every one of them.
-    """
-    taken: defaultdict[bytes, set[int]] = defaultdict(set)
-    for socket in sockets:
-        taken[socket.local_address].add(socket.local_port)
-    for listener in listeners:
-        taken[listener.local_address].add(listener.local_port)
-    everywhere = {port for anywhere in (bytes(4), bytes(16), b"") for port in taken.pop(anywhere, ())}
-    counts = [sum(map(is_ephemeral, ports | everywhere)) for ports in taken.values()]
-    return max(counts, default=sum(map(is_ephemeral, everywhere)))
+    def __init__(self, ephemeral: EphemeralRange) -> None:
+        self.ephemeral: Final = ephemeral
+        # A byte for each port: sets of numbers would take a hundred times as much.
+        self._taken: defaultdict[bytes, bytearray] = defaultdict(lambda: bytearray(_PORTS))
+
+    def add(self, ends: Iterable[tuple[bytes, int]]) -> None:
+        """Takes local addresses and ports."""
+        taken = self._taken
+        for address, port in ends:
+            taken[address][port] = 1
+
+    def most(self) -> int:
+        """How many are taken on the fullest address.
+
+        What is bound to all addresses (0.0.0.0 or ::) takes its port on every one of them.
+        """
+        taken = {address: int.from_bytes(ports) for address, ports in self._taken.items()}
+        everywhere = reduce(or_, (taken.get(anywhere, 0) for anywhere in _ANYWHERE))
+        chosen = int.from_bytes(self.ephemeral.table())
+        return max((((ports | everywhere) & chosen).bit_count() for ports in taken.values()), default=0)

@@ -18,7 +18,8 @@ class Listeners:
 
     def __init__(self) -> None:
         self._owners: dict[tuple[bytes, int], Owner] = {}
-        self._ports: set[int] = set()
+        self.ports: set[int] = set()
+        """The ports that anybody listens, or lately listened, on."""
         self._last_seen: dict[tuple[bytes, int], float] = {}
 
     def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
@@ -31,7 +32,7 @@ class Listeners:
         self._last_seen |= dict.fromkeys(present, now)
         for place in [place for place, seen in self._last_seen.items() if now - seen > LINGER]:
             del self._owners[place], self._last_seen[place]
-        self._ports = {port for _, port in self._owners}
+        self.ports = {port for _, port in self._owners}
 
     def forget(self, owners: Iterable[Owner]) -> None:
         """What these owners listened on stays inbound, but is nobody's until somebody is found."""
@@ -44,7 +45,7 @@ class Listeners:
 
         The listener on the very address wins over one on all addresses; one on `::` serves IPv4 too.
         """
-        if port not in self._ports:
+        if port not in self.ports:
             return None
         for place in (address, *_ANY_ADDRESS):
             owner = self._owners.get((place, port))

@@ -7,57 +7,25 @@ the keys; a socket that is new or has changed has a new key, and only for those 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from itertools import compress, repeat
+from operator import is_not, ne
+from typing import Final, cast
 
 from ..model import TIME_WAIT, Batch, Group, Key, Owner, Rows, Socket
+from .ephemeral import PortsTaken
+from .reading import Memory, Reading, Unseen
 
-Classify = Callable[[Socket, Group | None], Group]
-"""(socket, the group it was counted in when last seen) -> the group to count it in."""
+Classify = Callable[[Rows, Sequence[Group | None], Callable[[Group], int]], list[int]]
+"""(sockets, the groups they were counted in when last seen or nothing, what numbers a group) -> the numbers
+of the groups to count them in."""
+
+_NO_COOKIE: Final = 0
 
 # Remembered sockets that are gone are dropped when they are this many more than those that are there.
 _SLACK: Final = 0.25
 _SLACK_AT_LEAST: Final = 4_096
-
-
-@dataclass(slots=True)
-class _Unseen:
-    """The sockets of one batch that have no group yet."""
-
-    time_wait: bool
-    keys: list[Key]
-    sockets: Rows
-
-
-@dataclass(slots=True)
-class Reading:
-    """One reading of all sockets, half counted: Tally.settle() counts what is unseen."""
-
-    counts: Counter[int] = field(default_factory=Counter)
-    unseen: list[_Unseen] = field(default_factory=list)
-    holders: list[bytes] = field(default_factory=list)
-    queued: list[tuple[Key, int, int]] = field(default_factory=list)
-    keys: list[Sequence[Key]] = field(default_factory=list)
-    """All keys, in the readings after which the memory is tidied; else nothing."""
-    rows: list[Rows] | None = None
-    """All sockets, where a census was asked for."""
-    late: list[tuple[Key, Socket]] = field(default_factory=list)
-    """Sockets in TIME_WAIT from batches of others, which settle() left for last."""
-    passing: dict[Key, Group] = field(default_factory=dict)
-    """How the sockets were counted that are not to be remembered."""
-
-    def unseen_holders(self) -> set[int]:
-        """The holders of the sockets that settle() is going to ask for."""
-        return {holder for some in self.unseen for holder in some.sockets.holders()}
-
-    def live_holders(self) -> set[int]:
-        """The holders of all sockets of this reading."""
-        live: set[int] = set()
-        for column in self.holders:
-            live.update(memoryview(column).cast("I"))
-        return live
 
 
 class Tally:
@@ -66,22 +34,21 @@ class Tally:
     def __init__(self) -> None:
         self._groups: list[Group] = []
         self._numbers: dict[Group, int] = {}
-        self._alive: dict[Key, int] = {}
-        self._time_wait: dict[Key, int] = {}
+        self._known = Memory()
         # By cookie, for the sockets whose Key is not the cookie itself: in which group they were last.
         self._last: dict[Key, int] = {}
         self._tidy = False
 
-    def read(self, batches: Iterable[Batch], *, census: bool = False) -> Reading:
+    def read(self, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
         """Counts the sockets known already. Raises what the batches raise, and changes nothing.
 
-        census: whether the reading shall give all sockets, which is dear.
+        taken: is given the local ends of all sockets, which is dear.
         """
-        reading = Reading(rows=[] if census else None)
+        reading = Reading(first=not (self._known or self._last), fresh=Memory() if self._tidy else None)
         for batch in batches:
             self._read(batch, reading)
-            if reading.rows is not None:
-                reading.rows.append(batch.take(range(len(batch.keys))))
+            if taken is not None:
+                taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
         return reading
 
     def settle(self, reading: Reading, classify: Classify, *, time_wait: bool, remember: bool = True) -> None:
@@ -89,15 +56,15 @@ class Tally:
 
         remember: False when classify knew less than it should, so that it is asked again next time.
         """
-        for unseen in reading.unseen:
-            if unseen.time_wait == time_wait:
-                known = self._time_wait if time_wait else self._alive
-                sockets: Iterable[tuple[Key, Socket]] = zip(unseen.keys, unseen.sockets, strict=True)
-                if not time_wait:
-                    sockets = _all_but_late(sockets, reading.late)
-                self._classify(sockets, known if remember else None, reading, classify)
         if time_wait:
-            self._classify(reading.late, self._alive if remember else None, reading, classify)
+            for keys, rows in reading.unseen_in_time_wait:
+                self._classify(keys, rows, reading, classify, time_wait=True, remember=remember)
+            for keys, rows in reading.late:
+                self._classify(keys, rows, reading, classify, time_wait=False, remember=remember)
+        else:
+            for keys, rows in reading.unseen:
+                others = _all_but_late(keys, rows, reading.late)
+                self._classify(*others, reading, classify, time_wait=False, remember=remember)
 
     def groups(self, reading: Reading) -> list[Group]:
         """The groups that the sockets counted so far are in."""
@@ -107,7 +74,7 @@ class Tally:
         """Unread and unacknowledged bytes by group, of the sockets counted so far."""
         sums: dict[Group, tuple[int, int]] = {}
         for key, unread, unacknowledged in reading.queued:
-            number = self._alive.get(key)
+            number = self._known.alive.get(key)
             group = reading.passing.get(key) if number is None else self._groups[number]
             if group is not None:
                 before = sums.get(group, (0, 0))
@@ -117,10 +84,9 @@ class Tally:
     def finish(self, reading: Reading) -> Counter[Group]:
         """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
         counts = Counter({self._groups[number]: count for number, count in reading.counts.items()})
-        if reading.keys:
-            self._drop_all_but(set(chain.from_iterable(reading.keys)))
-        remembered = len(self._alive) + len(self._time_wait)
-        self._tidy = remembered > (1 + _SLACK) * reading.counts.total() + _SLACK_AT_LEAST
+        if reading.fresh is not None:
+            self._keep_only(reading.fresh)
+        self._tidy = len(self._known) > (1 + _SLACK) * reading.counts.total() + _SLACK_AT_LEAST
         return counts
 
     def forget(self, owners: Collection[Owner]) -> None:
@@ -128,16 +94,18 @@ class Tally:
         stale = {number for number, group in enumerate(self._groups) if group.owner in owners}
         if not stale:
             return
-        self._last |= {key: number for key, number in self._alive.items() if number in stale}
-        self._alive = {key: number for key, number in self._alive.items() if number not in stale}
+        alive = self._known.alive
+        self._last |= {key: number for key, number in alive.items() if number in stale}
+        self._known.alive = {key: number for key, number in alive.items() if number not in stale}
 
     def forget_time_wait(self, doubtful: Callable[[Group], bool]) -> None:
         """Sockets in TIME_WAIT in such groups are unseen in the next reading."""
         stale = {number for number, group in enumerate(self._groups) if doubtful(group)}
         if stale:
-            self._alive, self._time_wait = (
+            known = self._known
+            known.alive, known.time_wait = (
                 {key: number for key, number in memory.items() if number not in stale}
-                for memory in (self._alive, self._time_wait)
+                for memory in (known.alive, known.time_wait)
             )
 
     def before(self, socket: Socket) -> Group | None:
@@ -145,9 +113,9 @@ class Tally:
 
         Sources without cookies give 0, under which nothing is ever remembered.
         """
-        if not socket.cookie:
+        if socket.cookie == _NO_COOKIE:
             return None
-        number = self._last.get(socket.cookie, self._alive.get(socket.cookie))
+        number = self._last.get(socket.cookie, self._known.alive.get(socket.cookie))
         return None if number is None else self._groups[number]
 
     def owners(self) -> set[Owner]:
@@ -155,37 +123,51 @@ class Tally:
         return {group.owner for group in self._groups}
 
     def _read(self, batch: Batch, reading: Reading) -> None:
-        known = self._time_wait if batch.time_wait else self._alive
+        known = self._known.of(time_wait=batch.time_wait)
         numbers = list(map(known.get, batch.keys))
+        if reading.fresh is not None:
+            fresh = reading.fresh.of(time_wait=batch.time_wait)
+            fresh.update(zip(batch.keys, numbers, strict=True))  # type: ignore[arg-type]  # till settled
         reading.counts.update(numbers)  # type: ignore[arg-type]  # None is taken out at once
-        if None in numbers:
-            del reading.counts[None]
-            positions = [position for position, number in enumerate(numbers) if number is None]
-            keys = [batch.keys[position] for position in positions]
-            reading.unseen.append(_Unseen(batch.time_wait, keys, batch.take(positions)))
+        unknown = reading.counts.pop(cast(int, None), 0)
+        if unknown:
+            places = range(len(numbers)) if unknown == len(numbers) else _places_of_none(numbers)
+            unseen = reading.unseen_in_time_wait if batch.time_wait else reading.unseen
+            unseen.add([batch.keys[place] for place in places], batch.take(places))
         reading.holders.append(batch.holders)
         if batch.queued:
             reading.queued += [(batch.keys[place], unread, unsent) for place, unread, unsent in batch.queued]
-        if self._tidy:
-            reading.keys.append(batch.keys)
 
     def _classify(
         self,
-        sockets: Iterable[tuple[Key, Socket]],
-        known: dict[Key, int] | None,
+        keys: Sequence[Key],
+        rows: Rows,
         reading: Reading,
         classify: Classify,
+        *,
+        time_wait: bool,
+        remember: bool,
     ) -> None:
-        for key, socket in sockets:
-            group = classify(socket, self.before(socket))
-            number = self._number_of(group)
-            reading.counts[number] += 1
-            if known is None:
-                reading.passing[key] = group
-                continue
-            known[key] = number
-            if key != socket.cookie:
-                self._last[socket.cookie] = number
+        cookies = rows.cookies()
+        before = () if reading.first else self._before(cookies)
+        numbers = classify(rows, before, self._number_of)
+        reading.counts.update(numbers)
+        if not remember:
+            reading.fresh = None
+            reading.passing.update(zip(keys, map(self._groups.__getitem__, numbers), strict=True))
+            return
+        for memory in (self._known, reading.fresh):
+            if memory is not None:
+                memory.of(time_wait=time_wait).update(zip(keys, numbers, strict=True))
+        if keys != cookies:
+            self._last.update(compress(zip(cookies, numbers, strict=True), map(ne, keys, cookies)))
+            self._last.pop(_NO_COOKIE, None)
+
+    def _before(self, cookies: Sequence[int]) -> Sequence[Group | None]:
+        numbers = list(map(self._last.get, cookies, map(self._known.alive.get, cookies)))
+        if not any(map(is_not, numbers, repeat(None))):
+            return ()
+        return [None if number is None else self._groups[number] for number in numbers]
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))
@@ -193,25 +175,41 @@ class Tally:
             self._groups.append(group)
         return number
 
-    def _drop_all_but(self, keys: set[Key]) -> None:
+    def _keep_only(self, fresh: Memory) -> None:
         """Forgets the sockets that are gone, and the groups that nobody is in any more."""
-        present = keys | {key[1] for key in keys if isinstance(key, tuple)}
-        memories = (self._alive, self._time_wait, self._last)
-        kept = [{key: number for key, number in memory.items() if key in present} for memory in memories]
-        used = sorted({number for memory in kept for number in memory.values()})
+        self._known = fresh
+        half_closed = {key[1] for key in (*fresh.alive, *fresh.time_wait) if isinstance(key, tuple)}
+        present = (fresh.alive, fresh.time_wait, half_closed)
+        self._last = {
+            cookie: number for cookie, number in self._last.items() if any(cookie in some for some in present)
+        }
+        memories = (fresh.alive, fresh.time_wait, self._last)
+        used = sorted(set().union(*(memory.values() for memory in memories)))
+        if len(used) == len(self._groups):
+            return
         renumbered = {number: position for position, number in enumerate(used)}
         self._groups = [self._groups[number] for number in used]
         self._numbers = {group: number for number, group in enumerate(self._groups)}
-        self._alive, self._time_wait, self._last = (
-            {key: renumbered[number] for key, number in memory.items()} for memory in kept
-        )
+        for memory in memories:
+            memory.update(zip(memory, map(renumbered.__getitem__, memory.values()), strict=True))
 
 
-def _all_but_late(
-    sockets: Iterable[tuple[Key, Socket]], late: list[tuple[Key, Socket]]
-) -> Iterator[tuple[Key, Socket]]:
-    for key, socket in sockets:
-        if socket.state == TIME_WAIT:
-            late.append((key, socket))
-        else:
-            yield key, socket
+def _places_of_none(numbers: list[int | None]) -> list[int]:
+    """list.index() finds the few among many faster than a loop."""
+    places: list[int] = []
+    with suppress(ValueError):
+        place = -1
+        while True:
+            places.append(place := numbers.index(None, place + 1))
+    return places
+
+
+def _all_but_late(keys: list[Key], rows: Rows, late: Unseen) -> tuple[Sequence[Key], Rows]:
+    """The others, when those in TIME_WAIT are put with the late."""
+    states = rows.states()
+    if TIME_WAIT not in states:
+        return keys, rows
+    waiting = [place for place, state in enumerate(states) if state == TIME_WAIT]
+    others = [place for place, state in enumerate(states) if state != TIME_WAIT]
+    late.add([keys[place] for place in waiting], rows.pick(waiting))
+    return [keys[place] for place in others], rows.pick(others)

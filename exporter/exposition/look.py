@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..analysis.classify import Classifier
+from ..analysis.ephemeral import PortsTaken
 from ..analysis.naming import Namer
-from ..analysis.tally import Reading
+from ..analysis.reading import Reading
 from ..model import (
     Descriptors,
     Group,
@@ -49,8 +50,10 @@ class Look:
 
     parts: Parts
     names: Names
-    classify: Classifier
+    classify: Classifier = field(init=False)
     reading: Reading = field(default_factory=Reading)
+    taken: PortsTaken | None = None
+    """The ports taken on each local address, where this look counts them."""
     listeners: list[Listener] = field(default_factory=list)
     aged: list[tuple[HalfClosed, float]] = field(default_factory=list)
     """The connections in CLOSE_WAIT and their ages."""
@@ -65,5 +68,10 @@ class Look:
         holders = {listener.holder for listener in self.listeners}
         return holders | {half.socket.holder for half, _ in self.aged}
 
-    def live_holders(self) -> set[int]:
+    def all(self) -> set[int]:
+        """The holders of all sockets."""
         return self.reading.live_holders() | self.other_holders()
+
+    def gone(self, known: Iterable[int]) -> set[int]:
+        """Those of the known holders that hold no socket now."""
+        return self.reading.gone_holders(known) - self.other_holders()

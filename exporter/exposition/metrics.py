@@ -18,7 +18,7 @@ STATES: Final = Gauge(
 HOST_STATES: Final = Gauge(
     "socket_host_states",
     "TCP sockets of the host (of this network namespace) by state; every state, zeros included. On Linux, "
-    "close is those bound but not connected, looked for once a minute where that takes over 5 ms.",
+    "close is those bound but not connected, looked for once a minute where there are over 10,000 sockets.",
     ("state",),
 )
 LISTENER_STATES: Final = Gauge(
@@ -86,7 +86,7 @@ EPHEMERAL_USED_MAX: Final = Gauge(
 EPHEMERAL_BOUND: Final = Gauge(
     "socket_ephemeral_ports_bound",
     "Distinct ephemeral ports taken on the fullest local address: what bind() to port 0 runs out of. Counted "
-    "anew as often as takes 0.5 % of the time.",
+    "once a minute where reading the sockets takes over 5 ms.",
 )
 EPHEMERAL_BOUND_LIMIT: Final = Gauge(
     "socket_ephemeral_ports_bound_limit",

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final, Protocol
 
 from ..analysis.classify import Classifier
 from ..analysis.close_wait import Ages, cause
-from ..analysis.ephemeral import most_on_one_address
+from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
 from ..analysis.tally import Tally
@@ -31,6 +30,7 @@ from ..model import (
     Listener,
     Owner,
     ProcessId,
+    Socket,
 )
 from ..sources.owners import Owners
 from .look import Look, Names
@@ -48,8 +48,10 @@ from .observation import (
 )
 from .parts import Parts
 
-# Looking at every single socket, for the ports of each address, may take this part of the time at most.
-_CENSUS_SHARE: Final = 0.005
+# Looking at every single socket, for the ports of each address, is repeated only so often, in seconds,
+# where the reading takes longer than is hardly noticed.
+CENSUS_EVERY: Final = 60.0
+_DEAR: Final = 0.005
 
 
 # The other parts stand on these, whether they are exported or not.
@@ -95,7 +97,10 @@ class Observer:
         namer: Namer,
         wanted: frozenset[str] = frozenset(PARTS),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        looks_again: bool = False,
     ) -> None:
+        """looks_again: the first look, the dearest of all, leaves to the second what is dear and can wait."""
         self._source = source
         self._owners = owners
         self._readers = readers
@@ -110,13 +115,13 @@ class Observer:
         self._explained: set[Destination] = set()
         self._range: EphemeralRange | None = None
         self._ports_on_one_address: int | None = None
+        self._census_waits = looks_again
         self._census_again_at = 0.0
 
     def observe(self) -> Observation:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
         names = Names(self._owners, self._namer)
-        classify = Classifier(self._listeners, self._talkers, self._owners.owner_of, self._is_ephemeral)
-        look = Look(Parts(self._log), names, classify)
+        look = Look(Parts(self._log), names)
         self._run(look, LIMITS, self._read_limits)
         self._run(look, OWNERS, self._forget_stale)
         self._run(look, STATES, self._read_sockets)
@@ -124,6 +129,7 @@ class Observer:
         self._run(look, CLOSE_WAIT, self._read_close_wait)
         self._run(look, OWNERS, self._resolve)
         self._listeners.update(self._owned(look), self._clock())
+        look.classify = Classifier(self._listeners, self._talkers, self._owners.owner_of, self._range)
         self._run(look, STATES, self._settle)
         self._run(look, CLOSE_WAIT, self._classify_close_wait)
         self._run(look, EPHEMERAL, self._count_ports)
@@ -143,12 +149,11 @@ class Observer:
             # Which sockets use up the range has to be said anew.
             self._range = limits.ephemeral
             self._tally = Tally()
+            self._ports_on_one_address = None
+            self._census_again_at = 0.0
         look.counters = self._readers.counters()
         if problems := (*limits.problems, *look.counters.problems):
             raise ValueError("; ".join(problems))
-
-    def _is_ephemeral(self, port: int) -> bool:
-        return self._range is not None and self._range.contains(port)
 
     def _forget_stale(self, look: Look) -> None:  # noqa: ARG002  # a step as the others
         stale = self._owners.refresh()
@@ -159,8 +164,14 @@ class Observer:
             self._tally.forget_time_wait(lambda group: is_unexplained(group, explained))
 
     def _read_sockets(self, look: Look) -> None:
-        census = EPHEMERAL in self._wanted and self._clock() >= self._census_again_at
-        look.reading = self._tally.read(self._source.sockets(), census=census)
+        started = self._clock()
+        if EPHEMERAL in self._wanted and self._range and started >= self._census_again_at:
+            look.taken = None if self._census_waits else PortsTaken(self._range)
+            self._census_waits = False
+        look.reading = self._tally.read(self._source.sockets(), look.taken)
+        finished = self._clock()
+        if look.taken and finished - started > _DEAR:
+            self._census_again_at = finished + CENSUS_EVERY
 
     def _read_listeners(self, look: Look) -> None:
         look.listeners = self._source.listeners()
@@ -170,7 +181,7 @@ class Observer:
         look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
 
     def _resolve(self, look: Look) -> None:
-        self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look.live_holders)
+        self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look)
 
     def _owned(self, look: Look) -> list[tuple[Listener, Owner]]:
         return [(listener, self._owners.owner_of(listener.holder)) for listener in look.listeners]
@@ -178,32 +189,33 @@ class Observer:
     def _settle(self, look: Look) -> None:
         """TIME_WAIT comes last: who talks to whom is told by the others."""
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
-        tally.settle(reading, look.classify, time_wait=False, remember=remember)
+        tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         self._explained = self._talkers.update(tally.groups(reading), look.names.of, self._clock())
-        tally.settle(reading, look.classify, time_wait=True, remember=remember)
+        tally.settle(reading, look.classify.numbers, time_wait=True, remember=remember)
         look.groups = tally.finish(reading)
 
     def _classify_close_wait(self, look: Look) -> None:
         look.stuck = [
-            Stuck(
-                half, look.classify(half.socket, self._tally.before(half.socket)), cause(half), round(age, 3)
-            )
+            Stuck(half, self._group_of(half.socket, look), cause(half), round(age, 3))
             for half, age in look.aged
         ]
 
+    def _group_of(self, socket: Socket, look: Look) -> Group:
+        """How a socket in CLOSE_WAIT has just been counted; MPTCP's are not counted with the others."""
+        group = self._tally.before(socket)
+        if group is None or group.state != socket.state or look.parts.failed & _SOCKETS:
+            return look.classify(socket, group)
+        return group
+
     def _count_ports(self, look: Look) -> None:
-        if look.reading.rows is None:
-            return
-        started = self._clock()
-        sockets = chain.from_iterable(look.reading.rows)
-        self._ports_on_one_address = most_on_one_address(sockets, look.listeners, self._is_ephemeral)
-        finished = self._clock()
-        self._census_again_at = finished + (finished - started) / _CENSUS_SHARE
+        if look.taken:
+            look.taken.add((each.local_address, each.local_port) for each in look.listeners)
+            self._ports_on_one_address = look.taken.most()
 
     def _name_owners(self, look: Look) -> None:
-        look.names.learn(group.owner for group in look.groups)
+        look.names.learn({group.owner for group in look.groups})
         look.names.learn(owner for _, owner in self._owned(look))
-        look.names.learn(stuck.group.owner for stuck in look.stuck)
+        look.names.learn({stuck.group.owner for stuck in look.stuck})
 
     def _read_descriptors(self, look: Look) -> None:
         for owner in look.names.known:

@@ -26,6 +26,14 @@ class EphemeralRange:
         """Whether the system may choose this port."""
         return self.low <= port <= self.high and port not in self.reserved
 
+    def table(self) -> bytearray:
+        """The same for all ports at once: 1 at those that the system may choose, 0 elsewhere."""
+        ports = bytearray(1 << 16)
+        ports[self.low : self.high + 1] = b"\1" * (self.high + 1 - self.low)
+        for port in self.reserved:
+            ports[port] = 0
+        return ports
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

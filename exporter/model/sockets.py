@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 ESTABLISHED: Final = 1
 SYN_SENT: Final = 2
@@ -68,12 +68,32 @@ class Listener(NamedTuple):
 
 
 class Rows(Protocol):
-    """Sockets in a compact form, made into Sockets at each iteration."""
+    """Sockets in a compact form: made into Sockets at each iteration, or looked at as columns."""
+
+    def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Socket]: ...
 
-    def holders(self) -> Iterable[int]:
-        """Their holders, without making Sockets."""
+    def pick(self, positions: Sequence[int]) -> Rows:
+        """The sockets at these positions."""
+
+    def with_others(self, others: Iterable[Any]) -> Rows:
+        """These and then the others, which are of the same kind."""
+
+    def states(self) -> Sequence[int]: ...
+
+    def local_ports(self) -> Sequence[int]: ...
+
+    def holders(self) -> Sequence[int]: ...
+
+    def cookies(self) -> Sequence[int]: ...
+
+    def accepted(self) -> Iterable[Hashable]:
+        """What tells those apart that one listening port has accepted: state and local address."""
+
+    def calling(self) -> Iterable[Hashable]:
+        """What tells all others apart, but for the local port: state, addresses and remote port. None
+        where more does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +103,14 @@ class Batch:
     keys: one Key for each socket. time_wait: whether int keys are cookies in TIME_WAIT.
     holders: the holder column, unsigned 32 bits each in native order, empty where nobody holds any.
     take: position numbers -> the Rows there.
+    local_ends: the local addresses and ports of those sockets whose port is from the first to the last.
     """
 
     keys: Sequence[Key]
     time_wait: bool
     holders: bytes
     take: Callable[[Sequence[int]], Rows]
+    local_ends: Callable[[int, int], Iterable[tuple[bytes, int]]]
     queued: Sequence[tuple[int, int, int]] = ()
     """(position, unread bytes, unacknowledged bytes) of the sockets where either is not zero."""
 

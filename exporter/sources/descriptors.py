@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator
-from itertools import compress
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from functools import partial
+from heapq import nsmallest
+from itertools import compress, count, islice
+from operator import not_
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +18,10 @@ _NOT_A_SOCKET: Final = 0
 # there are descriptors.
 _ROOM_AT_LEAST: Final = 1024
 _ROOM_FOR_EACH: Final = 8
+# Of the free numbers so many, the lowest, are looked at for new sockets.
+_FREE_AT_MOST: Final = 64
+# Descriptors read before anybody looks whether it is enough.
+_AT_ONCE: Final = 64
 
 
 class DescriptorTable:
@@ -31,6 +38,7 @@ class DescriptorTable:
         self._inodes = array("Q")
         self._room = _ROOM_AT_LEAST
         self._count = -1
+        self._free: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._inodes)
@@ -43,18 +51,25 @@ class DescriptorTable:
         count = self._count_now()
         return count > 0 and count == self._count
 
-    def vacated(self, live: Collection[int]) -> Iterator[int]:
-        """Reads the descriptors whose socket is not live any more; yields the inodes found."""
-        return self._read([fd for fd in self.sockets() if self._inodes[fd] not in live])
+    def held(self) -> set[int]:
+        """The inodes of the sockets that were held when last read."""
+        return set(self._inodes) - {_NOT_A_SOCKET}
+
+    def vacated(self, closed: Set[int]) -> Iterator[int]:
+        """Reads the descriptors that held one of these sockets; yields the inodes found."""
+        descriptors = list(compress(count(), map(closed.__contains__, self._inodes))) if closed else []
+        # A number that was free when it was read is the first that the next socket gets.
+        descriptors += self._free
+        return self._read(descriptors) if descriptors else iter(())
 
     def unknown(self, live: Collection[int]) -> Iterator[int]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""
-        count = self._count_now()
+        now_open = self._count_now()
         known = self._inodes
         names = list(map(int, os.listdir(self._directory)))
-        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(names))
+        self._make_room(names)
         yield from self._read([fd for fd in names if fd >= len(known) or known[fd] not in live])
-        self._count = count
+        self._count = now_open
 
     def everything(self) -> Iterator[int]:
         """Forgets what was known and reads all descriptors, as vacated()."""
@@ -76,27 +91,47 @@ class DescriptorTable:
     def _read(self, descriptors: Iterable[int]) -> Iterator[int]:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for fd in descriptors:
-                inode = _socket_inode(fd, directory)
-                self._remember(fd, inode)
-                if inode:
-                    yield inode
+            left = iter(descriptors)
+            while some := list(islice(left, _AT_ONCE)):
+                targets = _targets(some, directory)
+                inodes = list(map(_socket_inode, targets))
+                self._remember(some, inodes)
+                self._free = self._free.difference(some).union(compress(some, map(not_, targets)))
+                if len(self._free) > _FREE_AT_MOST:
+                    self._free = set(nsmallest(_FREE_AT_MOST, self._free))
+                yield from filter(None, inodes)
         finally:
             os.close(directory)
 
-    def _remember(self, fd: int, inode: int) -> None:
-        missing = fd + 1 - len(self._inodes)
-        if missing > 0:
-            if fd >= self._room:
-                return
-            self._inodes.extend([_NOT_A_SOCKET] * missing)
-        self._inodes[fd] = inode
+    def _make_room(self, descriptors: Sequence[int]) -> None:
+        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(descriptors))
+        longest = max((fd for fd in descriptors if fd < self._room), default=-1) + 1
+        self._inodes.extend([_NOT_A_SOCKET] * (longest - len(self._inodes)))
+
+    def _remember(self, descriptors: Iterable[int], inodes: Iterable[int]) -> None:
+        """Makes the table longer, where there is room."""
+        known = self._inodes
+        for fd, inode in zip(descriptors, inodes, strict=True):
+            if fd < len(known):
+                known[fd] = inode
+            elif fd < self._room:
+                known.extend([_NOT_A_SOCKET] * (fd - len(known)))
+                known.append(inode)
 
 
-def _socket_inode(fd: int, directory: int) -> int:
-    """A descriptor that is closed meanwhile holds no socket. Raises OSError when it may not be read."""
-    try:
-        target = os.readlink(str(fd), dir_fd=directory)
-    except FileNotFoundError:
-        return _NOT_A_SOCKET
+def _targets(descriptors: Iterable[int], directory: int) -> list[str]:
+    """Where these descriptors point to; nowhere, if one is closed meanwhile."""
+    targets: list[str] = []
+    # extend() keeps what it has when map() raises, and map() goes on behind what made it raise.
+    left = map(partial(os.readlink, dir_fd=directory), map(str, descriptors))
+    while True:
+        try:
+            targets.extend(left)
+        except FileNotFoundError:
+            targets.append("")
+        else:
+            return targets
+
+
+def _socket_inode(target: str) -> int:
     return int(target[len(_SOCKET) : -1]) if target.startswith(_SOCKET) else _NOT_A_SOCKET

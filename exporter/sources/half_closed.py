@@ -23,11 +23,13 @@ from .netlink import (
     request_mptcp,
     request_one_family,
 )
-from .sockdiag import Runs, address
+from .rows import address
+from .sockdiag import Runs
 
 _STATES: Final = 1 << CLOSE_WAIT
 _INFO: Final = 2
-_WITH_INFO: Final = 1 << _INFO - 1
+WITH_INFO: Final = 1 << _INFO - 1
+"""The extension to ask for."""
 
 # struct nlmsghdr and struct inet_diag_msg; behind them, the attributes.
 _FIXED: Final = "=16xBBBxHH16s16s4xII4xII4xI"
@@ -55,24 +57,26 @@ class HalfClosedSource:
 
     def read(self) -> list[HalfClosed]:
         """All TCP and MPTCP sockets in CLOSE_WAIT. Raises NetlinkError."""
-        return merged(self._tcp(), self._mptcp_only())
+        return merged(self.tcp(), self.mptcp())
 
-    def _tcp(self) -> list[HalfClosed]:
+    def tcp(self) -> list[HalfClosed]:
+        """All TCP sockets in CLOSE_WAIT. Raises NetlinkError."""
         if self._one_walk:
             try:
-                return self._dump([request_both_families(_STATES, _WITH_INFO)])
+                return self._dump([request_both_families(_STATES, WITH_INFO)])
             except NetlinkError as failure:
                 if not not_offered(failure):
                     raise
                 self._one_walk = False
-        return self._dump([request_one_family(family, _STATES, _WITH_INFO) for family in (AF_INET, AF_INET6)])
+        return self._dump([request_one_family(family, _STATES, WITH_INFO) for family in (AF_INET, AF_INET6)])
 
-    def _mptcp_only(self) -> list[HalfClosed]:
+    def mptcp(self) -> list[HalfClosed]:
+        """All MPTCP sockets in CLOSE_WAIT; none where the kernel knows no MPTCP. Raises NetlinkError."""
         if not self._mptcp:
             return []
         try:
             # No kernel gives both families at once here: AF_UNSPEC has no handler (__sock_diag_cmd).
-            requests = [request_mptcp(family, _STATES, _WITH_INFO) for family in (AF_INET, AF_INET6)]
+            requests = [request_mptcp(family, _STATES, WITH_INFO) for family in (AF_INET, AF_INET6)]
             return self._dump(requests, mptcp=True)
         except NetlinkError as failure:
             if not not_offered(failure):
@@ -124,7 +128,15 @@ def parse_tcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
 
     Raises NetlinkError for an error message, for truncated or garbled batches, and without NLMSG_DONE.
     """
-    for half, _ in _parse(messages, _AGES_IN_TCP, mptcp=False):
+    for half, _ in _parse(_rows(messages), _AGES_IN_TCP, mptcp=False):
+        yield half
+
+
+def parse_answers(answers: Iterable[bytes]) -> Iterator[HalfClosed]:
+    """The TCP sockets that were asked for one by one. Raises NetlinkError as parse_tcp does."""
+    runs = Runs()
+    rows = (row for answer in answers for row in _fields(runs.split(answer)[0]))
+    for half, _ in _parse(rows, _AGES_IN_TCP, mptcp=False):
         yield half
 
 
@@ -135,7 +147,7 @@ def parse_mptcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
     lies between two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
     (mptcp_incoming_options): it is then no lower bound.
     """
-    for half, info in _parse(messages, _AGES_IN_MPTCP, mptcp=True):
+    for half, info in _parse(_rows(messages), _AGES_IN_MPTCP, mptcp=True):
         if len(info) < _MPTCP.size:
             yield half
             continue
@@ -147,7 +159,9 @@ def parse_mptcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
         )
 
 
-def _parse(messages: Iterable[bytes], ages_at: int, *, mptcp: bool) -> Iterator[tuple[HalfClosed, bytes]]:
+def _parse(
+    rows: Iterable[tuple[Any, ...]], ages_at: int, *, mptcp: bool
+) -> Iterator[tuple[HalfClosed, bytes]]:
     """The sockets; each with its INET_DIAG_INFO if `mptcp`, else with nothing."""
     make_socket, make_half = Socket._make, HalfClosed._make
     ntohs, unpack_ages = socket.ntohs, _AGES.unpack_from
@@ -173,7 +187,7 @@ def _parse(messages: Iterable[bytes], ages_at: int, *, mptcp: bool) -> Iterator[
         send_queue,
         holder,
         attributes,
-    ) in _rows(messages):
+    ) in rows:
         if state != CLOSE_WAIT:
             continue  # It went on between the kernel's check and its answer.
         if family == AF_INET:
@@ -201,11 +215,15 @@ def _rows(messages: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
     runs = Runs()
     for data in messages:
         found, done = runs.split(data)
-        for size, run in found.items():
-            yield from struct.iter_unpack(f"{_FIXED}{size - _FIXED_SIZE}s", run)
+        yield from _fields(found)
         if done:
             return
     raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
+
+
+def _fields(runs: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
+    for size, run in runs.items():
+        yield from struct.iter_unpack(f"{_FIXED}{size - _FIXED_SIZE}s", run)
 
 
 def _find_info(attributes: bytes) -> tuple[int, int]:

@@ -10,9 +10,14 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from . import read_ahead
+from .read_ahead import RECEIVE_BYTES
+
+NLM_F_REQUEST: Final = 0x1
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 TCPDIAG_GETSOCK: Final = 18
@@ -24,13 +29,10 @@ REQUEST_DUMP: Final = 0x301
 AF_INET: Final = 2
 AF_INET6: Final = 10
 
-# The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most
-# (netlink_recvmsg); twice that never truncates one.
-RECEIVE_BYTES: Final = 65_536
-
 HEADER: Final = struct.Struct("=IHHII")
 _COMPATIBLE: Final = struct.Struct("=BBBB48xII")
 _BY_FAMILY: Final = struct.Struct("=BBBxI48x")
+_ONE: Final = struct.Struct("=BBBxI48s")
 _PROTOCOL: Final = struct.Struct("=HHI")
 _REQ_PROTOCOL: Final = 3
 _IPPROTO_MPTCP: Final = 262
@@ -79,8 +81,18 @@ def request_mptcp(family: int, states: int, extensions: int = 0) -> bytes:
     return _message(SOCK_DIAG_BY_FAMILY, body + _PROTOCOL.pack(_PROTOCOL.size, _REQ_PROTOCOL, _IPPROTO_MPTCP))
 
 
-def _message(kind: int, body: bytes) -> bytes:
-    return HEADER.pack(HEADER.size + len(body), kind, REQUEST_DUMP, 1, 0) + body
+def request_one_socket(family: int, identity: bytes, extensions: int = 0) -> bytes:
+    """A request for one socket, found by its ports and addresses (inet_diag_find_one_icsk).
+
+    identity: the 48 bytes of struct inet_diag_sockid as a dump gave them; the cookie among them has to
+    be the same still. What is gone is answered with ENOENT, or ESTALE for another in its place.
+    """
+    body = _ONE.pack(family, socket.IPPROTO_TCP, extensions, 0, identity)
+    return _message(SOCK_DIAG_BY_FAMILY, body, NLM_F_REQUEST)
+
+
+def _message(kind: int, body: bytes, flags: int = REQUEST_DUMP) -> bytes:
+    return HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body
 
 
 class Transport:
@@ -95,20 +107,25 @@ class Transport:
     def exchange(self, request: bytes) -> Iterator[bytes]:
         """The raw messages of the answer, without end: the caller stops at NLMSG_DONE.
 
+        While the caller works on a part of a long answer, a thread reads the next: the kernel takes as
+        long to tell of a hundred thousand sockets as Python to count them.
         Raises NetlinkError when the kernel refuses, stalls or closes.
         """
-        with self._open() as channel:
-            buffer = bytearray(RECEIVE_BYTES)
-            view = memoryview(buffer)
-            try:
-                channel.send(request)
-                while size := channel.recv_into(buffer):
-                    yield bytes(view[:size])
-            except BlockingIOError as failure:
-                raise NetlinkError("sock_diag: the kernel stopped answering", errno.ETIMEDOUT) from failure
-            except OSError as failure:
-                raise NetlinkError.of_kernel(failure.errno or 0, "reading sockets") from failure
+        with self._open() as channel, _as_netlink_errors(), read_ahead.Reader(channel) as reader:
+            channel.send(request)
+            while batch := reader.next():
+                yield batch
         raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
+
+    def ask(self, requests: Iterable[bytes]) -> Iterator[bytes]:
+        """The one message that answers each of the requests, which are not dumps.
+
+        Raises NetlinkError when the kernel stalls or closes.
+        """
+        with self._open() as channel, _as_netlink_errors():
+            for request in requests:
+                channel.send(request)
+                yield channel.recv(RECEIVE_BYTES)
 
     def _open(self) -> socket.socket:
         try:
@@ -117,6 +134,16 @@ class Transport:
             raise NetlinkError.of_kernel(failure.errno or 0, "opening the socket") from failure
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._timeout)
         return channel
+
+
+@contextmanager
+def _as_netlink_errors() -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError as failure:
+        raise NetlinkError("sock_diag: the kernel stopped answering", errno.ETIMEDOUT) from failure
+    except OSError as failure:
+        raise NetlinkError.of_kernel(failure.errno or 0, "reading sockets") from failure
 
 
 def not_offered(failure: NetlinkError) -> bool:

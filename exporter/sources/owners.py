@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Iterable
 from typing import Final, Protocol
 
 from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
 from .facts import Facts
 from .walk import Found, Walk, reason_of
 
-LiveHolders = Callable[[], Collection[int]]
-"""Gives the holders of all sockets there are now. Dear to make, so asked for only when needed."""
+
+class LiveHolders(Protocol):
+    """The holders of all sockets there are now. Either answer is dear, so asked for only when needed."""
+
+    def all(self) -> set[int]:
+        """A new set of them."""
+
+    def gone(self, known: Iterable[int]) -> set[int]:
+        """Those of the known that are not among them."""
+
 
 # How long holders without a process are left alone, in seconds; doubled while nothing turns up.
 RETRY_FIRST: Final = 15.0
@@ -36,8 +44,9 @@ class Owners(Protocol):
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
 
-    def owner_of(self, holder: int) -> Owner:
-        """The process behind a holder, as far as resolve() found it."""
+    @property
+    def owner_of(self) -> Callable[[int], Owner]:
+        """Gives the process behind a holder, as far as resolve() found it."""
 
     def process(self, owner: ProcessId) -> Process:
         """The facts of an owner."""
@@ -61,8 +70,8 @@ class NoOwners:
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         pass
 
-    def owner_of(self, holder: int) -> Owner:  # noqa: ARG002  # the protocol's
-        return Unowned.NOT_FOUND
+    def owner_of(self, holder: int) -> Owner:
+        return Unowned.RELEASED if holder == NO_HOLDER else Unowned.NOT_FOUND
 
     def process(self, owner: ProcessId) -> Process:
         raise KeyError(owner)
@@ -74,15 +83,24 @@ class NoOwners:
         pass
 
 
+class _ByHolder(dict[int, ProcessId]):
+    """The owners found so far."""
+
+    def __missing__(self, holder: int) -> Unowned:
+        return Unowned.RELEASED if holder == NO_HOLDER else Unowned.NOT_FOUND
+
+
 class _Known:
     """The owners found so far, by holder, and their facts."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._owners: dict[int, ProcessId] = {}
+        self._owners = _ByHolder()
 
-    def owner_of(self, holder: int) -> Owner:
-        return self._owners.get(holder, Unowned.NOT_FOUND)
+    @property
+    def owner_of(self) -> Callable[[int], Owner]:
+        """Asked for each socket, it runs in C where the owner is known."""
+        return self._owners.__getitem__
 
     def process(self, owner: ProcessId) -> Process:
         return self._facts.get(owner)
@@ -107,7 +125,7 @@ class PidOwners(_Known):
 
     def refresh(self) -> set[Owner]:
         died = self._facts.refresh()
-        self._owners = {pid: owner for pid, owner in self._owners.items() if owner not in died}
+        self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
         return set(died)
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:  # noqa: ARG002  # the protocol's
@@ -146,11 +164,9 @@ class InodeOwners(_Known):
     def refresh(self) -> set[Owner]:
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
-            self._owners = {inode: owner for inode, owner in self._owners.items() if owner not in stale}
-        for inode, pid in self._walk.handed_on():
-            owner = self._owners.get(inode)
-            if owner and owner.pid == pid:
-                stale.add(self._owners.pop(inode))
+            self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)
+        for inodes, pid in self._walk.handed_on():
+            stale |= self._dismiss(pid, inodes)
         if self._clock() >= self._retry_at:
             self._retried, self._not_found = self._not_found, set()
             if self._retried:
@@ -158,26 +174,33 @@ class InodeOwners(_Known):
         return stale
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
-        wanted = set(holders) - self._owners.keys() - self._not_found - {NO_HOLDER}
+        known, in_vain = self._owners, self._not_found
+        wanted = {inode for inode in holders if inode not in known and inode not in in_vain}
+        wanted.discard(NO_HOLDER)
         if not wanted:
             return
-        alive = (set(live()) | wanted) - {NO_HOLDER}
-        self._forget_closed(alive)
+        closed = self._forget_closed(live)
         try:
-            self._claim(self._walk.find(wanted, alive), alive)
+            self._claim(self._walk.find(wanted, lambda: live.all() - {NO_HOLDER}, closed), wanted)
         finally:
             self._leave_alone(wanted - self._owners.keys())
 
-    def _claim(self, found: Found, alive: Collection[int]) -> None:
+    def _dismiss(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
+        """These sockets are not the process's any more."""
+        owned = [inode for inode in inodes if inode in self._owners and self._owners[inode].pid == pid]
+        return {self._owners.pop(inode) for inode in owned}
+
+    def _claim(self, found: Found, wanted: set[int]) -> None:
         """The first process met owns the socket: of a family of forked ones, the lowest pid."""
         owners: dict[int, ProcessId | None] = {}
-        for inode, pid in found:
-            if inode not in alive or inode in self._owners:
-                continue
-            if pid not in owners:
+        claimable = wanted | self._not_found
+        for inodes, pid in found:
+            sockets = claimable.intersection(inodes)
+            unclaimed = [inode for inode in sockets if inode not in self._owners]
+            if unclaimed and pid not in owners:
                 owners[pid] = self._learn(pid)
-            if owner := owners[pid]:
-                self._owners[inode] = owner
+            if unclaimed and (owner := owners[pid]):
+                self._owners.update(dict.fromkeys(unclaimed, owner))
 
     def _learn(self, pid: int) -> ProcessId | None:
         try:
@@ -186,10 +209,13 @@ class InodeOwners(_Known):
             self._walk.unreadable[reason_of(failure)] += 1
             return None
 
-    def _forget_closed(self, alive: Collection[int]) -> None:
-        """Inode numbers are used again after a while (get_next_ino): a closed one must not linger."""
-        for closed in self._owners.keys() - alive:
-            del self._owners[closed]
+    def _forget_closed(self, live: LiveHolders) -> set[int]:
+        """Inode numbers are used again after a while (get_next_ino): a closed one must not linger.
+        Returns those that were closed."""
+        closed = live.gone(self._owners)
+        for inode in closed:
+            del self._owners[inode]
+        return closed
 
     def _leave_alone(self, missing: set[int]) -> None:
         if missing and not self._not_found:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import array
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +31,9 @@ from ..model import (
     Batch,
     HalfClosed,
     Listener,
-    Rows,
     Socket,
 )
-from . import sockdiag
+from . import rows
 from .half_closed import without_details
 from .netlink import AF_INET6
 
@@ -89,19 +89,43 @@ class PsutilSource:
 
 def batch(sockets: Sequence[Socket]) -> Batch:
     """Sockets as a Batch: without a cookie, the whole row is what tells a socket apart."""
-
-    def take(positions: Sequence[int]) -> Rows:
-        return _Taken([sockets[position] for position in positions])
-
-    holders = array.array("I", [row.holder for row in sockets]).tobytes()
-    return Batch(keys=sockets, time_wait=False, holders=holders, take=take)
+    taken = SocketRows(sockets)
+    holders = array.array("I", taken.holders()).tobytes()
+    return Batch(sockets, time_wait=False, holders=holders, take=taken.pick, local_ends=taken.local_ends)
 
 
-class _Taken(list[Socket]):
+class SocketRows(list[Socket]):
     """Sockets as they are."""
+
+    def pick(self, positions: Sequence[int]) -> SocketRows:
+        return SocketRows([self[position] for position in positions])
+
+    def with_others(self, others: Iterable[SocketRows]) -> SocketRows:
+        return SocketRows(chain(self, *others))
+
+    def states(self) -> list[int]:
+        return [row.state for row in self]
+
+    def local_ports(self) -> list[int]:
+        return [row.local_port for row in self]
 
     def holders(self) -> list[int]:
         return [row.holder for row in self]
+
+    def cookies(self) -> list[int]:
+        return [row.cookie for row in self]
+
+    def accepted(self) -> list[Hashable]:
+        return [(row.state, row.local_address) for row in self]
+
+    def calling(self) -> list[Hashable]:
+        return [
+            (row.state, row.local_address, row.remote_address, row.remote_port) if row.remote_port else None
+            for row in self
+        ]
+
+    def local_ends(self, first: int, last: int) -> list[tuple[bytes, int]]:
+        return [(row.local_address, row.local_port) for row in self if first <= row.local_port <= last]
 
 
 def _socket(connection: Any) -> Socket:
@@ -132,4 +156,4 @@ def address(text: str) -> bytes:
     if ":" not in text:
         return socket.inet_pton(socket.AF_INET, text)
     raw = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    return sockdiag.address(AF_INET6, raw)
+    return rows.address(AF_INET6, raw)

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator, Set
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 from .descriptors import DescriptorTable
 from .processes import list_pids
 
-Found = Iterator[tuple[int, int]]
-"""(inode, pid) of sockets held."""
+Found = Iterator[tuple[list[int], int]]
+"""(inodes, pid): some of the sockets that a process holds."""
 
 # Looking where nothing seems to have changed may take this part of the time at most.
 _THOROUGH_SHARE: Final = 0.005
 
+# So many sockets are read before anybody looks whether it is enough.
+_AT_ONCE: Final = 64
+
 # Descriptors read again at once, for sockets handed on to a forked child.
-_VERIFIED_AT_ONCE: Final = 256
+_VERIFIED_AT_ONCE: Final = 64
 
 
 class Walk:
@@ -41,20 +44,21 @@ class Walk:
         self.hidden = False
         """Whether other users' processes cannot even be seen (/proc mounted with hidepid)."""
 
-    def find(self, wanted: Collection[int], live: Collection[int]) -> Found:
-        """Yields all sockets met until every wanted inode is found or all places are searched.
+    def find(
+        self, wanted: Collection[int], live: Callable[[], Set[int]], closed: Set[int] = frozenset()
+    ) -> Found:
+        """Yields the sockets met until every wanted inode is found or all places are searched.
 
-        live: the inodes of all sockets there are. A process met again is yielded again. The lowest
-        pid comes first, init last. Raises OSError where there is no /proc.
+        live: gives the inodes of all sockets there are. closed: those that were there lately. A process met
+        again is yielded again. The lowest pid comes first, init last. Raises OSError where there is no
+        /proc.
         """
         missing = set(wanted)
-        settled = set(live) - missing
-        for search in (self._where_sockets_went, self._where_counts_changed, self._everywhere):
-            for inode, pid in search(settled):
-                missing.discard(inode)
-                yield inode, pid
-                if not missing:
-                    return
+        for inodes, pid in chain(self._where_sockets_went(closed), self._elsewhere(live, missing)):
+            missing.difference_update(inodes)
+            yield inodes, pid
+            if not missing:
+                return
 
     def handed_on(self) -> Found:
         """Reads some descriptors again, in turn; yields the sockets that their process let go."""
@@ -71,11 +75,21 @@ class Walk:
                 return
         self._verified_up_to = (0, 0)
 
-    def _where_sockets_went(self, live: Collection[int]) -> Found:
+    def _where_sockets_went(self, closed: Set[int]) -> Found:
         for table in list(self._tables.values()):
-            yield from self._guarded(table, table.vacated(live))
+            yield from self._guarded(table, table.vacated(closed))
 
-    def _where_counts_changed(self, live: Collection[int]) -> Found:
+    def _elsewhere(self, live: Callable[[], Set[int]], missing: Set[int]) -> Found:
+        settled = live() - missing
+        for search in (self._where_others_went, self._where_counts_changed, self._everywhere):
+            yield from search(settled)
+
+    def _where_others_went(self, live: Set[int]) -> Found:
+        """Where there were sockets that nobody was found to own, or no TCP sockets."""
+        for table in list(self._tables.values()):
+            yield from self._guarded(table, table.vacated(table.held() - live))
+
+    def _where_counts_changed(self, live: Set[int]) -> Found:
         self.unreadable = Counter()
         pids = list_pids(self._procfs)
         self.hidden = 1 not in pids
@@ -83,7 +97,7 @@ class Walk:
         for table in list(self._tables.values()):
             yield from self._guarded(table, _unless_unchanged(table, live))
 
-    def _everywhere(self, live: Collection[int]) -> Found:
+    def _everywhere(self, live: Set[int]) -> Found:
         started = self._clock()
         if started < self._thorough_again_at:
             return
@@ -99,14 +113,14 @@ class Walk:
     def _guarded(self, table: DescriptorTable, inodes: Iterator[int]) -> Found:
         """A process that vanishes or refuses is counted, and the walk goes on."""
         try:
-            for inode in inodes:
-                yield inode, table.pid
+            while some := list(islice(inodes, _AT_ONCE)):
+                yield some, table.pid
         except OSError as failure:
             self._tables.pop(table.pid, None)
             self.unreadable[reason_of(failure)] += 1
 
 
-def _unless_unchanged(table: DescriptorTable, live: Collection[int]) -> Iterator[int]:
+def _unless_unchanged(table: DescriptorTable, live: Set[int]) -> Iterator[int]:
     if not table.is_unchanged():
         yield from table.unknown(live)
 

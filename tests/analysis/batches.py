@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from hypothesis import strategies as st
 
-from exporter.analysis.tally import Classify, Reading, Tally
+from exporter.analysis.reading import Reading
+from exporter.analysis.tally import Classify, Tally
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -20,6 +22,7 @@ from exporter.model import (
     Group,
     Key,
     ProcessId,
+    Rows,
     Socket,
 )
 from exporter.sources import portable
@@ -43,7 +46,8 @@ def batch(sockets: Sequence[Socket], *, time_wait: bool = False, queues: Queues 
 
     holders = array("I", [row.holder for row in sockets]).tobytes()
     queued = [(place, *queues[row.cookie]) for place, row in enumerate(sockets) if row.cookie in queues]
-    return Batch([key(row) for row in sockets], time_wait, holders, portable.batch(sockets).take, queued)
+    plain = portable.batch(sockets)
+    return Batch([key(row) for row in sockets], time_wait, holders, plain.take, plain.local_ends, queued)
 
 
 def group(row: Socket, _before: Group | None = None) -> Group:
@@ -63,11 +67,23 @@ class Asked:
         return group(row)
 
 
+ClassifyOne = Callable[[Socket, Group | None], Group]
+
+
+def each(classify: ClassifyOne) -> Classify:
+    """Classifies all, one after the other."""
+
+    def numbers(rows: Rows, before: Sequence[Group | None], number_of: Callable[[Group], int]) -> list[int]:
+        return [number_of(classify(*one)) for one in zip(rows, before or repeat(None), strict=False)]
+
+    return numbers
+
+
 def settle(
-    tally: Tally, reading: Reading, classify: Classify = group, *, remember: bool = True
+    tally: Tally, reading: Reading, classify: ClassifyOne = group, *, remember: bool = True
 ) -> Counter[Group]:
     for time_wait in (False, True):
-        tally.settle(reading, classify, time_wait=time_wait, remember=remember)
+        tally.settle(reading, each(classify), time_wait=time_wait, remember=remember)
     return tally.finish(reading)
 
 

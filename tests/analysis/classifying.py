@@ -60,7 +60,7 @@ def talking(*owners: ProcessId) -> Talkers:
 def classify(
     socket: Socket, listeners: Listeners = NOBODY, before: Group | None = None, talkers: Talkers | None = None
 ) -> Group:
-    return Classifier(listeners, talkers or Talkers(), owner_of, EPHEMERAL.contains)(socket, before)
+    return Classifier(listeners, talkers or Talkers(), owner_of, EPHEMERAL)(socket, before)
 
 
 ON_THEIR_PORTS = st.lists(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.classify import Classifier
-from exporter.analysis.ephemeral import Destination, destinations, most_on_one_address, ports_lost
+from exporter.analysis.ephemeral import Destination, PortsTaken, destinations, ports_lost
 from exporter.analysis.listening import Listeners
 from exporter.analysis.time_wait import Talkers
 from exporter.model import (
@@ -49,7 +49,7 @@ ANYWHERE = (bytes(4), bytes(16))
 
 
 def grouped(sockets: Iterable[Socket], listeners: Listeners | None = None) -> Counter[Group]:
-    classify = Classifier(listeners or Listeners(), Talkers(), owner_of, EPHEMERAL.contains)
+    classify = Classifier(listeners or Listeners(), Talkers(), owner_of, EPHEMERAL)
     return Counter(classify(socket, None) for socket in sockets)
 
 
@@ -112,6 +112,12 @@ def test_the_remote_port_of_a_dying_connection_is_not_lost() -> None:
     assert ports_lost(dying, [], EPHEMERAL.contains) == 0
 
 
+def most_on_one_address(sockets: list[Socket], listeners: list[Listener]) -> int:
+    taken = PortsTaken(EPHEMERAL)
+    taken.add((one.local_address, one.local_port) for one in [*sockets, *listeners])
+    return taken.most()
+
+
 def test_a_port_bound_on_all_addresses_is_taken_on_each() -> None:
     sockets = [
         *calling("10.0.0.1", 40_000, 4),
@@ -120,17 +126,17 @@ def test_a_port_bound_on_all_addresses_is_taken_on_each() -> None:
         between(("0.0.0.0", 40_009), ("0.0.0.0", 0), CLOSE),
     ]
     listeners = [listener(("::", 40_010)), listener(("10.0.0.2", 40_011)), listener(("::", 80))]
-    assert most_on_one_address(sockets, listeners, EPHEMERAL.contains) == 4 + 2
+    assert most_on_one_address(sockets, listeners) == 4 + 2
 
 
 def test_one_port_for_many_destinations_is_taken_once() -> None:
     sockets = [between(("10.0.0.1", 40_000), ("10.0.0.9", port)) for port in range(5000, 5005)]
-    assert most_on_one_address(sockets, [], EPHEMERAL.contains) == 1
+    assert most_on_one_address(sockets, []) == 1
 
 
 def test_without_an_address_of_its_own_what_is_bound_to_all_counts() -> None:
-    assert most_on_one_address([], [listener(("::", 40_010)), listener(("::", 80))], EPHEMERAL.contains) == 1
-    assert most_on_one_address([], [], EPHEMERAL.contains) == 0
+    assert most_on_one_address([], [listener(("::", 40_010)), listener(("::", 80))]) == 1
+    assert most_on_one_address([], []) == 0
 
 
 SOCKETS = st.lists(CONNECTED | BOUND, max_size=40).map(as_the_kernel_has_them)
@@ -186,4 +192,4 @@ def test_the_fullest_address_is_that_with_most_distinct_ports(
         for address in addresses
     )
     rows = [one for one, _ in listeners]
-    assert most_on_one_address(sockets, rows, EPHEMERAL.contains) == expected
+    assert most_on_one_address(sockets, rows) == expected

@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 
+from exporter.analysis.ephemeral import PortsTaken
 from exporter.analysis.tally import Tally
-from exporter.model import CLOSE_WAIT, ESTABLISHED, TIME_WAIT
+from exporter.model import CLOSE_WAIT, ESTABLISHED, TIME_WAIT, EphemeralRange
 from exporter.sources import portable
 
-from .batches import Asked, count, group, settle, socket, split
+from .batches import Asked, count, each, group, settle, socket, split
 
 
 @pytest.mark.parametrize("source", ["kernel", "portable"])
@@ -23,7 +24,7 @@ def test_time_wait_is_classified_after_all_others(source: str) -> None:
     reading = tally.read(split(rows) if source == "kernel" else [portable.batch(rows)])
     asked = Asked()
     for time_wait in (False, True):
-        tally.settle(reading, asked, time_wait=time_wait)
+        tally.settle(reading, each(asked), time_wait=time_wait)
         if not time_wait:
             assert {one.state for one in tally.groups(reading)} == {ESTABLISHED, CLOSE_WAIT}
     assert [row.state for row in asked.rows] == [ESTABLISHED, CLOSE_WAIT, TIME_WAIT, TIME_WAIT]
@@ -50,12 +51,10 @@ def test_what_is_not_to_be_remembered_is_counted_and_asked_for_again() -> None:
         assert settle(tally, reading, remember=False).total() == 2
 
 
-def test_a_census_gives_all_sockets_known_or_not() -> None:
+def test_a_census_is_given_the_ends_of_all_sockets_known_or_not() -> None:
     tally = Tally()
-    rows = [socket(1), socket(2), socket(3, TIME_WAIT)]
+    rows = [socket(cookie)._replace(local_port=port) for cookie, port in enumerate((50_000, 50_001, 9), 1)]
     count(tally, *split(rows[:1]))
-    taken = tally.read(split(rows), census=True).rows
-    assert taken is not None
-    assert sorted(row for some in taken for row in some) == sorted(rows)
-    assert tally.read([], census=True).rows == []
-    assert tally.read(split(rows)).rows is None
+    taken = PortsTaken(EphemeralRange(50_000, 50_002))
+    tally.read(split([*rows, socket(4, TIME_WAIT)._replace(local_port=50_002)]), taken)
+    assert taken.most() == 3

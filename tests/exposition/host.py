@@ -115,7 +115,7 @@ class Host:
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         self._break(OWNERS)
         self.asked_for.append(set(holders))
-        self.live = set(live())
+        self.live = live.all()
 
     def owner_of(self, holder: int) -> Owner:
         return self.holders.get(holder, Unowned.NOT_FOUND) if self.asked_for else Unowned.NOT_FOUND

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from exporter.model import NO_HOLDER, Owner, ProcessId
 from exporter.sources.facts import Facts
@@ -16,6 +16,16 @@ ALL = (101, 102, 201, 202, 301, 302)
 """What processes 10, 20 and 30 hold, two sockets each."""
 
 
+class Live(set[int]):
+    """The holders of all sockets, as owners ask for them."""
+
+    def all(self) -> set[int]:
+        return set(self)
+
+    def gone(self, known: Iterable[int]) -> set[int]:
+        return set(known) - self
+
+
 class Host:
     """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
 
@@ -24,14 +34,17 @@ class Host:
         self.live: set[int] = {NO_HOLDER}
         self.asked_for_live = 0
 
-    def _live(self) -> Collection[int]:
+    def all(self) -> set[int]:
+        return set(self.live)
+
+    def gone(self, known: Iterable[int]) -> set[int]:
         self.asked_for_live += 1
-        return self.live
+        return set(known) - self.live
 
     def resolve(self, *holders: int) -> list[Owner]:
         """Looks for these holders, which are live from now on; gives who they are."""
         self.live.update(holders)
-        self.owners.resolve(holders, self._live)
+        self.owners.resolve(holders, self)
         return [self.owners.owner_of(holder) for holder in holders]
 
     def pids(self, *holders: int) -> list[int | None]:
@@ -42,4 +55,9 @@ class Host:
 
 def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
     """All sockets met on a walk, with their processes."""
-    return list(walk.find(wanted, live))
+    return [(inode, pid) for inodes, pid in walk.find(wanted, lambda: set(live)) for inode in inodes]
+
+
+def let_go(walk: Walk) -> list[tuple[int, int]]:
+    """The sockets that were handed on, with the processes that had them."""
+    return [(inode, pid) for inodes, pid in walk.handed_on() for inode in inodes]

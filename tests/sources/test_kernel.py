@@ -9,19 +9,23 @@ from typing import Final
 
 import pytest
 
-from exporter.model import CLOSE, ESTABLISHED
+from exporter.model import CLOSE, CLOSE_WAIT, ESTABLISHED, TIME_WAIT, Socket
+from exporter.sources import kernel
 from exporter.sources.kernel import BOUND_EVERY, KernelSource
 from exporter.sources.netlink import NetlinkError, Transport
 
 from .kernels import NO_FAMILY, UNKNOWN_FAMILY, Canned, Refusing
-from .messages import done, row, rows_of
+from .messages import LOOPBACK, SHORTEST, done, row, rows_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 # include/net/tcp_states.h
-MASK_OF_BOUND: Final = 1 << 13
-MASK_OF_LISTEN: Final = 1 << 10
-MASK_OF_CONNECTED: Final = 0xFFE & ~MASK_OF_LISTEN
+LISTENING: Final = 1 << 10
+SMALL: Final = 1 << 6 | 1 << 5 | 1 << 3
+CONNECTED: Final = 0xFFE & ~LISTENING
+FULL: Final = CONNECTED & ~SMALL
+BOUND: Final = 1 << 13
+INFO_OF_CLOSE_WAIT: Final = 1 << 8
 
 
 class TestProbe:
@@ -48,65 +52,110 @@ class TestProbe:
 
     @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM])
     def test_raises_what_no_other_request_would_mend(self, error: int) -> None:
-        transport = Canned({MASK_OF_LISTEN: [done(-error)]})
+        transport = Canned({LISTENING: [done(-error)]})
         with pytest.raises(NetlinkError) as raised:
             KernelSource(transport).probe()
         assert raised.value.errno == error
-        assert transport.asked == [MASK_OF_LISTEN]
+        assert transport.asked == [LISTENING]
 
 
 def test_a_dump_that_fails_half_way_gives_what_came_before_and_then_raises() -> None:
     answer = [row(ESTABLISHED, 1), row(ESTABLISHED, 2) + done(-errno.EIO)]
-    source = KernelSource(Canned({MASK_OF_CONNECTED: answer}))
+    source = KernelSource(Canned({FULL | BOUND: answer}))
     sockets = source.sockets()
     assert [one.cookie for one in rows_of([next(sockets)])] == [1]
     with pytest.raises(NetlinkError, match="EIO"):
         next(sockets)
 
 
-class TestBoundSockets:
-    """The table of bound sockets can be dear to look through."""
+class Host:
+    """A kernel with these sockets, which it gives for whatever dump they are in."""
 
-    def setup_method(self) -> None:
+    def __init__(self) -> None:
         self.now = 1000.0
-        self.seconds = 0.0
-        outer = self
-
-        class Slow(Canned):
-            def exchange(self, request: bytes) -> Iterator[bytes]:
-                outer.now += outer.seconds
-                return super().exchange(request)
-
-        self.kernel = Slow({MASK_OF_BOUND: [row(CLOSE, 5) + done()]})
+        self.kernel = Canned({})
         self.source = KernelSource(self.kernel, clock=lambda: self.now)
 
-    def looks(self) -> int:
-        return self.kernel.asked.count(MASK_OF_BOUND)
+    def has(self, *, full: bytes = b"", small: bytes = b"", bound: bytes = b"") -> None:
+        self.kernel.answers = {
+            FULL: [full + done()],
+            SMALL: [small + done()],
+            FULL | BOUND: [full + bound + done()],
+            CONNECTED | BOUND: [full + small + bound + done()],
+        }
 
     def cookies(self) -> list[int]:
-        return [one.cookie for one in rows_of(self.source.sockets())]
+        return sorted(one.cookie for one in rows_of(self.source.sockets()))
 
-    def test_are_looked_for_each_time_where_that_is_cheap(self) -> None:
-        assert [self.cookies() for _ in range(3)] == [[5]] * 3
-        assert self.looks() == 3
+    def asked(self) -> list[int]:
+        asked, self.kernel.asked = self.kernel.asked, []
+        return asked
 
-    def test_are_remembered_for_a_minute_where_that_is_dear(self) -> None:
-        self.seconds = 0.04
-        assert self.cookies() == [5]
-        self.kernel.answers[MASK_OF_BOUND] = [row(CLOSE, 6) + done()]
-        self.seconds = 0.0
-        self.now += BOUND_EVERY - 0.001
-        assert self.cookies() == [5]
-        assert self.looks() == 1
-        self.now += 0.001
-        assert self.cookies() == [6]
-        assert self.cookies() == [6]
-        assert self.looks() == 3
 
-    def test_are_looked_for_again_at_once_when_the_look_failed(self) -> None:
-        self.seconds = 0.04
-        self.kernel.answers[MASK_OF_BOUND] = [done(-errno.EIO)]
+@pytest.fixture
+def host() -> Host:
+    host = Host()
+    host.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2, size=96), bound=row(CLOSE, 5))
+    return host
+
+
+@pytest.fixture
+def crowded(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Where there are more than few sockets."""
+    monkeypatch.setattr(kernel, "FEW", 1)
+    return host
+
+
+class TestDumps:
+    def test_few_sockets_are_read_in_one_once_it_is_known_that_they_are_few(self, host: Host) -> None:
+        assert [host.cookies() for _ in range(3)] == [[1, 2, 5]] * 3
+        assert host.asked() == [FULL | BOUND, SMALL, *[CONNECTED | BOUND] * 2]
+
+    def test_many_are_read_in_two(self, crowded: Host) -> None:
+        assert [crowded.cookies() for _ in range(2)] == [[1, 2, 5]] * 2
+        assert crowded.asked() == [FULL | BOUND, SMALL, FULL, SMALL]
+
+
+class TestBoundSockets:
+    """The table of bound sockets is dear to look through where there are many others."""
+
+    def test_are_remembered_for_a_minute(self, crowded: Host) -> None:
+        assert crowded.cookies() == [1, 2, 5]
+        crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 6))
+        crowded.now += BOUND_EVERY - 0.001
+        assert crowded.cookies() == [1, 2, 5]
+        crowded.now += 0.001
+        assert crowded.cookies() == [1, 2, 6]
+        assert crowded.asked().count(FULL | BOUND) == 2
+
+    def test_are_what_they_were(self, crowded: Host) -> None:
+        bound = row(CLOSE, 5, 4711, local=(LOOPBACK, 8080), remote=(bytes(4), 0), size=140)
+        crowded.has(full=row(ESTABLISHED, 1) + row(ESTABLISHED, 3), bound=bound)
+        first, second = (
+            [one for one in rows_of(crowded.source.sockets()) if one.state == CLOSE] for _ in range(2)
+        )
+        assert first == second == [Socket(CLOSE, LOOPBACK, 8080, bytes(4), 0, 4711, 5)]
+
+    def test_are_looked_for_again_at_once_when_the_look_failed(self, crowded: Host) -> None:
+        crowded.kernel.answers[SMALL] = [done(-errno.EIO)]
         with pytest.raises(NetlinkError):
-            self.cookies()
-        self.kernel.answers[MASK_OF_BOUND] = [row(CLOSE, 7) + done()]
-        assert self.cookies() == [7]
+            crowded.cookies()
+        crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 7))
+        assert crowded.cookies() == [1, 2, 7]
+
+
+class TestCloseWait:
+    def test_is_taken_from_the_dump_of_all_sockets(self, host: Host) -> None:
+        host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))
+        host.cookies()
+        host.kernel.answers[INFO_OF_CLOSE_WAIT] = [done()]
+        assert [(one.socket.cookie, one.receive_queue) for one in host.source.half_closed()] == [(8, 3)]
+
+    def test_is_asked_for_alone_where_that_failed(self, host: Host) -> None:
+        host.has(full=row(CLOSE_WAIT, 8))
+        host.cookies()
+        host.kernel.answers[CONNECTED | BOUND] = [row(CLOSE_WAIT, 8) + done(-errno.EIO)]
+        with pytest.raises(NetlinkError):
+            host.cookies()
+        host.kernel.answers[INFO_OF_CLOSE_WAIT] = [row(CLOSE_WAIT, 10, size=SHORTEST) + done()]
+        assert [one.socket.cookie for one in host.source.half_closed()] == [10]

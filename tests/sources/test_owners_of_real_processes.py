@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 
 from ..running import until
+from .hosts import Live
 from .trees import Clock
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -60,11 +61,11 @@ class Host:
 
     def __init__(self, clock: Clock) -> None:
         self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcReader(PROC)), clock)
-        self.live: set[int] = {NO_HOLDER}
+        self.live = Live({NO_HOLDER})
 
     def owner(self, inode: int) -> Owner:
         self.live.add(inode)
-        self.owners.resolve({inode}, self._live)
+        self.owners.resolve({inode}, self.live)
         return self.owners.owner_of(inode)
 
     def pid(self, inode: int) -> int | None:
@@ -75,9 +76,6 @@ class Host:
         owner = self.owner(inode)
         assert isinstance(owner, ProcessId)
         return self.owners.process(owner).comm
-
-    def _live(self) -> Collection[int]:
-        return self.live
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from exporter.sources.processes import ProcReader, list_pids
 from exporter.sources.walk import Walk
 
 from .children import CannotMountError, become_nobody, in_child, mount_proc
+from .hosts import Live
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
@@ -44,7 +45,7 @@ def look(roots: int) -> Seen:
     owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC), details=True))
     with socket.socket() as mine:
         own = os.fstat(mine.fileno()).st_ino
-        owners.resolve({roots, own}, lambda: {roots, own})
+        owners.resolve({roots, own}, Live({roots, own}))
         owners.refresh()
         return Seen(
             owners.owner_of(roots),

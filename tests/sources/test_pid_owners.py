@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import psutil
 import pytest
@@ -18,8 +19,17 @@ from .trees import TICKS, Tree
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-def nobody_asks() -> set[int]:
-    raise AssertionError("the live holders are dear, and not needed here")
+class Nobody:
+    """Whom nothing is asked of: pids are known already."""
+
+    def all(self) -> set[int]:
+        raise AssertionError
+
+    def gone(self, known: Iterable[int]) -> set[int]:
+        raise AssertionError(known)
+
+
+nobody_asks = Nobody()
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ class TestPidOwners:
 
     def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwners) -> None:
         owners.resolve({NO_HOLDER}, nobody_asks)
-        assert owners.owner_of(NO_HOLDER) is Unowned.NOT_FOUND
+        assert owners.owner_of(NO_HOLDER) is Unowned.RELEASED
         assert not owners.unreadable
 
     def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwners) -> None:

@@ -9,6 +9,7 @@ from prometheus_client.core import Metric
 
 from ...analysis.close_wait import BUCKETS, histogram
 from ...analysis.fold import Series
+from ...model import Owner
 from .. import metrics
 from ..bounds import Bounds, by_listening_port, shown
 from ..kinds import Buckets
@@ -21,9 +22,9 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     if seen.stuck is None:
         return
     series: Counter[Series] = Counter()
-    for stuck in seen.stuck:
-        kind = f"{stuck.group.direction.value} {stuck.cause}"
-        series[Series(kind, process(stuck.group.owner, seen), str(stuck.group.port))] += 1
+    for (group, cause), count in Counter((stuck.group, stuck.cause) for stuck in seen.stuck).items():
+        kind = f"{group.direction.value} {cause}"
+        series[Series(kind, process(group.owner, seen), str(group.port))] += count
     folded = bounds.fold(metrics.CLOSE_WAIT_SOCKETS, series, by_listening_port(bounds.limits))
     yield metrics.CLOSE_WAIT_SOCKETS.family(
         ((name, port, *kind.split(" ")), count) for (kind, name, port), count in folded.counts.items()
@@ -40,7 +41,10 @@ def _histogram(ages: list[float]) -> tuple[Buckets, float]:
 
 
 def _ages(seen: Observation, called: Callable[[str], str]) -> dict[str, list[float]]:
-    ages: defaultdict[str, list[float]] = defaultdict(list)
+    by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
     for stuck in seen.stuck or ():
-        ages[called(process(stuck.group.owner, seen))].append(stuck.age)
+        by_owner[stuck.group.owner].append(stuck.age)
+    ages: defaultdict[str, list[float]] = defaultdict(list)
+    for owner, some in by_owner.items():
+        ages[called(process(owner, seen))] += some
     return ages

@@ -1,0 +1,87 @@
+"""Reads the datagrams of a netlink dump, in a thread of its own while the caller is busy with those before.
+
+A dump is made while it is read (netlink_dump in net/netlink/af_netlink.c): as long as it goes on, the next
+datagram is there at once, so that the thread never waits for one. Reading lets other threads run, and the
+caller lets the thread run when it has nothing to do: both go on at the same time without any tuning.
+"""
+
+from __future__ import annotations
+
+import socket
+from queue import SimpleQueue
+from threading import Thread
+from types import TracebackType
+from typing import Final, Self
+
+# The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most
+# (netlink_recvmsg); twice that never truncates one.
+RECEIVE_BYTES: Final = 65_536
+
+# Most hosts have no more datagrams than so many, which are read without a thread.
+_AT_FIRST: Final = 8
+# The thread ends when it is that far ahead, so that it takes little memory.
+_MOST_AHEAD: Final = 64
+
+
+class Reader:
+    """Reads one dump; a context, at whose end nothing reads any more."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self._view = memoryview(self._buffer)
+        self._to_read_here = _AT_FIRST
+        self._thread: Thread | None = None
+        self._ahead: SimpleQueue[bytes | OSError | None] = SimpleQueue()
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._end_thread()
+
+    def next(self) -> bytes:
+        """The next datagram; an empty one when the other side has closed.
+
+        Raises BlockingIOError when none comes in time, and OSError as recv() does.
+        """
+        if self._thread:
+            datagram = self._ahead.get()
+            if isinstance(datagram, OSError):
+                raise datagram
+            if datagram is not None:
+                return datagram
+            self._end_thread()
+        if not self._to_read_here:
+            self._start_thread()
+            return self.next()
+        self._to_read_here -= 1
+        return self._read()
+
+    def _read(self, flags: int = 0) -> bytes:
+        return bytes(self._view[: self._channel.recv_into(self._buffer, 0, flags)])
+
+    def _start_thread(self) -> None:
+        self._thread = Thread(target=self._read_ahead, name="netlink", daemon=True)
+        self._thread.start()
+
+    def _end_thread(self) -> None:
+        if self._thread:
+            self._thread.join()
+        self._thread = None
+        self._to_read_here = 1
+
+    def _read_ahead(self) -> None:
+        """Reads until nothing more is there: what comes late, the caller waits for himself."""
+        try:
+            while not self._stopping and self._ahead.qsize() < _MOST_AHEAD:
+                self._ahead.put(self._read(socket.MSG_DONTWAIT))
+            self._ahead.put(None)
+        except BlockingIOError:
+            self._ahead.put(None)
+        except OSError as failure:
+            self._ahead.put(failure)
