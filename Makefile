@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 # Tests wait more than they reckon: two at a time, and those of a file together, since they share what it builds.
 PYTEST := -m pytest --numprocesses=2 --dist=loadfile
 LOCK_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
@@ -58,6 +59,13 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 	$(WHEEL_VENV)/bin/python -c 'import exporter as e; assert "site-packages" in e.__file__, e.__file__'
 	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
+# The picture's library is installed here only, so that `make test` stays light.
+.PHONY: bench
+bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_ARGS="--quick" in a minute
+	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
+		.ci/apt-install $$packages || echo "not installed: $$packages; the table says what lacks" >&2
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+
 .PHONY: wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 
@@ -71,6 +79,7 @@ lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	.venv-lock/bin/pip --disable-pip-version-check install --quiet $(UV)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 .PHONY: clean
 clean: ## remove what make and the tools made
@@ -94,6 +103,11 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --gen
 # Editable: the sources stay where they are. --no-index: everything needed is already there.
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml exporter/__init__.py
 	$(VENV)/bin/pip --disable-pip-version-check install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.lock | $(VENV)/.installed
+	$(VENV)/bin/pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: --no-deps \
+		--requirement requirements-bench.lock
 	@touch $@
 
 $(WHEEL_VENV)/.installed: $(WHEEL_VENV)/.locked dist/.built

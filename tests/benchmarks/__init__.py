@@ -1,0 +1,1 @@
+"""What reading sockets costs, here and elsewhere: `make bench`."""

@@ -1,0 +1,46 @@
+"""The memory of this exporter while it is scraped and scraped again."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Final, NamedTuple
+
+from .load import Load
+from .servers import Server, exporter
+
+FIRST_SCRAPES: Final = 10
+_REPLACED_EVERY: Final = 5
+"""Not before each scrape, as replacing takes several times as long as a scrape does."""
+_AT_EITHER_END: Final = 5
+
+
+class MemoryOverTime(NamedTuple):
+    """Resident bytes after ten scrapes, and of the scrapes that followed: the first, the last, the peak."""
+
+    after_ten: int
+    scrapes: int
+    start: int
+    end: int
+    peak: int
+
+    @property
+    def growth(self) -> float:
+        """The share by which it grew between the first and the last scrapes."""
+        return self.end / self.start - 1
+
+
+def memory_over_time(load: Load, scrapes: int) -> MemoryOverTime:
+    """A new exporter scraped ten times, and then `scrapes` times more, while sockets are replaced."""
+    with exporter() as server:
+        after_ten = [_next(server, load, turn) for turn in range(FIRST_SCRAPES)][-1]
+        resident = [_next(server, load, turn) for turn in range(scrapes)]
+        start, end = (round(median(part)) for part in (resident[:_AT_EITHER_END], resident[-_AT_EITHER_END:]))
+        return MemoryOverTime(after_ten, scrapes, start, end, server.memory().peak)
+
+
+def _next(server: Server, load: Load, turn: int) -> int:
+    if turn % _REPLACED_EVERY == 0:
+        load.refresh()
+        load.replace()
+    server.scrape()
+    return server.memory().now
