@@ -6,7 +6,7 @@ import argparse
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
 from .exposition.observer import Observer, Readers, Source
 from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
+from .reload import Configuration
 from .sources.counters import read_counters
 from .sources.descriptor_limits import descriptors
 from .sources.facts import Facts
@@ -55,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except config.ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return MISUSED
-    for warning in settings.warnings:
-        log.warning(warning)
+    warn(settings)
     if not explains and flags.config_check:
         print(f"{flags.config_file or 'no configuration file'}: fine")
         return OK
@@ -69,11 +69,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if explains:
         return tell(observer.observe(), source, flags)
     look = LastLook(observer.observe)
-    limits = Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
+    configuration = Configuration(flags.config_file)
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = look.new if flags.status_page and not flags.once else observer.observe
-    collector = SocketCollector(observe, limits, source.name, wanted(flags))
-    return once(collector) if flags.once else serve(collector, look, flags)
+    limits = bounds(settings)
+    collector = SocketCollector(observe, limits, source.name, wanted(flags), lambda: configuration.last)
+    if flags.once:
+        return once(collector)
+
+    def use(settings: config.Config) -> None:
+        warn(settings)
+        observer.rename(settings.namer)
+        collector.bound(bounds(settings))
+
+    return serve(collector, look, flags, partial(configuration.reload, use))
+
+
+def warn(settings: config.Config) -> None:
+    """Logs what is allowed but unwise."""
+    for warning in settings.warnings:
+        log.warning(warning)
+
+
+def bounds(settings: config.Config) -> Limits:
+    """How much is shown at most."""
+    return Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
 def build(flags: argparse.Namespace, settings: config.Config, source: Source) -> Observer:
@@ -161,7 +181,9 @@ def status(look: LastLook, flags: argparse.Namespace) -> str:
     )
 
 
-def serve(collector: SocketCollector, look: LastLook, flags: argparse.Namespace) -> int:
+def serve(
+    collector: SocketCollector, look: LastLook, flags: argparse.Namespace, reload: Callable[[], None]
+) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
     from .exposition import application, server
@@ -185,5 +207,5 @@ def serve(collector: SocketCollector, look: LastLook, flags: argparse.Namespace)
     except OSError as error:
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
-    server.serve(app, listeners)
+    server.serve(app, listeners, reload=reload)
     return OK

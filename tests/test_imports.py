@@ -23,8 +23,9 @@ MAY_IMPORT: Final = {
     "analysis": {"model", "analysis"},
     "exposition": {"model", "sources", "analysis", "exposition", "logs", "__init__"},
     "config": {"model", "analysis"},
+    "reload": {"config", "exposition", "logs"},
     "flags": {"exposition", "logs", "__init__"},
-    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "flags", "__init__"},
+    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "flags", "reload", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

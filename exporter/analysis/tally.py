@@ -24,7 +24,7 @@ of the groups to count them in."""
 _NO_COOKIE: Final = 0
 
 # Remembered sockets that are gone are dropped when they are this many more than those that are there.
-_SLACK: Final = 0.25
+_SLACK: Final = 0.5
 _SLACK_AT_LEAST: Final = 4_096
 
 

@@ -13,7 +13,17 @@ from .. import __version__
 from ..analysis.fold import Limits
 from . import metrics
 from .bounds import Bounds
-from .families import accept_queues, close_wait, ephemeral, kernel, processes, states, time_wait
+from .families import (
+    accept_queues,
+    close_wait,
+    configuration,
+    ephemeral,
+    kernel,
+    processes,
+    states,
+    time_wait,
+)
+from .families.configuration import Reloaded
 from .observation import (
     CLOSE_WAIT,
     DESCRIPTORS,
@@ -32,7 +42,8 @@ from .observation import (
 class SocketCollector(Collector):
     """Looks at the host once for each collection.
 
-    parts: the parts to export. source: what build_info calls the source of sockets.
+    parts: the parts to export. source: what build_info calls the source of sockets. reloaded: how the last
+    reading of the configuration went.
     """
 
     def __init__(
@@ -41,12 +52,18 @@ class SocketCollector(Collector):
         limits: Limits,
         source: str,
         parts: frozenset[str] = frozenset(PARTS),
+        reloaded: Callable[[], Reloaded] = lambda: Reloaded(successful=True, at=0.0),
     ) -> None:
         self._observe = observe
         self._source = source
         self._parts = parts
         self._bounds = Bounds(limits)
+        self._reloaded = reloaded
         self._lock = Lock()
+
+    def bound(self, limits: Limits) -> None:
+        """Puts other limits in force. What is shown is chosen anew."""
+        self._bounds = Bounds(limits)
 
     def describe(self) -> Iterable[Metric]:
         """The families that collect() may give, without looking at the host."""
@@ -76,6 +93,7 @@ class SocketCollector(Collector):
         yield metrics.UNREADABLE.family(
             ((reason,), seen.unreadable.get(reason, 0)) for reason in metrics.UNREADABLE_REASONS
         )
+        yield from configuration.families(self._reloaded())
         yield from self._scrape(seen)
 
     def _scrape(self, seen: Observation) -> Iterator[Metric]:

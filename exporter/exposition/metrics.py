@@ -183,6 +183,14 @@ FOLDED: Final = Gauge(
     "Label values, or whole series, that were folded into `other` to keep a family bounded.",
     ("family", "label"),
 )
+RELOAD_SUCCESSFUL: Final = Gauge(
+    "socket_exporter_config_last_reload_successful",
+    "Whether the configuration file could be used when it was last read: 1 or 0. At 0 an older one is used.",
+)
+RELOAD_TIMESTAMP: Final = Gauge(
+    "socket_exporter_config_last_reload_success_timestamp_seconds",
+    "When the configuration in use was read, in seconds since the epoch.",
+)
 
 TABLE: Final[tuple[Gauge, ...]] = (
     STATES,
@@ -222,6 +230,8 @@ TABLE: Final[tuple[Gauge, ...]] = (
     UNOWNED,
     UNREADABLE,
     FOLDED,
+    RELOAD_SUCCESSFUL,
+    RELOAD_TIMESTAMP,
 )
 
 INBOUND: Final = "inbound"

@@ -118,6 +118,11 @@ class Observer:
         self._census_waits = looks_again
         self._census_again_at = 0.0
 
+    def rename(self, namer: Namer) -> None:
+        """Names processes by other rules from the next look on."""
+        self._owners.tell(details=namer.needs_details)
+        self._namer = namer
+
     def observe(self) -> Observation:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
         names = Names(self._owners, self._namer)

@@ -87,12 +87,18 @@ def address_of(listener: socket.socket) -> str:
 
 
 def serve(
-    application: AsgiApplication, listeners: Sequence[socket.socket], limits: Limits = DEFAULT_LIMITS
+    application: AsgiApplication,
+    listeners: Sequence[socket.socket],
+    limits: Limits = DEFAULT_LIMITS,
+    reload: Callable[[], None] | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM (on Windows also SIGBREAK), finishes what is in flight, and returns.
 
-    The signals are heard only when called in the main thread. Closes the listeners.
+    reload: called at every SIGHUP. The signals are heard only when called in the main thread. Closes the
+    listeners.
     """
+    if reload and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: reload())
     for listener in listeners:
         logger.info("Listening on", extra=fields(address=address_of(listener)))
     _Server(_Config(application, limits)).run(list(listeners))

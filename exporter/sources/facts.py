@@ -11,12 +11,12 @@ from .processes import ProcessReader
 class Facts:
     """Process facts by owner, read when first needed and checked at each refresh.
 
-    details: whether naming needs more than the comm.
+    details: whether naming needs more than the comm; may change at any time.
     """
 
     def __init__(self, reader: ProcessReader, details: bool = False) -> None:
         self._reader = reader
-        self._details = details
+        self.details = details
         self._living: dict[ProcessId, Process] = {}
         self._dead: dict[ProcessId, Process] = {}
 
@@ -24,7 +24,7 @@ class Facts:
         """Reads a process. Raises OSError when it is gone."""
         identity, _ = self._reader.identify(pid)
         if identity not in self._living:
-            self._living[identity] = self._reader.describe(pid, self._details)
+            self._living[identity] = self._reader.describe(pid, self.details)
         return identity
 
     def get(self, owner: ProcessId) -> Process:
@@ -49,8 +49,8 @@ class Facts:
     def _is_still(self, owner: ProcessId) -> bool:
         try:
             identity, comm = self._reader.identify(owner.pid)
-            if identity == owner and (self._details or comm != self._living[owner].comm):
-                self._living[owner] = self._reader.describe(owner.pid, self._details)
+            if identity == owner and (self.details or comm != self._living[owner].comm):
+                self._living[owner] = self._reader.describe(owner.pid, self.details)
         except OSError:
             return False
         return identity == owner

@@ -54,6 +54,9 @@ class Owners(Protocol):
     def is_alive(self, owner: ProcessId) -> bool:
         """Whether the owner lived at the last refresh: its pid may be somebody else's by now."""
 
+    def tell(self, *, details: bool) -> None:
+        """Whether more facts than the comm are wanted from now on."""
+
     def keep(self, used: Container[object]) -> None:
         """Drops the facts of dead owners that are not among the used."""
 
@@ -78,6 +81,9 @@ class NoOwners:
 
     def is_alive(self, owner: ProcessId) -> bool:  # noqa: ARG002  # the protocol's
         return False
+
+    def tell(self, *, details: bool) -> None:
+        pass
 
     def keep(self, used: Container[object]) -> None:
         pass
@@ -107,6 +113,9 @@ class _Known:
 
     def is_alive(self, owner: ProcessId) -> bool:
         return self._facts.is_alive(owner)
+
+    def tell(self, *, details: bool) -> None:
+        self._facts.details = details
 
     def keep(self, used: Container[object]) -> None:
         self._facts.keep(used)

@@ -2,7 +2,7 @@
 
 A dump is made while it is read (netlink_dump in net/netlink/af_netlink.c): as long as it goes on, the next
 datagram is there at once, so that the thread never waits for one. Reading lets other threads run, and the
-caller lets the thread run when it has nothing to do: both go on at the same time without any tuning.
+caller lets the thread run when it has nothing to do.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ class Host:
         self.stale: set[Owner] = set()
         self.kept: Container[object] = ()
         self.dead: set[ProcessId] = set()
+        self.details = False
         self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
@@ -116,6 +117,9 @@ class Host:
         self._break(OWNERS)
         self.asked_for.append(set(holders))
         self.live = live.all()
+
+    def tell(self, *, details: bool) -> None:
+        self.details = details
 
     def owner_of(self, holder: int) -> Owner:
         return self.holders.get(holder, Unowned.NOT_FOUND) if self.asked_for else Unowned.NOT_FOUND
