@@ -12,10 +12,12 @@ from typing import Final
 import pytest
 
 _PACKAGES: Final = {
+    "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
     "ip": "iproute2",
     "nft": "nftables",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "ss": "iproute2",
 }

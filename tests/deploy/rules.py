@@ -1,0 +1,111 @@
+"""The rules in deploy/prometheus and their unit tests, and which series with which labels there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from exporter.exposition import metrics
+from exporter.exposition.kinds import GaugeHistogram
+
+from .. import promql
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+PROMETHEUS: Final = DEPLOY / "prometheus"
+RULES: Final = PROMETHEUS / "rules"
+THRESHOLDS: Final = RULES / "thresholds.yml"
+RECORDING: Final = RULES / "recording.yml"
+ALERTS: Final = RULES / "alerts.yml"
+UNIT_TESTS: Final = sorted((RULES / "tests").glob("*.yml"))
+
+Rule = dict[str, Any]
+
+OF_TARGETS: Final = frozenset({"job", "instance"})
+"""Labels that every series has, whatever else its target gives it."""
+
+OF_PROMETHEUS: Final = {
+    "up": frozenset[str](),
+    "scrape_duration_seconds": frozenset[str](),
+    "prometheus_config_last_reload_successful": frozenset[str](),
+    "prometheus_rule_evaluation_failures_total": frozenset({"rule_group"}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity"}),
+}
+"""Series of Prometheus itself."""
+
+
+@cache
+def document(path: Path) -> Any:
+    """A YAML file; not to be changed, as all tests share it."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def rules(path: Path) -> list[Rule]:
+    """All rules of a file, in their order."""
+    return [rule for group in document(path)["groups"] for rule in group["rules"]]
+
+
+def labels_of(rule: Rule) -> dict[str, str]:
+    """The labels that a rule adds."""
+    return dict(rule.get("labels", {}))
+
+
+def thresholds() -> dict[tuple[str, str], float]:
+    """(name without its prefix, severity or nothing) -> value."""
+    return {
+        (rule["record"].removeprefix("socket:threshold:"), labels_of(rule).get("severity", "")): float(
+            rule["expr"].removeprefix("vector(").removesuffix(")")
+        )
+        for rule in rules(THRESHOLDS)
+    }
+
+
+def unit_tests() -> Iterator[dict[str, Any]]:
+    """Every test for promtool."""
+    for path in UNIT_TESTS:
+        yield from document(path)["tests"]
+
+
+@cache
+def known_series() -> dict[str, frozenset[str]]:
+    """The name of every series that a rule, a dashboard or a runbook may ask for -> its labels."""
+    known = dict(OF_PROMETHEUS)
+    for metric in metrics.TABLE:
+        known.update(_exposed(metric))
+    for rule in (*rules(THRESHOLDS), *rules(RECORDING)):
+        own = known.get(rule["record"], frozenset())
+        known[rule["record"]] = own | labels_of(rule).keys() | _labels_in(rule["expr"], known)
+    return {name: labels | OF_TARGETS for name, labels in known.items()}
+
+
+def _exposed(metric: metrics.Gauge) -> dict[str, frozenset[str]]:
+    labels = frozenset(metric.labels)
+    if isinstance(metric, GaugeHistogram):
+        name = metric.name
+        return {f"{name}_bucket": labels | {"le"}, f"{name}_gsum": labels, f"{name}_gcount": labels}
+    return {metric.exposed: labels}
+
+
+def _labels_in(expression: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
+    """The labels that the result may have: those of all series in it. It may well have fewer."""
+    query = promql.read(expression)
+    return frozenset(query.made).union(*(known.get(name, frozenset()) for name in query.names))
+
+
+def problems(expression: str) -> list[str]:
+    """What an expression asks for that there is not."""
+    query, known = promql.read(expression), known_series()
+    labels = frozenset[str]().union(query.made, *known.values())
+    return [
+        # A selection by other labels than the name has none.
+        *(f"no series {name}" for name in sorted(query.names - known.keys() - {""})),
+        *(
+            f"{selector.name} has no label {label}"
+            for selector in query.selectors
+            for label in sorted(selector.labels - known.get(selector.name, selector.labels))
+        ),
+        *(f"no label {label}" for label in sorted(query.labels - labels)),
+    ]

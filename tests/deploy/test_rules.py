@@ -1,0 +1,248 @@
+"""Prometheus' rules and Alertmanager's configuration: valid, tested, and about series that there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from exporter.exposition.findings.thresholds import Levels, Thresholds
+
+from .. import promql
+from ..tools import require
+from .rules import (
+    ALERTS,
+    DEPLOY,
+    PROMETHEUS,
+    RECORDING,
+    THRESHOLDS,
+    UNIT_TESTS,
+    Rule,
+    document,
+    labels_of,
+    problems,
+    rules,
+    thresholds,
+    unit_tests,
+)
+
+RUNBOOKS: Final = PROMETHEUS / "runbooks"
+RUNBOOK_BASE: Final = (
+    "https://github.com/socket-state-exporter/socket-state-exporter/blob/main/deploy/prometheus/runbooks"
+)
+SUMMARY: Final = re.compile(r"[A-Z][^{}]*\.")
+ALERT_NAMES: Final = sorted({rule["alert"] for rule in rules(ALERTS)})
+
+_EXPLAIN: Final = Thresholds()
+LIKE_EXPLAIN: Final = {
+    "close_wait_stuck_sockets": Levels(_EXPLAIN.close_wait_few, _EXPLAIN.close_wait_many),
+    "close_wait_descriptors_ratio": _EXPLAIN.close_wait_share,
+    "descriptors_ratio": _EXPLAIN.descriptors,
+    "accept_queue_ratio": _EXPLAIN.accept_queue,
+    "ephemeral_ports_ratio": _EXPLAIN.ports,
+    "ephemeral_ports_bound_ratio": _EXPLAIN.bound_ports,
+    "time_wait_ratio": _EXPLAIN.time_wait_buckets.warning,
+    "orphans_ratio": _EXPLAIN.orphans,
+    "memory_ratio": _EXPLAIN.memory,
+}
+"""Thresholds that are to be what `explain` has."""
+
+
+def run(*command: str | Path) -> str:
+    """What the command says. It has to end well and warn of nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert not re.search(r"warn|lint error|duplicate", said, re.IGNORECASE), said
+    return said
+
+
+def rule_name(rule: Rule) -> str:
+    return "-".join([rule.get("alert") or rule["record"], *labels_of(rule).values()])
+
+
+every_alert = pytest.mark.parametrize("alert", rules(ALERTS), ids=rule_name)
+every_rule = pytest.mark.parametrize("rule", [*rules(RECORDING), *rules(ALERTS)], ids=rule_name)
+
+
+@require("promtool")
+@pytest.mark.parametrize("path", [THRESHOLDS, RECORDING, ALERTS], ids=lambda path: path.stem)
+def test_the_rules_are_valid(path: Path) -> None:
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
+
+
+@require("promtool")
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+def test_the_rules_pass_their_unit_tests(path: Path) -> None:
+    run("promtool", "test", "rules", path)
+
+
+@require("promtool")
+def test_the_configuration_of_prometheus_is_valid_and_loads_the_rules() -> None:
+    said = run("promtool", "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
+    assert "3 rule files found" in said
+
+
+@require("amtool")
+def test_the_configuration_of_alertmanager_is_valid() -> None:
+    run("amtool", "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
+
+
+@every_rule
+def test_a_rule_asks_for_series_and_labels_that_there_are(rule: Rule) -> None:
+    assert problems(rule["expr"]) == []
+
+
+@every_rule
+def test_a_rule_takes_its_numbers_from_the_thresholds(rule: Rule) -> None:
+    assert set(promql.read(rule["expr"]).numbers) <= {0, 1}
+
+
+@every_rule
+def test_a_rule_holds_for_any_job(rule: Rule) -> None:
+    tied = [one for one in promql.read(rule["expr"]).selectors if "job" in one.labels]
+    assert not tied or rule.get("alert") in {"SocketExporterDown", "SocketExporterScrapeSlow"}
+
+
+def test_a_threshold_is_a_constant_with_a_reason() -> None:
+    for rule in rules(THRESHOLDS):
+        assert re.fullmatch(r"vector\([0-9.]+\)", rule["expr"])
+    for text in THRESHOLDS.read_text(encoding="utf-8").split("\n  - record: ")[1:]:
+        name = text.partition("\n")[0]
+        said = re.search(
+            rf"\n  #[^\n]*(?:\n  #[^\n]*)*\n  - record: {name}\n", THRESHOLDS.read_text(encoding="utf-8")
+        )
+        assert said, f"{name} has no comment"
+
+
+@pytest.mark.parametrize("name", LIKE_EXPLAIN)
+def test_a_threshold_is_that_of_explain(name: str) -> None:
+    value = LIKE_EXPLAIN[name]
+    of_severity = (
+        {"warning": value.warning, "critical": value.critical} if isinstance(value, Levels) else {"": value}
+    )
+    assert {
+        severity: number for (which, severity), number in thresholds().items() if which == name
+    } == of_severity
+
+
+def test_every_threshold_is_used_and_missed_where_it_is_not_there() -> None:
+    there = {(f"socket:threshold:{name}", severity) for name, severity in thresholds()}
+    guard = next(rule for rule in rules(ALERTS) if rule["alert"] == "SocketAlertThresholdsMissing")
+    others = [rule for rule in (*rules(RECORDING), *rules(ALERTS)) if rule is not guard]
+    assert set(_thresholds_in([guard])) - {("socket:threshold:close_wait_age_bucket", "")} == there
+    assert set(_thresholds_in(others)) - {("socket:threshold:close_wait_age_bucket", "")} == there
+
+
+def _thresholds_in(some: list[Rule]) -> Iterator[tuple[str, str]]:
+    for rule in some:
+        for selector in promql.read(rule["expr"]).selectors:
+            if selector.name.startswith("socket:threshold:"):
+                yield (
+                    selector.name,
+                    "".join(value for label, _, value in selector.matchers if label == "severity"),
+                )
+
+
+@every_alert
+def test_an_alert_says_what_a_mixin_has_to(alert: Rule) -> None:
+    assert labels_of(alert)["severity"] in {"warning", "critical"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert SUMMARY.fullmatch(alert["annotations"]["summary"])
+    assert alert["annotations"]["runbook_url"] == f"{RUNBOOK_BASE}/{alert['alert']}.md"
+
+
+@every_alert
+def test_an_alert_reads_its_own_level(alert: Rule) -> None:
+    if alert["alert"] != "SocketAlertThresholdsMissing":
+        levels = {severity for _, severity in _thresholds_in([alert]) if severity}
+        assert levels <= {labels_of(alert)["severity"]}
+
+
+@every_alert
+def test_the_description_asks_for_series_and_labels_that_there_are(alert: Rule) -> None:
+    text = alert["annotations"]["description"]
+    asked = list(promql.in_template(text))
+    assert len(asked) == len(re.findall(r"\bquery\b", text))
+    assert [problem for expression in asked for problem in problems(expression)] == []
+
+
+@pytest.mark.parametrize("name", ALERT_NAMES)
+def test_an_alert_has_a_runbook(name: str) -> None:
+    assert (RUNBOOKS / f"{name}.md").is_file()
+
+
+@every_alert
+def test_two_scrapes_fit_into_what_an_alert_waits(alert: Rule) -> None:
+    interval = _seconds(document(PROMETHEUS / "prometheus.yml")["global"]["scrape_interval"])
+    assert alert["alert"] == "CloseWaitStuck" or _seconds(alert["for"]) >= 2 * interval
+
+
+def test_slow_is_told_before_the_scrape_times_out() -> None:
+    timeout = _seconds(document(PROMETHEUS / "prometheus.yml")["global"]["scrape_timeout"])
+    assert thresholds()["scrape_duration_seconds", ""] == 0.8 * timeout
+
+
+def test_prometheus_scrapes_the_job_that_the_alerts_look_for() -> None:
+    (scraped,) = document(PROMETHEUS / "prometheus.yml")["scrape_configs"]
+    looked_for = {
+        value
+        for rule in rules(ALERTS)
+        for selector in promql.read(rule["expr"]).selectors
+        for label, _, value in selector.matchers
+        if label == "job"
+    }
+    assert looked_for == {scraped["job_name"]}
+    assert [each["targets"] for each in scraped["static_configs"]] == [["localhost:10066"]]
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+@every_alert
+def test_each_level_of_an_alert_is_tested_to_fire(alert: Rule) -> None:
+    fired = [
+        expected["exp_labels"]
+        for test in unit_tests()
+        for check in _checks(test, alert["alert"])
+        for expected in check["exp_alerts"]
+    ]
+    assert any(labels_of(alert).items() <= labels.items() for labels in fired)
+
+
+@pytest.mark.parametrize("name", ALERT_NAMES)
+def test_an_alert_is_tested_to_stay_silent_and_to_resolve(name: str) -> None:
+    courses = [
+        [bool(check["exp_alerts"]) for check in _checks(test, name)]
+        for test in unit_tests()
+        if _checks(test, name)
+    ]
+    assert any(not any(course) for course in courses), "no test in which it stays silent"
+    assert any(course[-1] is False and True in course for course in courses), "no test in which it resolves"
+
+
+def _checks(test: dict[str, Any], alert: str) -> list[dict[str, Any]]:
+    """What a unit test expects of an alert, in the order of time."""
+    checks = [check for check in test.get("alert_rule_test", ()) if check["alertname"] == alert]
+    return sorted(checks, key=lambda check: _seconds(check["eval_time"]))
+
+
+def test_every_recorded_series_is_tested() -> None:
+    tested = {
+        name
+        for test in unit_tests()
+        for check in test.get("promql_expr_test", ())
+        for name in promql.read(check["expr"]).names
+    }
+    assert {rule["record"] for rule in rules(RECORDING)} <= tested
+
+
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+def test_a_unit_test_feeds_series_as_the_exporter_has_them(path: Path) -> None:
+    fed = [series["series"] for test in document(path)["tests"] for series in test["input_series"]]
+    assert [problem for series in fed for problem in problems(series)] == []

@@ -1,0 +1,93 @@
+"""The runbooks: complete, linked within the repository, and asking only for what there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from exporter.exposition import metrics
+
+from .. import promql
+from .rules import ALERTS, PROMETHEUS, known_series, labels_of, problems, rules
+
+RUNBOOKS: Final = PROMETHEUS / "runbooks"
+INDEX: Final = RUNBOOKS / "README.md"
+ALL: Final = sorted(RUNBOOKS.glob("*.md"))
+OF_ALERTS: Final = [path for path in ALL if path != INDEX]
+ALERT_NAMES: Final = {rule["alert"] for rule in rules(ALERTS)}
+SECTIONS: Final = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+
+each = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+each_of_an_alert = pytest.mark.parametrize("path", OF_ALERTS, ids=lambda path: path.stem)
+
+
+def snippets(path: Path) -> Iterator[str]:
+    """The PromQL expressions to be pasted: a block is one, or one a line."""
+    for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL):
+        try:
+            promql.read(block)
+        except ValueError:
+            yield from filter(None, map(str.strip, block.splitlines()))
+        else:
+            yield block
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link can lead to in a file, as GitHub makes them of its headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_there_is_one_for_each_alert() -> None:
+    assert {path.stem for path in OF_ALERTS} == ALERT_NAMES
+
+
+@each_of_an_alert
+def test_it_has_the_sections_that_are_looked_for_in_the_night(path: Path) -> None:
+    assert re.findall(r"^(#+ .+)$", without_blocks(path), re.MULTILINE) == [
+        f"# {path.stem}",
+        *(f"## {section}" for section in SECTIONS),
+    ]
+
+
+@each
+def test_its_links_lead_somewhere_in_this_repository(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", without_blocks(path)):
+        if target.startswith(("https://", "http://")):
+            continue
+        name, _, anchor = target.partition("#")
+        found = (path.parent / name).resolve() if name else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+@each
+def test_its_expressions_ask_for_series_and_labels_that_there_are(path: Path) -> None:
+    assert {snippet: problems(snippet) for snippet in snippets(path)} == {
+        snippet: [] for snippet in snippets(path)
+    }
+
+
+@each
+def test_every_series_that_it_names_is_there(path: Path) -> None:
+    families = {metric.name for metric in metrics.TABLE}
+    named = {name for name in re.findall(r"[\w:]+", path.read_text()) if re.search(r"(?:^|:)socket_\w", name)}
+    assert named - known_series().keys() - families == set()
+
+
+def test_the_index_tells_each_with_its_severities() -> None:
+    severities: dict[str, set[str]] = {name: set() for name in ALERT_NAMES}
+    for rule in rules(ALERTS):
+        severities[rule["alert"]].add(labels_of(rule)["severity"])
+    text = INDEX.read_text()
+    for name, levels in severities.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| [{name}]")]
+        assert {level for level in ("warning", "critical") if level in line.split("|")[2]} == levels, line
+
+
+def without_blocks(path: Path) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
