@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import compress, repeat
-from operator import is_not, ne
+from itertools import compress
+from operator import ne
 from typing import Final, cast
 
-from ..model import TIME_WAIT, Batch, Group, Key, Owner, Rows, Socket
+from ..model import TIME_WAIT, Batch, Group, Key, Owner, Rows
 from .ephemeral import PortsTaken
 from .reading import Memory, Reading, Unseen
 
@@ -108,15 +108,13 @@ class Tally:
                 for memory in (known.alive, known.time_wait)
             )
 
-    def before(self, socket: Socket) -> Group | None:
-        """How a socket was counted when it was last seen, also in another state.
+    def before(self, cookies: Sequence[int]) -> list[Group | None]:
+        """How sockets were counted when they were last seen, also in another state.
 
         Sources without cookies give 0, under which nothing is ever remembered.
         """
-        if socket.cookie == _NO_COOKIE:
-            return None
-        number = self._last.get(socket.cookie, self._known.alive.get(socket.cookie))
-        return None if number is None else self._groups[number]
+        numbers = map(self._last.get, cookies, map(self._known.alive.get, cookies))
+        return [None if number is None else self._groups[number] for number in numbers]
 
     def owners(self) -> set[Owner]:
         """Everybody for whom a remembered socket was ever counted."""
@@ -149,7 +147,9 @@ class Tally:
         remember: bool,
     ) -> None:
         cookies = rows.cookies()
-        before = () if reading.first else self._before(cookies)
+        before = [] if reading.first else self.before(cookies)
+        if not any(before):
+            before = []
         numbers = classify(rows, before, self._number_of)
         reading.counts.update(numbers)
         if not remember:
@@ -162,12 +162,6 @@ class Tally:
         if keys != cookies:
             self._last.update(compress(zip(cookies, numbers, strict=True), map(ne, keys, cookies)))
             self._last.pop(_NO_COOKIE, None)
-
-    def _before(self, cookies: Sequence[int]) -> Sequence[Group | None]:
-        numbers = list(map(self._last.get, cookies, map(self._known.alive.get, cookies)))
-        if not any(map(is_not, numbers, repeat(None))):
-            return ()
-        return [None if number is None else self._groups[number] for number in numbers]
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))

@@ -30,7 +30,6 @@ from ..model import (
     Listener,
     Owner,
     ProcessId,
-    Socket,
 )
 from ..sources.owners import Owners
 from .look import Look, Names
@@ -200,17 +199,20 @@ class Observer:
         look.groups = tally.finish(reading)
 
     def _classify_close_wait(self, look: Look) -> None:
+        # As they have just been counted; MPTCP's are not counted with the others.
+        groups = self._tally.before([half.socket.cookie for half, _ in look.aged])
+        counted = not look.parts.failed & _SOCKETS
         look.stuck = [
-            Stuck(half, self._group_of(half.socket, look), cause(half), round(age, 3))
-            for half, age in look.aged
+            Stuck(
+                half,
+                group
+                if counted and group and group.state == half.socket.state
+                else look.classify(half.socket, group),
+                cause(half),
+                round(age, 3),
+            )
+            for (half, age), group in zip(look.aged, groups, strict=True)
         ]
-
-    def _group_of(self, socket: Socket, look: Look) -> Group:
-        """How a socket in CLOSE_WAIT has just been counted; MPTCP's are not counted with the others."""
-        group = self._tally.before(socket)
-        if group is None or group.state != socket.state or look.parts.failed & _SOCKETS:
-            return look.classify(socket, group)
-        return group
 
     def _count_ports(self, look: Look) -> None:
         if look.taken:

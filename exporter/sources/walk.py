@@ -37,6 +37,8 @@ class Walk:
         self._procfs = procfs
         self._clock = clock
         self._tables: dict[int, DescriptorTable] = {}
+        # Those of whom nothing was known before: all their descriptors have been read a moment ago.
+        self._just_read: set[int] = set()
         self._thorough_again_at = 0.0
         self._verified_up_to = (0, 0)
         self.unreadable: Counter[str] = Counter()
@@ -94,6 +96,7 @@ class Walk:
         pids = list_pids(self._procfs)
         self.hidden = 1 not in pids
         self._tables = {pid: self._tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
+        self._just_read = {table.pid for table in self._tables.values() if not len(table)}
         for table in list(self._tables.values()):
             yield from self._guarded(table, _unless_unchanged(table, live))
 
@@ -101,10 +104,11 @@ class Walk:
         started = self._clock()
         if started < self._thorough_again_at:
             return
+        tables = [table for table in self._tables.values() if table.pid not in self._just_read]
         try:
-            for table in list(self._tables.values()):
+            for table in tables:
                 yield from self._guarded(table, table.unknown(live))
-            for table in list(self._tables.values()):
+            for table in tables:
                 yield from self._guarded(table, table.everything())
         finally:
             finished = self._clock()
