@@ -207,7 +207,7 @@ class TestTheThoroughLook:
         assert 0 < len(watch.links()) < cold
 
     def test_is_not_made_of_what_has_just_been_read_for_the_first_time(
-        self, walk: Walk, tree: Tree, watch: Watch
+        self, walk: Walk, watch: Watch
     ) -> None:
         found(walk, {999})
         read = watch.links()
