@@ -34,7 +34,9 @@ class DescriptorTable:
 
     def __init__(self, procfs: Path, pid: int) -> None:
         self.pid = pid
-        self._directory = f"{procfs}/{pid}/fd"
+        self._process = f"{procfs}/{pid}"
+        self._directory = f"{self._process}/fd"
+        self._namespace: str | None = None
         self._inodes = array("Q")
         self._room = _ROOM_AT_LEAST
         self._count = -1
@@ -50,6 +52,13 @@ class DescriptorTable:
         """
         count = self._count_now()
         return count > 0 and count == self._count
+
+    def is_elsewhere(self, namespace: str | None) -> bool:
+        """Whether the process is in another network namespace than this, as far as can be told. It may
+        hold sockets of this one all the same, handed on to it: but hardly ever does."""
+        if self._namespace is None:
+            self._namespace = network_namespace(self._process)
+        return None not in (self._namespace, namespace) and self._namespace != namespace
 
     def held(self) -> set[int]:
         """The inodes of the sockets that were held when last read."""
@@ -117,6 +126,14 @@ class DescriptorTable:
             elif fd < self._room:
                 known.extend([_NOT_A_SOCKET] * (fd - len(known)))
                 known.append(inode)
+
+
+def network_namespace(process: str) -> str | None:
+    """The network namespace of a process, by its directory in /proc; None where it cannot be told."""
+    try:
+        return os.readlink(f"{process}/ns/net")
+    except OSError:
+        return None
 
 
 def _targets(descriptors: Iterable[int], directory: int) -> list[str]:

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from .descriptors import DescriptorTable
+from .descriptors import DescriptorTable, network_namespace
 from .processes import list_pids
 
 Found = Iterator[tuple[list[int], int]]
@@ -36,6 +36,8 @@ class Walk:
     def __init__(self, procfs: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._procfs = procfs
         self._clock = clock
+        # The sockets of containers are none of those that are looked for, but all of theirs would be read.
+        self._namespace = network_namespace(f"{procfs}/self")
         self._tables: dict[int, DescriptorTable] = {}
         # Those of whom nothing was known before: all their descriptors have been read a moment ago.
         self._just_read: set[int] = set()
@@ -96,8 +98,9 @@ class Walk:
         pids = list_pids(self._procfs)
         self.hidden = 1 not in pids
         self._tables = {pid: self._tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
-        self._just_read = {table.pid for table in self._tables.values() if not len(table)}
-        for table in list(self._tables.values()):
+        here = [table for table in self._tables.values() if not table.is_elsewhere(self._namespace)]
+        self._just_read = {table.pid for table in here if not len(table)}
+        for table in here:
             yield from self._guarded(table, _unless_unchanged(table, live))
 
     def _everywhere(self, live: Set[int]) -> Found:

@@ -170,6 +170,39 @@ class TestAWarmWalk:
         assert warm_walk.unreadable == {}
 
 
+class TestAnotherNetworkNamespace:
+    """Its processes hold thousands of sockets that are not among those looked for."""
+
+    @pytest.fixture
+    def container(self, walk: Walk, tree: Tree, clock: Clock) -> Walk:  # noqa: ARG002  # it fills the tree
+        """Process 20 is in one."""
+        (tree.root / "self").unlink()
+        (tree.root / "self").symlink_to("10")
+        for pid, namespace in ((10, "net:[1]"), (20, "net:[2]"), (30, "net:[1]")):
+            (tree.root / str(pid) / "ns").mkdir()
+            (tree.root / str(pid) / "ns" / "net").symlink_to(namespace)
+        return Walk(tree.root, clock)
+
+    def test_is_looked_into_last(self, container: Walk) -> None:
+        order = [pid for _, pid in found(container, {999})]
+        assert list(dict.fromkeys(order)) == [10, 30, 20]
+
+    def test_is_not_looked_into_again_because_something_changed_there(
+        self, container: Walk, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        def take_time(*_: int) -> None:
+            clock.now += 0.01
+
+        watch.hook = take_time
+        found(container, {999})
+        watch.links()
+        tree.hold(20, 5, 777)
+        assert found(container, {777}, {*ALL, 777}) == []
+        assert {pid for pid, _ in watch.links()} <= {1}
+        clock.now += 10_000
+        assert (777, 20) in found(container, {777}, {*ALL, 777})
+
+
 class TestTheThoroughLook:
     """For what nothing leads to: a descriptor that was a file, and is a socket now."""
 
