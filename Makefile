@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 PYTEST := -m pytest --numprocesses=2 --dist=loadfile
 LOCK_ARGS ?=
 BENCH_ARGS ?=
+DEMO_ARGS ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
@@ -30,6 +31,12 @@ help: ## this list
 .PHONY: run
 run: $(VENV)/.installed ## set up, then serve; flags go into ARGS="--web.listen-address=:9999"
 	$(VENV)/bin/socket-state-exporter $(ARGS)
+
+.PHONY: demo
+demo: $(VENV)/.installed ## watch an alert come and go: with Prometheus and Alertmanager, on loopback, in a minute
+	@{ command -v prometheus && { command -v prometheus-alertmanager || command -v alertmanager; }; } >/dev/null || \
+		.ci/apt-install prometheus prometheus-alertmanager
+	@$(VENV)/bin/python -m tests.demo $(DEMO_ARGS)
 
 .PHONY: test
 test: lint test-source test-wheel ## set up, then lint, build, and test the sources and the wheel

@@ -1,0 +1,1 @@
+"""Exporter, Prometheus and Alertmanager beside programs that misbehave: `make demo`, and for tests."""

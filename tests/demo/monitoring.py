@@ -1,0 +1,176 @@
+"""Exporter, Prometheus and Alertmanager, started with the rules of deploy/, and a receiver that they tell."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from ..running import COMMAND, until
+from . import configuration
+from .ports import HOME, Ports
+from .programs import Programs
+from .receiver import Notice, Receiver
+
+CHECKOUT: Final = Path(__file__).parents[2]
+
+_STARTS_WITHIN: Final = 30.0
+_ANSWERS_WITHIN: Final = 5.0
+
+# A proxy that the environment names knows nothing of this host's loopback.
+_OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+class Monitoring:
+    """All that runs; see monitoring()."""
+
+    def __init__(self, programs: Programs, receiver: Receiver, ports: Ports) -> None:
+        self.programs = programs
+        self.receiver = receiver
+        self.ports = ports
+
+    @property
+    def exporter(self) -> str:
+        return f"http://{HOME}:{self.ports.exporter}"
+
+    @property
+    def prometheus(self) -> str:
+        return f"http://{HOME}:{self.ports.prometheus}"
+
+    @property
+    def alertmanager(self) -> str:
+        return f"http://{HOME}:{self.ports.alertmanager}"
+
+    def start_service(self, name: str, port: int, *, keeps: bool) -> None:
+        """Starts a service that keeps what its callers have closed, or that does not."""
+        arguments = (name, str(port), "keeps" if keeps else "closes")
+        self.programs.start(name, _module("service", *arguments), CHECKOUT)
+        for _ in self.until(f"{name} listens", _STARTS_WITHIN):
+            if "ready" in self.programs.said(name):
+                return
+
+    def start_caller(self, name: str, port: int, *, per_second: int, keep: int, count: int) -> None:
+        """Starts a program that makes so many connections and keeps the last of them open."""
+        arguments = (name, str(port), str(per_second), str(keep), str(count))
+        self.programs.start(name, _module("caller", *arguments), CHECKOUT)
+
+    def mend(self, name: str) -> None:
+        """Lets a service or caller close what it keeps."""
+        self.programs.tell(name, "mend")
+
+    def query(self, expression: str) -> float | None:
+        """The value of the one series that an expression gives in Prometheus; None without one."""
+        try:
+            answer = _ask(f"{self.prometheus}/api/v1/query?{urlencode({'query': expression})}")
+        except OSError:
+            return None
+        found = answer["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def told(self, status: str, within: float, since: float = 0.0, **labels: str) -> Notice:
+        """The first notice of an alert with these labels in a status since some time, waited for."""
+        for _ in self.until(f"the receiver is told that {labels} is {status}", within):
+            for notice in self.receiver.notices:
+                if (
+                    notice.status == status
+                    and notice.when >= since
+                    and labels.items() <= notice.labels.items()
+                ):
+                    return notice
+        raise AssertionError
+
+    def until(self, what: str, within: float) -> Iterator[None]:
+        """Yields until the caller is content. Fails with what all of them say in the end."""
+        try:
+            for _ in until(what, within):
+                if ended := self.programs.ended():
+                    raise TimeoutError(f"{', '.join(ended)} ended before {what}")
+                yield
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.last_words()}") from None
+
+    def last_words(self) -> str:
+        """What Prometheus, Alertmanager and the receiver know, and the ends of the logs."""
+        return "\n".join(
+            (
+                f"--- alerts in Prometheus: {_tried(f'{self.prometheus}/api/v1/alerts')}",
+                f"--- its targets: {_tried(f'{self.prometheus}/api/v1/targets?state=active')}",
+                f"--- alerts in Alertmanager: {_tried(f'{self.alertmanager}/api/v2/alerts')}",
+                "--- notices received:",
+                *map(str, self.receiver.notices),
+                self.programs.last_words(),
+            )
+        )
+
+
+@contextmanager
+def monitoring(folder: Path, ports: Ports) -> Iterator[Monitoring]:
+    """Starts everything with its files in a folder, waits until it is ready, and ends it."""
+    configuration.write(folder, ports)
+    with Receiver(ports.receiver) as receiver, Programs(folder / "logs") as programs:
+        started = Monitoring(programs, receiver, ports)
+        programs.start("exporter", [*COMMAND, f"--web.listen-address={HOME}:{ports.exporter}"])
+        programs.start("prometheus", _prometheus(folder, ports))
+        programs.start("alertmanager", _alertmanager(folder, ports))
+        for address in (started.exporter, started.prometheus, started.alertmanager):
+            for _ in started.until(f"{address} is ready", _STARTS_WITHIN):
+                if answers(f"{address}/-/ready"):
+                    break
+        yield started
+
+
+def alertmanager_program() -> str | None:
+    """Debian calls it otherwise than its authors do."""
+    return shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+
+
+def answers(url: str) -> bool:
+    """Whether somebody answers there, and well."""
+    try:
+        with _OPEN(url, timeout=_ANSWERS_WITHIN):
+            return True
+    except OSError:
+        return False
+
+
+def _prometheus(folder: Path, ports: Ports) -> list[str]:
+    return [
+        "prometheus",
+        f"--config.file={folder / configuration.PROMETHEUS.name}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address={HOME}:{ports.prometheus}",
+        "--log.level=warn",
+    ]
+
+
+def _alertmanager(folder: Path, ports: Ports) -> list[str]:
+    return [
+        alertmanager_program() or "prometheus-alertmanager",
+        f"--config.file={folder / configuration.ALERTMANAGER.name}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={HOME}:{ports.alertmanager}",
+        "--cluster.listen-address=",  # no other one to find
+        "--log.level=warn",
+    ]
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"{__package__}.{name}", *arguments]
+
+
+def _ask(url: str) -> Any:
+    with _OPEN(url, timeout=_ANSWERS_WITHIN) as answer:
+        return json.load(answer)
+
+
+def _tried(url: str) -> str:
+    try:
+        return json.dumps(_ask(url), indent=1)
+    except (OSError, ValueError) as error:
+        return f"no answer ({error})"

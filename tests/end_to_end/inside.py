@@ -1,0 +1,49 @@
+"""Being in a network namespace oneself, with all that one starts there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ..live.namespace import Namespace, enter, missing
+
+once = pytest.mark.skipif(
+    bool(os.environ.get("SOCKET_STATE_EXPORTER_WHEEL")),
+    reason="waits for a minute: only the checkout's pass does",
+)
+"""For tests that tell nothing new of the installed wheel."""
+
+
+@contextmanager
+def inside() -> Iterator[Namespace]:
+    """Takes this thread into a network namespace of its own and back again; skips where there is none."""
+    if reason := missing():
+        pytest.skip(reason)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        with Namespace() as namespace:
+            enter(namespace.path)
+            try:
+                yield namespace
+            finally:
+                enter(f"/proc/self/fd/{home}")
+    finally:
+        os.close(home)
+
+
+def inhabitants(namespace: Namespace) -> dict[int, str]:
+    """Which processes are in a namespace besides its holder and this one, with their names."""
+    holder = Path(namespace.path).parents[1]
+    others = set(Path("/proc").glob("[0-9]*")) - {holder, Path(f"/proc/{os.getpid()}")}
+    found = {}
+    for process in others:
+        try:
+            if (process / "ns" / "net").samefile(namespace.path):
+                found[int(process.name)] = (process / "comm").read_text().strip()
+        except OSError:  # it has ended
+            continue
+    return found
