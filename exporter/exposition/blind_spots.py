@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..model import CLOSE_WAIT as CLOSE_WAIT_STATE
-from ..model import ESTABLISHED, LISTEN, SYN_SENT, Limits, ProcessId, Unowned
+from ..model import Limits, ProcessId, Unowned
 from .findings.words import paragraph, plural
 from .observation import (
     CLOSE_WAIT,
@@ -46,9 +45,6 @@ _REMEDIES: Final = {
     "disabled": "Leave out `--no-collector.owners`.",
 }
 
-# A process holds each of these, whatever the source says.
-_HELD: Final = (ESTABLISHED, SYN_SENT, CLOSE_WAIT_STATE, LISTEN)
-
 # Parts that can be left out, and that findings come from.
 _OPTIONAL: Final = (CLOSE_WAIT, EPHEMERAL, DESCRIPTORS)
 
@@ -72,10 +68,6 @@ def _unowned(seen: Observation) -> Iterator[BlindSpot]:
         return
     groups, reason = (seen.groups or {}).items(), seen.not_found_because
     count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
-    if _is_psutil(seen) and reason == "not_found":
-        # Of processes that it may not look into, psutil gives the sockets without a pid.
-        reason = "unreadable"
-        count += sum(n for group, n in groups if group.owner is Unowned.RELEASED and group.state in _HELD)
     if count:
         verb = "is" if count == 1 else "are"
         what = f"{plural(count, 'socket')} {verb} held {_HELD_BY[reason]}."

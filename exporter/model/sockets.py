@@ -36,6 +36,9 @@ STATE_NAMES: Final[dict[int, str]] = {
 NO_HOLDER: Final = 0
 """The holder of a socket that no process holds: not accepted yet, an orphan, or in TIME_WAIT."""
 
+UNSEEN_HOLDER: Final = 0xFFFFFFFF
+"""The holder of a socket that somebody holds, but the source may not see who."""
+
 Key = Hashable
 """What tells one socket in one situation apart: an equal key in a later reading means that
 nothing we report about that socket has changed. Opaque to everyone but the source."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable
 from typing import Final, Protocol
 
-from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
+from ..model import NO_HOLDER, UNSEEN_HOLDER, Owner, Process, ProcessId, Unowned
 from .facts import Facts
 from .walk import Found, Walk, reason_of
 
@@ -127,10 +127,12 @@ class PidOwners(_Known):
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self.unreadable: Counter[str] = Counter()
+        # Whether the source may not see everybody: who may, may for its whole life.
+        self._unseen = False
 
     @property
     def not_found_because(self) -> str:
-        return "unreadable" if self.unreadable["permission"] else "not_found"
+        return "unreadable" if self._unseen or self.unreadable["permission"] else "not_found"
 
     def refresh(self) -> set[Owner]:
         died = self._facts.refresh()
@@ -139,7 +141,8 @@ class PidOwners(_Known):
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
-        for pid in set(holders) - self._owners.keys() - {NO_HOLDER}:
+        self._unseen |= UNSEEN_HOLDER in holders
+        for pid in set(holders) - self._owners.keys() - {NO_HOLDER, UNSEEN_HOLDER}:
             try:
                 self._owners[pid] = self._facts.learn(pid)
             except OSError as failure:

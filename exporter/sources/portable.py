@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import socket
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from ..model import (
     SYN_RECV,
     SYN_SENT,
     TIME_WAIT,
+    UNSEEN_HOLDER,
     Batch,
     HalfClosed,
     Listener,
@@ -59,6 +60,9 @@ STATES: Final[dict[str, int]] = {
 }
 """psutil's status -> our number. The names psutil uses are Linux' own, on every system."""
 
+_HELD: Final = frozenset({ESTABLISHED, SYN_SENT, CLOSE_WAIT})
+"""What somebody holds, unless it waits for accept()."""
+
 
 class PsutilSource:
     """Reads psutil. Ask for sockets() first, then for listeners(): both come from one look."""
@@ -75,7 +79,8 @@ class PsutilSource:
         """All TCP sockets but listeners, in one batch. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
         self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
-        self._sockets = [_socket(c) for c in connections if STATES[c.status] != LISTEN]
+        listened_on = {listener.local_port for listener in self._listeners}
+        self._sockets = [_socket(c, listened_on) for c in connections if STATES[c.status] != LISTEN]
         yield batch(self._sockets)
 
     def listeners(self) -> list[Listener]:
@@ -128,21 +133,21 @@ class SocketRows(list[Socket]):
         return [(row.local_address, row.local_port) for row in self if first <= row.local_port <= last]
 
 
-def _socket(connection: Any) -> Socket:
+def _socket(connection: Any, listened_on: Set[int]) -> Socket:
     local_address, local_port = _endpoint(connection.laddr)
     remote_address, remote_port = _endpoint(connection.raddr)
     state = STATES[connection.status]
-    return Socket(state, local_address, local_port, remote_address, remote_port, _holder(connection), 0)
+    # Of others' processes psutil gives none, as of connections that wait for accept(): of those, the
+    # listener tells whether it may be seen.
+    nobody = UNSEEN_HOLDER if state in _HELD and local_port not in listened_on else NO_HOLDER
+    # Windows gives sockets in TIME_WAIT to pid 0, the idle process: nobody, that is.
+    holder = connection.pid or nobody
+    return Socket(state, local_address, local_port, remote_address, remote_port, holder, 0)
 
 
 def _listener(connection: Any) -> Listener:
     local_address, local_port = _endpoint(connection.laddr)
-    return Listener(local_address, local_port, _holder(connection), None, None)
-
-
-def _holder(connection: Any) -> int:
-    """Windows gives sockets in TIME_WAIT to pid 0, the idle process: nobody, that is."""
-    return connection.pid or NO_HOLDER
+    return Listener(local_address, local_port, connection.pid or UNSEEN_HOLDER, None, None)
 
 
 def _endpoint(endpoint: Any) -> tuple[bytes, int]:

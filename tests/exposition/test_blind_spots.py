@@ -59,15 +59,6 @@ def test_sockets_without_an_owner_by_reason(reason: str, words: list[str]) -> No
         assert word in text
 
 
-def test_without_the_rights_psutil_gives_no_pid() -> None:
-    seen = look(
-        HELD,
-        calls(ESTABLISHED, 4, owner=Unowned.RELEASED),
-        listeners=[listens(None, None, Unowned.NOT_FOUND)],
-    )
-    assert told(seen).startswith("22 sockets are held by processes that this user may not look into.")
-
-
 @pytest.mark.parametrize("part", [STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS])
 def test_a_part_that_failed(part: str) -> None:
     (spot,) = blind_spots(look(HELD if part == OWNERS else calls(ESTABLISHED, 1), failed=frozenset({part})))

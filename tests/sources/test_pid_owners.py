@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import psutil
 import pytest
 
-from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.model import NO_HOLDER, UNSEEN_HOLDER, ProcessId, Unowned
 from exporter.sources.facts import Facts
 from exporter.sources.owners import NoOwners, Owners, PidOwners
 from exporter.sources.processes import ProcReader, PsutilReader
@@ -54,6 +54,15 @@ class TestPidOwners:
         owners.resolve({NO_HOLDER}, nobody_asks)
         assert owners.owner_of(NO_HOLDER) is Unowned.RELEASED
         assert not owners.unreadable
+
+    def test_who_holds_what_may_not_be_seen_is_not_found_as_it_cannot_be_read(
+        self, owners: PidOwners
+    ) -> None:
+        owners.resolve({10, UNSEEN_HOLDER}, nobody_asks)
+        assert owners.owner_of(UNSEEN_HOLDER) is Unowned.NOT_FOUND
+        assert owners.not_found_because == "unreadable"
+        owners.resolve({10}, nobody_asks)
+        assert owners.not_found_because == "unreadable"
 
     def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwners) -> None:
         owners.resolve({10, 99}, nobody_asks)

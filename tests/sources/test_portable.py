@@ -17,6 +17,7 @@ from exporter.model import (
     NO_HOLDER,
     STATE_NAMES,
     TIME_WAIT,
+    UNSEEN_HOLDER,
     Listener,
     Socket,
 )
@@ -119,16 +120,19 @@ class TestAStandIn:
         ]
 
     @pytest.mark.parametrize("pid", [None, 0])
-    def test_of_a_socket_without_a_process_has_no_holder(
+    def test_of_a_socket_without_a_process_has_no_holder_where_it_needs_none(
         self, monkeypatch: pytest.MonkeyPatch, pid: int | None
     ) -> None:
         sockets, listeners = read(
             monkeypatch,
             row(("10.0.0.1", 1), ("10.0.0.2", 2), pid=pid),
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), psutil.CONN_TIME_WAIT, pid),
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), psutil.CONN_FIN_WAIT2, pid),
+            row(("10.0.0.1", 3), ("10.0.0.2", 2), pid=pid),
             row(("10.0.0.1", 3), None, psutil.CONN_LISTEN, pid),
         )
-        assert [one.holder for one in sockets] == [NO_HOLDER]
-        assert [one.holder for one in listeners] == [NO_HOLDER]
+        assert [one.holder for one in sockets] == [UNSEEN_HOLDER, NO_HOLDER, NO_HOLDER, NO_HOLDER]
+        assert [one.holder for one in listeners] == [UNSEEN_HOLDER]
 
     def test_of_a_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))
