@@ -46,7 +46,7 @@ class Owners(Protocol):
 
     @property
     def owner_of(self) -> Callable[[int], Owner]:
-        """Gives the process behind a holder, as far as resolve() found it."""
+        """Gives the process behind a holder, as far as resolve() found it; RELEASED for NO_HOLDER."""
 
     def process(self, owner: ProcessId) -> Process:
         """The facts of an owner."""

@@ -41,7 +41,7 @@ def ip(text: str) -> bytes:
 
 
 def owner_of(holder: int) -> Owner:
-    return HOLDERS.get(holder, Unowned.NOT_FOUND)
+    return HOLDERS.get(holder, Unowned.NOT_FOUND if holder else Unowned.RELEASED)
 
 
 def listener(place: Place) -> Listener:

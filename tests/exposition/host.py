@@ -122,7 +122,8 @@ class Host:
         self.details = details
 
     def owner_of(self, holder: int) -> Owner:
-        return self.holders.get(holder, Unowned.NOT_FOUND) if self.asked_for else Unowned.NOT_FOUND
+        nobody = Unowned.NOT_FOUND if holder else Unowned.RELEASED
+        return self.holders.get(holder, nobody) if self.asked_for else nobody
 
     def process(self, owner: ProcessId) -> Process:
         return Process(owner.pid, owner.start_time, NAMES[owner])

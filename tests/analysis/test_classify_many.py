@@ -1,0 +1,122 @@
+"""Many sockets at a time are classified as each by itself, whatever stands for them."""
+
+from __future__ import annotations
+
+import socket as network
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.analysis.classify import Classifier
+from exporter.analysis.listening import Listeners
+from exporter.model import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    FIN_WAIT2,
+    NO_HOLDER,
+    TIME_WAIT,
+    Group,
+    Listener,
+    Owner,
+    Rows,
+    Socket,
+)
+from exporter.sources.portable import SocketRows
+from exporter.sources.rows import KernelRows
+
+from ..sources.messages import row
+from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND, talking
+from .sockets import ADDRESSES, CLIENT, EPHEMERAL, HOLDERS, PORTS, SERVER, ip, listening, owner_of
+
+# Of few values, so that many are alike.
+HERE = st.sampled_from([ip("10.0.0.1"), ip("10.0.0.2"), ip("::1")])
+SOCKETS = st.builds(
+    Socket,
+    st.sampled_from([ESTABLISHED, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT]),
+    HERE,
+    st.sampled_from([80, 40_000, 40_001]),
+    HERE,
+    st.sampled_from([443, 50_000]),
+    st.sampled_from([NO_HOLDER, 999, *HOLDERS]),
+    st.integers(1, 9),
+)
+BOUND = st.builds(
+    lambda address, port: Socket(CLOSE, address, port, bytes(len(address)), 0, 999, 1), ADDRESSES, PORTS
+)
+BEFORE = st.sampled_from([None, None, WAS_INBOUND, WAS_OUTBOUND])
+MANY = st.lists(st.tuples(SOCKETS | BOUND, BEFORE), max_size=30)
+
+
+def plain(sockets: Sequence[Socket]) -> Rows:
+    return SocketRows(sockets)
+
+
+def from_the_kernel(sockets: Sequence[Socket]) -> Rows:
+    """The same as messages, all of one size."""
+    size = 140
+    return KernelRows(b"".join(_message(one, size) for one in sockets), size, 16)
+
+
+def _message(one: Socket, size: int) -> bytes:
+    family = network.AF_INET if len(one.local_address) == 4 else network.AF_INET6
+    remote = one.remote_address if len(one.remote_address) == len(one.local_address) else one.local_address
+    return row(
+        one.state,
+        one.cookie,
+        one.holder,
+        size=size,
+        family=family,
+        local=(one.local_address, one.local_port),
+        remote=(remote, one.remote_port),
+    )
+
+
+class Numbers(list[Group]):
+    """Numbers groups."""
+
+    def of(self, group: Group) -> int:
+        if group not in self:
+            self.append(group)
+        return self.index(group)
+
+
+@pytest.mark.parametrize("rows_of", [plain, from_the_kernel])
+@given(st.lists(MANY, min_size=1, max_size=3), ON_THEIR_PORTS)
+def test_many_are_classified_as_each(
+    rows_of: Callable[[Sequence[Socket]], Rows],
+    pieces: list[list[tuple[Socket, Group | None]]],
+    listeners: list[tuple[Listener, Owner]],
+) -> None:
+    table, talkers = Listeners(), talking(CLIENT)
+    table.update(listeners, 0.0)
+    many = Classifier(table, talkers, owner_of, EPHEMERAL)
+    numbers = Numbers()
+    for piece in pieces:
+        rows, before = rows_of([one for one, _ in piece]), [group for _, group in piece]
+        each = Classifier(table, talkers, owner_of, EPHEMERAL)
+        found = many.numbers(rows, before if any(before) else (), numbers.of)
+        assert [numbers[number] for number in found] == [
+            each(one, group) for one, group in zip(rows, before, strict=True)
+        ]
+
+
+def test_clients_of_one_service_are_alike() -> None:
+    """Or a busy server's connections would be looked at one by one."""
+    asked: list[Socket] = []
+
+    class Counting(Classifier):
+        def __call__(self, socket: Socket, before: Group | None) -> Group:
+            asked.append(socket)
+            return super().__call__(socket, before)
+
+    http = listening((("0.0.0.0", 80), SERVER))
+    clients = [
+        Socket(state, b"\x0a\0\0\1", 80, bytes((10, 0, 1, number)), 30_000 + number, holder, number)
+        for state, holder in ((1, 999), (TIME_WAIT, NO_HOLDER))
+        for number in range(100)
+    ]
+    Counting(http, talking(), owner_of, EPHEMERAL).numbers(SocketRows(clients), (), Numbers().of)
+    assert len(asked) == 2
