@@ -35,8 +35,14 @@ def _table(ephemeral: EphemeralRange | None) -> list[bool]:
     return list(map(bool, ephemeral.table())) if ephemeral else [False] * _PORTS
 
 
+# So many kinds of sockets are remembered from look to look.
+_MOST: Final = 4_096
+# What is said of a TIME_WAIT in these ways depends on who talks to whom at the moment.
+_MOMENTARY: Final = (Attribution.INFERRED, Attribution.NONE)
+
+
 class Classifier:
-    """Puts sockets into groups, from what is known at one moment."""
+    """Puts sockets into groups, from what is known while nothing but owners and talkers changes."""
 
     def __init__(
         self,
@@ -52,6 +58,19 @@ class Classifier:
         self._is_ephemeral = _table(ephemeral)
         self._is_listened_on = dict.fromkeys(listeners.ports, True)
         self._met: dict[Hashable, int] = {}
+        self._met_for_now: list[Hashable] = []
+        # Whoever is in a likeness by identity must not go, lest another gets the same.
+        self._kept: list[tuple[Owner, Group | None]] = []
+
+    def begin(self, owner_of: Callable[[int], Owner]) -> None:
+        """Begins another look, with what is known of owners by now."""
+        self._owner_of = owner_of
+        for likeness in self._met_for_now:
+            del self._met[likeness]
+        self._met_for_now.clear()
+        if len(self._met) > _MOST:
+            self._met.clear()
+            self._kept.clear()
 
     def __call__(self, socket: Socket, before: Group | None) -> Group:
         """`before` is how the socket was counted in an earlier state, if it was seen.
@@ -126,6 +145,9 @@ class Classifier:
             usual = Direction.INBOUND if socket.local_port in self._is_listened_on else Direction.OUTBOUND
             if group.direction is usual:
                 self._met[likeness] = number
+                if group.attribution in _MOMENTARY:
+                    self._met_for_now.append(likeness)
+                self._kept.append((self._owner_of(socket.holder), before))
         return number
 
     def _owner(self, socket: Socket, before: Group | None, accepting: Owner | None) -> Owner:
@@ -148,3 +170,24 @@ class Classifier:
         if not inbound and (talker := self._talkers.only(socket.remote_address, socket.remote_port)):
             return talker, Attribution.INFERRED
         return (inbound and accepting) or Unowned.RELEASED, Attribution.NONE
+
+
+class Classifiers:
+    """Gives each look its classifier: that of the last one, unless something has changed it does not know."""
+
+    def __init__(self, listeners: Listeners, talkers: Talkers) -> None:
+        self._listeners = listeners
+        self._talkers = talkers
+        self._last: Classifier | None = None
+        self._knows: tuple[object, ...] = ()
+
+    def now(
+        self, owner_of: Callable[[int], Owner], ephemeral: EphemeralRange | None, numbering: object
+    ) -> Classifier:
+        """numbering: equal as long as groups keep their numbers."""
+        knows = self._listeners.version, ephemeral, numbering
+        if self._last is None or knows != self._knows:
+            self._last = Classifier(self._listeners, self._talkers, owner_of, ephemeral)
+            self._knows = knows
+        self._last.begin(owner_of)
+        return self._last

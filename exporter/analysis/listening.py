@@ -21,6 +21,8 @@ class Listeners:
         self.ports: set[int] = set()
         """The ports that anybody listens, or lately listened, on."""
         self._last_seen: dict[tuple[bytes, int], float] = {}
+        self.version = 0
+        """Another number after each change."""
 
     def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
         """Takes the listeners there are now; `now` is in seconds of any clock."""
@@ -28,17 +30,20 @@ class Listeners:
         for listener, owner in listeners:
             place = (listener.local_address, listener.local_port)
             present[place] = _preferred(present.get(place, owner), owner)
+        before = dict(self._owners)
         self._owners |= present
         self._last_seen |= dict.fromkeys(present, now)
         for place in [place for place, seen in self._last_seen.items() if now - seen > LINGER]:
             del self._owners[place], self._last_seen[place]
         self.ports = {port for _, port in self._owners}
+        self.version += self._owners != before
 
     def forget(self, owners: Iterable[Owner]) -> None:
         """What these owners listened on stays inbound, but is nobody's until somebody is found."""
         gone = set(owners)
         for place in [place for place, owner in self._owners.items() if owner in gone]:
             self._owners[place] = Unowned.RELEASED
+            self.version += 1
 
     def owner(self, address: bytes, port: int) -> Owner | None:
         """Whose listener accepts connections to this local address and port; None without one.

@@ -38,6 +38,8 @@ class Tally:
         # By cookie, for the sockets whose Key is not the cookie itself: in which group they were last.
         self._last: dict[Key, int] = {}
         self._tidy = False
+        self.numbering = 0
+        """Another number whenever groups have got other numbers."""
 
     def read(self, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
         """Counts the sockets known already. Raises what the batches raise, and changes nothing.
@@ -181,6 +183,7 @@ class Tally:
         used = sorted(set().union(*(memory.values() for memory in memories)))
         if len(used) == len(self._groups):
             return
+        self.numbering += 1
         renumbered = {number: position for position, number in enumerate(used)}
         self._groups = [self._groups[number] for number in used]
         self._numbers = {group: number for number, group in enumerate(self._groups)}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..analysis.classify import Classifier
+from ..analysis.classify import Classifiers
 from ..analysis.close_wait import Ages, cause
 from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
@@ -111,6 +111,7 @@ class Observer:
         self._listeners = Listeners()
         self._talkers = Talkers()
         self._ages = Ages()
+        self._classifiers = Classifiers(self._listeners, self._talkers)
         self._explained: set[Destination] = set()
         self._range: EphemeralRange | None = None
         self._ports_on_one_address: int | None = None
@@ -133,7 +134,8 @@ class Observer:
         self._run(look, CLOSE_WAIT, self._read_close_wait)
         self._run(look, OWNERS, self._resolve)
         self._listeners.update(self._owned(look), self._clock())
-        look.classify = Classifier(self._listeners, self._talkers, self._owners.owner_of, self._range)
+        numbering = self._tally, self._tally.numbering
+        look.classify = self._classifiers.now(self._owners.owner_of, self._range, numbering)
         self._run(look, STATES, self._settle)
         self._run(look, CLOSE_WAIT, self._classify_close_wait)
         self._run(look, EPHEMERAL, self._count_ports)

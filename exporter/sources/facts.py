@@ -18,6 +18,8 @@ class Facts:
         self._reader = reader
         self.details = details
         self._living: dict[ProcessId, Process] = {}
+        # One object for each process, so that who compares owners can do it by identity.
+        self._identities: dict[ProcessId, ProcessId] = {}
         self._dead: dict[ProcessId, Process] = {}
 
     def learn(self, pid: int) -> ProcessId:
@@ -25,7 +27,8 @@ class Facts:
         identity, _ = self._reader.identify(pid)
         if identity not in self._living:
             self._living[identity] = self._reader.describe(pid, self.details)
-        return identity
+            self._identities[identity] = identity
+        return self._identities[identity]
 
     def get(self, owner: ProcessId) -> Process:
         """The facts of a process that learn() has seen, also when it died since."""
@@ -40,6 +43,7 @@ class Facts:
         died = {owner for owner in self._living if not self._is_still(owner)}
         for owner in died:
             self._dead[owner] = self._living.pop(owner)
+            del self._identities[owner]
         return died
 
     def keep(self, used: Container[object]) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.classify import Classifier
-from exporter.analysis.listening import Listeners
+from exporter.analysis.classify import Classifier, Classifiers
+from exporter.analysis.listening import LINGER, Listeners
+from exporter.analysis.time_wait import Talkers
 from exporter.model import (
     CLOSE,
     CLOSE_WAIT,
@@ -21,6 +22,7 @@ from exporter.model import (
     Group,
     Listener,
     Owner,
+    ProcessId,
     Rows,
     Socket,
 )
@@ -28,8 +30,20 @@ from exporter.sources.portable import SocketRows
 from exporter.sources.rows import KernelRows
 
 from ..sources.messages import row
-from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND, talking
-from .sockets import ADDRESSES, CLIENT, EPHEMERAL, HOLDERS, PORTS, SERVER, ip, listening, owner_of
+from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND
+from .sockets import (
+    ADDRESSES,
+    CLIENT,
+    EPHEMERAL,
+    HOLDERS,
+    PORTS,
+    SERVER,
+    WORKER,
+    ip,
+    listener,
+    listening,
+    owner_of,
+)
 
 # Of few values, so that many are alike.
 HERE = st.sampled_from([ip("10.0.0.1"), ip("10.0.0.2"), ip("::1")])
@@ -47,6 +61,7 @@ BOUND = st.builds(
     lambda address, port: Socket(CLOSE, address, port, bytes(len(address)), 0, 999, 1), ADDRESSES, PORTS
 )
 BEFORE = st.sampled_from([None, None, WAS_INBOUND, WAS_OUTBOUND])
+TALKERS = st.lists(st.sampled_from([CLIENT, SERVER]), max_size=2)
 MANY = st.lists(st.tuples(SOCKETS | BOUND, BEFORE), max_size=30)
 
 
@@ -84,17 +99,19 @@ class Numbers(list[Group]):
 
 
 @pytest.mark.parametrize("rows_of", [plain, from_the_kernel])
-@given(st.lists(MANY, min_size=1, max_size=3), ON_THEIR_PORTS)
+@given(st.lists(st.tuples(MANY, TALKERS), min_size=1, max_size=3), ON_THEIR_PORTS)
 def test_many_are_classified_as_each(
     rows_of: Callable[[Sequence[Socket]], Rows],
-    pieces: list[list[tuple[Socket, Group | None]]],
+    looks: list[tuple[list[tuple[Socket, Group | None]], list[ProcessId]]],
     listeners: list[tuple[Listener, Owner]],
 ) -> None:
-    table, talkers = Listeners(), talking(CLIENT)
+    table, talkers = Listeners(), Talkers()
     table.update(listeners, 0.0)
     many = Classifier(table, talkers, owner_of, EPHEMERAL)
     numbers = Numbers()
-    for piece in pieces:
+    for number, (piece, talking) in enumerate(looks):
+        talkers.update([WAS_OUTBOUND._replace(owner=one) for one in talking], str, 1_000.0 * number)
+        many.begin(owner_of)
         rows, before = rows_of([one for one, _ in piece]), [group for _, group in piece]
         each = Classifier(table, talkers, owner_of, EPHEMERAL)
         found = many.numbers(rows, before if any(before) else (), numbers.of)
@@ -118,5 +135,36 @@ def test_clients_of_one_service_are_alike() -> None:
         for state, holder in ((1, 999), (TIME_WAIT, NO_HOLDER))
         for number in range(100)
     ]
-    Counting(http, talking(), owner_of, EPHEMERAL).numbers(SocketRows(clients), (), Numbers().of)
+    Counting(http, Talkers(), owner_of, EPHEMERAL).numbers(SocketRows(clients), (), Numbers().of)
     assert len(asked) == 2
+
+
+class TestClassifiers:
+    """Which looks share what they know of likenesses."""
+
+    def setup_method(self) -> None:
+        self.table = listening((("0.0.0.0", 80), SERVER))
+        self.classifiers = Classifiers(self.table, Talkers())
+        self.first = self.classifiers.now(owner_of, EPHEMERAL, 1)
+
+    def test_those_between_which_nothing_changed(self) -> None:
+        self.table.update([(listener(("0.0.0.0", 80)), SERVER)], 1.0)
+        assert self.classifiers.now(owner_of, EPHEMERAL, 1) is self.first
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda table: table.update([(listener(("0.0.0.0", 81)), SERVER)], 1.0),
+            lambda table: table.update([(listener(("0.0.0.0", 80)), WORKER)], 1.0),
+            lambda table: table.update([], 2 * LINGER),
+            lambda table: table.forget([SERVER]),
+        ],
+        ids=["another port", "another owner", "gone", "owner dead"],
+    )
+    def test_not_those_between_which_listeners_changed(self, change: Callable[[Listeners], None]) -> None:
+        change(self.table)
+        assert self.classifiers.now(owner_of, EPHEMERAL, 1) is not self.first
+
+    def test_not_those_between_which_the_range_or_the_numbers_changed(self) -> None:
+        assert self.classifiers.now(owner_of, None, 1) is not self.first
+        assert self.classifiers.now(owner_of, None, 2) is not self.classifiers.now(owner_of, None, 3)
