@@ -50,6 +50,14 @@ def churn(log: Path, source: str) -> tuple[Said, Said]:
     return before, after
 
 
+def left_by_scrapes(owners: Counter[tuple[str, ...]]) -> int:
+    """A scraper that closes before the exporter does has the TIME_WAIT: who is first is a matter of luck."""
+    known = {"inbound", str(CALLED), str(BARELY_CALLED)}
+    return sum(
+        number for (process, port), number in owners.items() if process == "caller" and port not in known
+    )
+
+
 @pytest.mark.parametrize(("source", "seen"), [("netlink", "observed"), ("psutil", "inferred")])
 def test_a_later_scrape_knows_what_an_earlier_one_saw(
     source: str, seen: str, namespace: Namespace, tmp_path: Path
@@ -59,7 +67,7 @@ def test_a_later_scrape_knows_what_an_earlier_one_saw(
     assert owners["caller", "8001"] == 3
     assert owners["caller", "inbound"] == 2
     assert owners["unknown", "8002"] == 1
-    assert (methods[seen,], methods["none",]) == (3, 1)
+    assert (methods[seen,], methods["none",]) == (3 + left_by_scrapes(owners), 1)
     assert owners_later["caller", "8002"] == 1
     assert methods_later["none",] == 0
     assert methods_later.total() >= methods.total()
