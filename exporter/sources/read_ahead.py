@@ -8,19 +8,21 @@ caller lets the thread run when it has nothing to do.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Thread
+from threading import Semaphore, Thread
 from types import TracebackType
 from typing import Final, Self
 
 # The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most
 # (netlink_recvmsg); twice that never truncates one.
 RECEIVE_BYTES: Final = 65_536
+_LONGEST: Final = 32_768
 
-# Most hosts have no more datagrams than so many, which are read without a thread.
+# Most hosts have no more datagrams than so many, which are read one by one, by the caller himself.
 _AT_FIRST: Final = 8
-# The thread ends when it is that far ahead, so that it takes little memory.
-_MOST_AHEAD: Final = 64
+# The thread is not further ahead than so many megabytes, so that it takes little memory.
+_MOST_AHEAD: Final = 2
 
 
 class Reader:
@@ -31,8 +33,10 @@ class Reader:
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         self._to_read_here = _AT_FIRST
+        self._usual = 0
         self._thread: Thread | None = None
         self._ahead: SimpleQueue[bytes | OSError | None] = SimpleQueue()
+        self._room = Semaphore(_MOST_AHEAD)
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -42,19 +46,21 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping = True
+        self._room.release()
         self._end_thread()
 
     def next(self) -> bytes:
-        """The next datagram; an empty one when the other side has closed.
+        """The next datagram, or some joined; an empty one when the other side has closed.
 
         Raises BlockingIOError when none comes in time, and OSError as recv() does.
         """
         if self._thread:
-            datagram = self._ahead.get()
-            if isinstance(datagram, OSError):
-                raise datagram
-            if datagram is not None:
-                return datagram
+            datagrams = self._ahead.get()
+            if isinstance(datagrams, OSError):
+                raise datagrams
+            if datagrams is not None:
+                self._room.release()
+                return datagrams
             self._end_thread()
         if not self._to_read_here:
             self._start_thread()
@@ -62,8 +68,10 @@ class Reader:
         self._to_read_here -= 1
         return self._read()
 
-    def _read(self, flags: int = 0) -> bytes:
-        return bytes(self._view[: self._channel.recv_into(self._buffer, 0, flags)])
+    def _read(self) -> bytes:
+        datagram = bytes(self._view[: self._channel.recv_into(self._buffer)])
+        self._usual = max(self._usual, len(datagram))
+        return datagram
 
     def _start_thread(self) -> None:
         self._thread = Thread(target=self._read_ahead, name="netlink", daemon=True)
@@ -78,10 +86,22 @@ class Reader:
     def _read_ahead(self) -> None:
         """Reads until nothing more is there: what comes late, the caller waits for himself."""
         try:
-            while not self._stopping and self._ahead.qsize() < _MOST_AHEAD:
-                self._ahead.put(self._read(socket.MSG_DONTWAIT))
+            for datagrams in self._received():
+                self._ahead.put(datagrams)
             self._ahead.put(None)
         except BlockingIOError:
             self._ahead.put(None)
         except OSError as failure:
             self._ahead.put(failure)
+
+    def _received(self) -> Iterator[bytes]:
+        # Only who has many sockets pays for it: ctypes takes a megabyte.
+        from .datagrams import Datagrams
+
+        room = Datagrams(self._usual, _LONGEST)
+        while True:
+            for datagrams in room.receive(self._channel):
+                self._room.acquire()
+                if self._stopping:
+                    return
+                yield datagrams
