@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..model import Group, Key, Rows
+from ..model import Key, Kind, Rows
+from .memory import Memory
 
 # So few sockets of one batch are put together with those of others.
-_FEW: Final = 128
+_FEW: Final = 1024
+
+
+class Piece(NamedTuple):
+    """Some sockets, their keys, and the numbers of their groups when they were last seen in another situation:
+    None for those that were not, nothing at all where there was no earlier reading."""
+
+    keys: list[Key]
+    rows: Rows
+    past: list[int | None]
+
+    def new_holders(self) -> Iterator[int]:
+        return (holder for holder, number in zip(self.rows.holders(), self.past, strict=False) if number is None)
 
 
 class Unseen:
-    """Sockets that have no group yet."""
+    """Sockets of one kind that have no group yet."""
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[list[Key], Rows]] = []
-        self._small: list[tuple[list[Key], Rows]] = []
+        self._pieces: list[Piece] = []
+        self._small: list[Piece] = []
 
-    def add(self, keys: list[Key], rows: Rows) -> None:
-        """Takes these sockets and their keys."""
-        (self._pieces if len(keys) > _FEW else self._small).append((keys, rows))
+    def add(self, piece: Piece) -> None:
+        """Takes these sockets."""
+        (self._pieces if len(piece.keys) > _FEW else self._small).append(piece)
 
-    def __iter__(self) -> Iterator[tuple[list[Key], Rows]]:
+    def __iter__(self) -> Iterator[Piece]:
         yield from self._pieces
         if self._small:
-            keys, rows = zip(*self._small, strict=True)
-            yield list(chain.from_iterable(keys)), rows[0].with_others(rows[1:])
+            keys, rows, past = zip(*self._small, strict=True)
+            joined = (list(chain.from_iterable(lists)) for lists in (keys, past))
+            yield Piece(next(joined), rows[0].with_others(rows[1:]), next(joined))
 
-    def holders(self) -> Iterator[int]:
-        return chain.from_iterable(rows.holders() for _, rows in self)
+    def pieces(self) -> Iterator[Piece]:
+        """The same, as they were taken."""
+        return chain(self._pieces, self._small)
 
 
-@dataclass(slots=True)
-class Memory:
-    """In which group each socket was counted: the group's number by key."""
+class Holders:
+    """The holders of all sockets of one reading, made into a set only if anybody wants it."""
 
-    alive: dict[Key, int] = field(default_factory=dict)
-    time_wait: dict[Key, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._columns: list[bytes] = []
+        self._set: set[int] = set()
 
-    def of(self, *, time_wait: bool) -> dict[Key, int]:
-        """That of the sockets whose batches are in TIME_WAIT, or that of the others."""
-        return self.time_wait if time_wait else self.alive
+    def add(self, column: bytes) -> None:
+        """Takes a batch's."""
+        self._columns.append(column)
 
-    def __len__(self) -> int:
-        return len(self.alive) + len(self.time_wait)
+    def update(self, others: Iterable[int]) -> None:
+        """Takes those of other sockets."""
+        self._set.update(others)
+
+    def all(self) -> set[int]:
+        """All of them. Not to be changed."""
+        while self._columns:
+            self._set.update(memoryview(self._columns.pop()).cast("I").tolist())
+        return self._set
 
 
 @dataclass(slots=True)
@@ -55,31 +77,23 @@ class Reading:
     """One reading of all sockets, half counted: Tally.settle() counts what is unseen."""
 
     counts: Counter[int] = field(default_factory=Counter)
-    unseen: Unseen = field(default_factory=Unseen)
-    unseen_in_time_wait: Unseen = field(default_factory=Unseen)
-    holders: list[bytes] = field(default_factory=list)
-    queued: list[tuple[Key, int, int]] = field(default_factory=list)
+    unseen: defaultdict[Kind, Unseen] = field(default_factory=lambda: defaultdict(Unseen))
+    holders: Holders = field(default_factory=Holders)
+    queued: list[tuple[Kind, Sequence[tuple[Key, int, int]]]] = field(default_factory=list)
     fresh: Memory | None = None
     """What is remembered of the sockets of this reading alone, in readings that are to tidy up."""
-    late: Unseen = field(default_factory=Unseen)
-    """Sockets in TIME_WAIT from batches of others, which settle() left for last."""
-    passing: dict[Key, Group] = field(default_factory=dict)
+    passing: Memory = field(default_factory=Memory)
     """How the sockets were counted that are not to be remembered."""
     first: bool = False
     """Whether nothing was remembered before."""
 
     def unseen_holders(self) -> set[int]:
         """The holders of the sockets that settle() is going to ask for."""
-        return {*self.unseen.holders(), *self.unseen_in_time_wait.holders()}
+        return set(chain.from_iterable(piece.rows.holders() for piece in self._pieces()))
 
-    def live_holders(self) -> set[int]:
-        """The holders of all sockets of this reading."""
-        live: set[int] = set()
-        for column in self.holders:
-            live.update(memoryview(column).cast("I").tolist())
-        return live
+    def new_holders(self) -> Iterator[int]:
+        """Those of them whose sockets were never seen before; none where there was no earlier reading."""
+        return chain.from_iterable(piece.new_holders() for piece in self._pieces())
 
-    def gone_holders(self, known: Iterable[int]) -> set[int]:
-        """Those of the known holders that hold no socket of this reading."""
-        live = self.live_holders()
-        return {holder for holder in known if holder not in live}
+    def _pieces(self) -> Iterator[Piece]:
+        return chain.from_iterable(unseen.pieces() for unseen in self.unseen.values())

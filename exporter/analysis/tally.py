@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import compress
-from operator import ne
 from typing import Final, cast
 
-from ..model import TIME_WAIT, Batch, Group, Key, Owner, Rows
+from ..model import TIME_WAIT, Batch, Group, Key, Kind, Owner, Rows
 from .ephemeral import PortsTaken
-from .reading import Memory, Reading, Unseen
+from .memory import Memory
+from .reading import Piece, Reading
 
 Classify = Callable[[Rows, Sequence[Group | None], Callable[[Group], int]], list[int]]
 """(sockets, the groups they were counted in when last seen or nothing, what numbers a group) -> the numbers
 of the groups to count them in."""
 
-_NO_COOKIE: Final = 0
-
 # Remembered sockets that are gone are dropped when they are this many more than those that are there.
-_SLACK: Final = 0.5
+_SLACK: Final = 0.25
 _SLACK_AT_LEAST: Final = 4_096
 
 
@@ -35,8 +32,6 @@ class Tally:
         self._groups: list[Group] = []
         self._numbers: dict[Group, int] = {}
         self._known = Memory()
-        # By cookie, for the sockets whose Key is not the cookie itself: in which group they were last.
-        self._last: dict[Key, int] = {}
         self._tidy = False
         self.numbering = 0
         """Another number whenever groups have got other numbers."""
@@ -46,27 +41,28 @@ class Tally:
 
         taken: is given the local ends of all sockets, which is dear.
         """
-        reading = Reading(first=not (self._known or self._last), fresh=Memory() if self._tidy else None)
+        reading = Reading(first=not self._known, fresh=Memory() if self._tidy else None)
+        self.read_on(reading, batches, taken)
+        return reading
+
+    def read_on(self, reading: Reading, batches: Iterable[Batch], taken: PortsTaken | None = None) -> None:
+        """Counts further sockets of the same reading; as read(), but when something is raised, the reading
+        is of no use any more."""
         for batch in batches:
             self._read(batch, reading)
             if taken is not None:
                 taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
-        return reading
 
     def settle(self, reading: Reading, classify: Classify, *, time_wait: bool, remember: bool = True) -> None:
-        """Classifies what is unseen in other states than TIME_WAIT; when called again, what is in TIME_WAIT.
+        """Classifies what is unseen as yet, either in TIME_WAIT or in the other states.
 
         remember: False when classify knew less than it should, so that it is asked again next time.
         """
-        if time_wait:
-            for keys, rows in reading.unseen_in_time_wait:
-                self._classify(keys, rows, reading, classify, time_wait=True, remember=remember)
-            for keys, rows in reading.late:
-                self._classify(keys, rows, reading, classify, time_wait=False, remember=remember)
-        else:
-            for keys, rows in reading.unseen:
-                others = _all_but_late(keys, rows, reading.late)
-                self._classify(*others, reading, classify, time_wait=False, remember=remember)
+        for kind in [kind for kind in reading.unseen if time_wait == (kind.state == TIME_WAIT)]:
+            for keys, rows, past in reading.unseen.pop(kind):
+                numbers = classify(rows, self._groups_of(past), self._number_of)
+                reading.counts.update(numbers)
+                self._note(kind, keys, numbers, reading, remember=remember)
 
     def groups(self, reading: Reading) -> list[Group]:
         """The groups that the sockets counted so far are in."""
@@ -74,14 +70,15 @@ class Tally:
 
     def queues(self, reading: Reading) -> dict[Group, tuple[int, int]]:
         """Unread and unacknowledged bytes by group, of the sockets counted so far."""
-        sums: dict[Group, tuple[int, int]] = {}
-        for key, unread, unacknowledged in reading.queued:
-            number = self._known.alive.get(key)
-            group = reading.passing.get(key) if number is None else self._groups[number]
-            if group is not None:
-                before = sums.get(group, (0, 0))
-                sums[group] = before[0] + unread, before[1] + unacknowledged
-        return sums
+        sums: dict[int, tuple[int, int]] = {}
+        for kind, queued in reading.queued:
+            known, passing = self._known.of(kind), reading.passing.of(kind)
+            for key, unread, unacknowledged in queued:
+                number = known.get(key, passing.get(key))
+                if number is not None:
+                    before = sums.get(number, (0, 0))
+                    sums[number] = before[0] + unread, before[1] + unacknowledged
+        return {self._groups[number]: both for number, both in sums.items()}
 
     def finish(self, reading: Reading) -> Counter[Group]:
         """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
@@ -93,77 +90,59 @@ class Tally:
 
     def forget(self, owners: Collection[Owner]) -> None:
         """Sockets counted for these owners are unseen in the next reading."""
-        stale = {number for number, group in enumerate(self._groups) if group.owner in owners}
-        if not stale:
-            return
-        alive = self._known.alive
-        self._last |= {key: number for key, number in alive.items() if number in stale}
-        self._known.alive = {key: number for key, number in alive.items() if number not in stale}
+        if owners:
+            self._known.forget(self._numbered(lambda group: group.owner in owners))
 
     def forget_time_wait(self, doubtful: Callable[[Group], bool]) -> None:
         """Sockets in TIME_WAIT in such groups are unseen in the next reading."""
-        stale = {number for number, group in enumerate(self._groups) if doubtful(group)}
-        if stale:
-            known = self._known
-            known.alive, known.time_wait = (
-                {key: number for key, number in memory.items() if number not in stale}
-                for memory in (known.alive, known.time_wait)
-            )
+        self._known.drop(lambda kind: kind.state == TIME_WAIT, self._numbered(doubtful))
 
     def before(self, cookies: Sequence[int]) -> list[Group | None]:
         """How sockets were counted when they were last seen, also in another state.
 
         Sources without cookies give 0, under which nothing is ever remembered.
         """
-        numbers = map(self._last.get, cookies, map(self._known.alive.get, cookies))
-        return [None if number is None else self._groups[number] for number in numbers]
+        groups = self._groups
+        return [None if number is None else groups[number] for number in self._known.last(cookies)]
+
+    def _groups_of(self, past: Sequence[int | None]) -> list[Group | None]:
+        """Nothing at all where there is no past."""
+        if past.count(None) == len(past):
+            return []
+        groups = self._groups
+        return [None if number is None else groups[number] for number in past]
 
     def owners(self) -> set[Owner]:
         """Everybody for whom a remembered socket was ever counted."""
         return {group.owner for group in self._groups}
 
+    def _numbered(self, chosen: Callable[[Group], bool]) -> set[int]:
+        return {number for number, group in enumerate(self._groups) if chosen(group)}
+
     def _read(self, batch: Batch, reading: Reading) -> None:
-        known = self._known.of(time_wait=batch.time_wait)
-        numbers = list(map(known.get, batch.keys))
+        numbers = list(map(self._known.of(batch.kind).get, batch.keys))
         if reading.fresh is not None:
-            fresh = reading.fresh.of(time_wait=batch.time_wait)
+            fresh = reading.fresh.of(batch.kind)
             fresh.update(zip(batch.keys, numbers, strict=True))  # type: ignore[arg-type]  # till settled
         reading.counts.update(numbers)  # type: ignore[arg-type]  # None is taken out at once
         unknown = reading.counts.pop(cast(int, None), 0)
         if unknown:
             places = range(len(numbers)) if unknown == len(numbers) else _places_of_none(numbers)
-            unseen = reading.unseen_in_time_wait if batch.time_wait else reading.unseen
-            unseen.add([batch.keys[place] for place in places], batch.take(places))
-        reading.holders.append(batch.holders)
+            rows = batch.take(places)
+            past = [] if reading.first else self._known.last(rows.cookies())
+            reading.unseen[batch.kind].add(Piece([batch.keys[place] for place in places], rows, past))
+        reading.holders.add(batch.holders)
         if batch.queued:
-            reading.queued += [(batch.keys[place], unread, unsent) for place, unread, unsent in batch.queued]
+            reading.queued.append((batch.kind, batch.queued))
 
-    def _classify(
-        self,
-        keys: Sequence[Key],
-        rows: Rows,
-        reading: Reading,
-        classify: Classify,
-        *,
-        time_wait: bool,
-        remember: bool,
+    def _note(
+        self, kind: Kind, keys: Sequence[Key], numbers: Sequence[int], reading: Reading, *, remember: bool
     ) -> None:
-        cookies = rows.cookies()
-        before = [] if reading.first else self.before(cookies)
-        if not any(before):
-            before = []
-        numbers = classify(rows, before, self._number_of)
-        reading.counts.update(numbers)
         if not remember:
             reading.fresh = None
-            reading.passing.update(zip(keys, map(self._groups.__getitem__, numbers), strict=True))
-            return
-        for memory in (self._known, reading.fresh):
+        for memory in (self._known, reading.fresh) if remember else (reading.passing,):
             if memory is not None:
-                memory.of(time_wait=time_wait).update(zip(keys, numbers, strict=True))
-        if keys != cookies:
-            self._last.update(compress(zip(cookies, numbers, strict=True), map(ne, keys, cookies)))
-            self._last.pop(_NO_COOKIE, None)
+                memory.of(kind).update(zip(keys, numbers, strict=True))
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))
@@ -173,22 +152,15 @@ class Tally:
 
     def _keep_only(self, fresh: Memory) -> None:
         """Forgets the sockets that are gone, and the groups that nobody is in any more."""
+        fresh.inherit(self._known)
         self._known = fresh
-        half_closed = {key[1] for key in (*fresh.alive, *fresh.time_wait) if isinstance(key, tuple)}
-        present = (fresh.alive, fresh.time_wait, half_closed)
-        self._last = {
-            cookie: number for cookie, number in self._last.items() if any(cookie in some for some in present)
-        }
-        memories = (fresh.alive, fresh.time_wait, self._last)
-        used = sorted(set().union(*(memory.values() for memory in memories)))
+        used = sorted(fresh.numbers())
         if len(used) == len(self._groups):
             return
         self.numbering += 1
-        renumbered = {number: position for position, number in enumerate(used)}
+        fresh.renumber({number: position for position, number in enumerate(used)})
         self._groups = [self._groups[number] for number in used]
         self._numbers = {group: number for number, group in enumerate(self._groups)}
-        for memory in memories:
-            memory.update(zip(memory, map(renumbered.__getitem__, memory.values()), strict=True))
 
 
 def _places_of_none(numbers: list[int | None]) -> list[int]:
@@ -199,14 +171,3 @@ def _places_of_none(numbers: list[int | None]) -> list[int]:
         while True:
             places.append(place := numbers.index(None, place + 1))
     return places
-
-
-def _all_but_late(keys: list[Key], rows: Rows, late: Unseen) -> tuple[Sequence[Key], Rows]:
-    """The others, when those in TIME_WAIT are put with the late."""
-    states = rows.states()
-    if TIME_WAIT not in states:
-        return keys, rows
-    waiting = [place for place, state in enumerate(states) if state == TIME_WAIT]
-    others = [place for place, state in enumerate(states) if state != TIME_WAIT]
-    late.add([keys[place] for place in waiting], rows.pick(waiting))
-    return [keys[place] for place in others], rows.pick(others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..analysis.classify import Classifier
@@ -69,9 +69,10 @@ class Look:
         return holders | {half.socket.holder for half, _ in self.aged}
 
     def all(self) -> set[int]:
-        """The holders of all sockets."""
-        return self.reading.live_holders() | self.other_holders()
+        """The holders of all sockets. Not to be changed."""
+        self.reading.holders.update(self.other_holders())
+        return self.reading.holders.all()
 
-    def gone(self, known: Iterable[int]) -> set[int]:
-        """Those of the known holders that hold no socket now."""
-        return self.reading.gone_holders(known) - self.other_holders()
+    def new(self) -> Iterator[int]:
+        """The holders of sockets that were not there at the look before."""
+        return self.reading.new_holders()

@@ -66,7 +66,10 @@ class Source(Protocol):
         """What build_info calls it."""
 
     def sockets(self) -> Iterator[Batch]:
-        """All TCP sockets but listeners."""
+        """All TCP sockets but listeners and what rest() gives."""
+
+    def rest(self) -> Iterator[Batch]:
+        """Those sockets that nobody can hold and that sockets() left out; ask for them later."""
 
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets; ask for them after sockets()."""
@@ -195,6 +198,9 @@ class Observer:
     def _settle(self, look: Look) -> None:
         """TIME_WAIT comes last: who talks to whom is told by the others."""
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
+        tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
+        if STATES not in look.parts.failed:
+            tally.read_on(reading, self._source.rest(), look.taken)
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         self._explained = self._talkers.update(tally.groups(reading), look.names.of, self._clock())
         tally.settle(reading, look.classify.numbers, time_wait=True, remember=remember)

@@ -40,8 +40,16 @@ UNSEEN_HOLDER: Final = 0xFFFFFFFF
 """The holder of a socket that somebody holds, but the source may not see who."""
 
 Key = Hashable
-"""What tells one socket in one situation apart: an equal key in a later reading means that
-nothing we report about that socket has changed. Opaque to everyone but the source."""
+"""What tells one socket in one situation apart: an equal key of the same kind in a later reading means
+that nothing we report about that socket has changed. Opaque to everyone but the source."""
+
+
+class Kind(NamedTuple):
+    """What sockets whose Keys are told apart among themselves have in common: their state, and whether a
+    process holds them. False only where nobody holds any of them, and the Keys do not say so."""
+
+    state: int
+    held: bool = True
 
 
 class Socket(NamedTuple):
@@ -98,24 +106,27 @@ class Rows(Protocol):
         """What tells all others apart, but for the local port: state, addresses and remote port. None
         where more does."""
 
+    def local_ends(self, first: int, last: int) -> Iterable[tuple[bytes, int]]:
+        """The local addresses and ports of those whose port is from the first to the last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some sockets of one reading, as columns: built so that a warm scrape touches no row.
+    """Some sockets of one kind from one reading, as columns: built so that a warm scrape touches no row.
 
-    keys: one Key for each socket. time_wait: whether int keys are cookies in TIME_WAIT.
+    keys: one Key for each socket; the cookies of those that have one.
     holders: the holder column, unsigned 32 bits each in native order, empty where nobody holds any.
     take: position numbers -> the Rows there.
-    local_ends: the local addresses and ports of those sockets whose port is from the first to the last.
+    local_ends: as of Rows, of all of them.
     """
 
+    kind: Kind
     keys: Sequence[Key]
-    time_wait: bool
     holders: bytes
     take: Callable[[Sequence[int]], Rows]
     local_ends: Callable[[int, int], Iterable[tuple[bytes, int]]]
-    queued: Sequence[tuple[int, int, int]] = ()
-    """(position, unread bytes, unacknowledged bytes) of the sockets where either is not zero."""
+    queued: Sequence[tuple[Key, int, int]] = ()
+    """(key, unread bytes, unacknowledged bytes) of the sockets where either is not zero."""
 
 
 class HalfClosed(NamedTuple):

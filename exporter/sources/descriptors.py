@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
-from functools import partial
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence, Set
 from heapq import nsmallest
-from itertools import compress, count, islice
+from itertools import compress, count
 from operator import not_
 from pathlib import Path
 from typing import Final
+
+from .links import targets
 
 _SOCKET: Final = "socket:["
 _NOT_A_SOCKET: Final = 0
@@ -20,8 +21,9 @@ _ROOM_AT_LEAST: Final = 1024
 _ROOM_FOR_EACH: Final = 8
 # Of the free numbers so many, the lowest, are looked at for new sockets.
 _FREE_AT_MOST: Final = 64
-# Descriptors read before anybody looks whether it is enough.
-_AT_ONCE: Final = 64
+# Descriptors read before anybody looks whether it is enough: at first, and at most, after doubling.
+_AT_ONCE_FIRST: Final = 64
+_AT_ONCE_LAST: Final = 8192
 
 
 class DescriptorTable:
@@ -64,62 +66,93 @@ class DescriptorTable:
         """The inodes of the sockets that were held when last read."""
         return set(self._inodes) - {_NOT_A_SOCKET}
 
-    def vacated(self, closed: Set[int]) -> Iterator[int]:
-        """Reads the descriptors that held one of these sockets; yields the inodes found."""
+    def closed(self, live: Container[int]) -> Iterator[int]:
+        """The sockets that were held when last read and are not among the live ones."""
+        return compress(self._inodes, map(not_, map(live.__contains__, self._inodes)))
+
+    def vacated(self, closed: Set[int]) -> Iterator[list[int]]:
+        """Reads the descriptors that held one of these sockets; yields the inodes found, some at a time."""
         descriptors = list(compress(count(), map(closed.__contains__, self._inodes))) if closed else []
         # A number that was free when it was read is the first that the next socket gets.
         descriptors += self._free
         return self._read(descriptors) if descriptors else iter(())
 
-    def unknown(self, live: Collection[int]) -> Iterator[int]:
+    def unknown(self, live: Collection[int]) -> Iterator[list[int]]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""
+        if not self._inodes:
+            yield from self.everything()
+            return
         now_open = self._count_now()
         known = self._inodes
-        names = list(map(int, os.listdir(self._directory)))
-        self._make_room(names)
+        names = self._listed()
         yield from self._read([fd for fd in names if fd >= len(known) or known[fd] not in live])
         self._count = now_open
 
-    def everything(self) -> Iterator[int]:
+    def everything(self) -> Iterator[list[int]]:
         """Forgets what was known and reads all descriptors, as vacated()."""
-        self._inodes = array("Q")
-        yield from self.unknown(())
+        self._inodes, self._free = array("Q"), set()
+        now_open = self._count_now()
+        # Mostly they are numbered without a gap: to list them would take half as long again.
+        self._make_room(range(now_open))
+        yield from self._read(range(now_open))
+        if self._free or not now_open:
+            yield from self._read([fd for fd in self._listed() if fd >= now_open])
+        self._count = now_open
 
     def sockets(self, first: int = 0) -> Iterator[int]:
         """The descriptors from `first` on that held a socket when last read."""
         return compress(range(first, len(self._inodes)), self._inodes[first:])
 
-    def lost(self, descriptors: Collection[int]) -> Iterator[int]:
-        """Reads these descriptors again; yields the inodes that none of them holds any more."""
-        before = {self._inodes[fd] for fd in descriptors}
-        yield from before.difference(self._read(descriptors))
+    def lost(self, descriptors: Sequence[int]) -> list[int]:
+        """Reads these descriptors again; gives the inodes that none of them holds any more."""
+        before = [self._inodes[fd] for fd in descriptors]
+        now = self._read_some(descriptors)
+        # What they hold instead has not been told to anybody: that is for vacated() to find.
+        changed = [fd for fd, old, new in zip(descriptors, before, now, strict=True) if new and new != old]
+        self._remember(changed, [_NOT_A_SOCKET] * len(changed))
+        self._look_first_at(self._free.union(changed))
+        return list(set(before).difference(now))
+
+    def _listed(self) -> list[int]:
+        names = list(map(int, os.listdir(self._directory)))
+        self._make_room(names)
+        return names
 
     def _count_now(self) -> int:
         return os.stat(self._directory).st_size
 
-    def _read(self, descriptors: Iterable[int]) -> Iterator[int]:
+    def _read(self, descriptors: Sequence[int]) -> Iterator[list[int]]:
+        done, number = 0, _AT_ONCE_FIRST
+        while some := descriptors[done : done + number]:
+            yield list(filter(None, self._read_some(some)))
+            done += number
+            number = min(2 * number, _AT_ONCE_LAST)
+
+    def _read_some(self, descriptors: Sequence[int]) -> list[int]:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            left = iter(descriptors)
-            while some := list(islice(left, _AT_ONCE)):
-                targets = _targets(some, directory)
-                inodes = list(map(_socket_inode, targets))
-                self._remember(some, inodes)
-                self._free = self._free.difference(some).union(compress(some, map(not_, targets)))
-                if len(self._free) > _FREE_AT_MOST:
-                    self._free = set(nsmallest(_FREE_AT_MOST, self._free))
-                yield from filter(None, inodes)
+            found = targets(descriptors, directory)
         finally:
             os.close(directory)
+        inodes = _inodes(found)
+        self._remember(descriptors, inodes)
+        self._look_first_at(self._free.difference(descriptors).union(compress(descriptors, map(not_, found))))
+        return inodes
+
+    def _look_first_at(self, free: set[int]) -> None:
+        self._free = free if len(free) <= _FREE_AT_MOST else set(nsmallest(_FREE_AT_MOST, free))
 
     def _make_room(self, descriptors: Sequence[int]) -> None:
         self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(descriptors))
         longest = max((fd for fd in descriptors if fd < self._room), default=-1) + 1
         self._inodes.extend([_NOT_A_SOCKET] * (longest - len(self._inodes)))
 
-    def _remember(self, descriptors: Iterable[int], inodes: Iterable[int]) -> None:
+    def _remember(self, descriptors: Sequence[int], inodes: Sequence[int]) -> None:
         """Makes the table longer, where there is room."""
         known = self._inodes
+        if isinstance(descriptors, range) and descriptors.stop <= len(known):
+            known[descriptors.start : descriptors.stop] = array("Q", inodes)
+            return
         for fd, inode in zip(descriptors, inodes, strict=True):
             if fd < len(known):
                 known[fd] = inode
@@ -136,19 +169,6 @@ def network_namespace(process: str) -> str | None:
         return None
 
 
-def _targets(descriptors: Iterable[int], directory: int) -> list[str]:
-    """Where these descriptors point to; nowhere, if one is closed meanwhile."""
-    targets: list[str] = []
-    # extend() keeps what it has when map() raises, and map() goes on behind what made it raise.
-    left = map(partial(os.readlink, dir_fd=directory), map(str, descriptors))
-    while True:
-        try:
-            targets.extend(left)
-        except FileNotFoundError:
-            targets.append("")
-        else:
-            return targets
-
-
-def _socket_inode(target: str) -> int:
-    return int(target[len(_SOCKET) : -1]) if target.startswith(_SOCKET) else _NOT_A_SOCKET
+def _inodes(targets: Iterable[str]) -> list[int]:
+    start, end = len(_SOCKET), -1
+    return [int(target[start:end]) if target.startswith(_SOCKET) else _NOT_A_SOCKET for target in targets]

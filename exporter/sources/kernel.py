@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from itertools import chain
+from typing import Final, cast
 
 from ..model import CLOSE, CLOSE_WAIT, FIN_WAIT2, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
 from . import sockdiag
 from .half_closed import HalfClosedSource, merged
+from .kinds import batches_of
 from .last_heard import LastHeard
 from .netlink import AF_INET, AF_INET6, Transport, not_offered, request_both_families, request_one_family
 from .netlink import NetlinkError as NetlinkError
+from .rows import KernelRows, joined
 
 _LISTENING: Final = 1 << LISTEN
 _CONNECTED: Final = 0xFFE & ~_LISTENING
@@ -45,31 +48,43 @@ class KernelSource:
         self._one_request = True
         self._half_closed = HalfClosedSource(self._transport)
         self._last_heard = LastHeard(self._transport, self._half_closed.tcp)
-        # How many sockets the last dump had, and the messages of some of them.
+        # How many sockets the last dump had, and some of them.
         self._number: int | None = None
-        self._close_wait: list[bytes] | None = None
-        self._bound: list[bytes] = []
+        self._close_wait: KernelRows | None = None
+        self._rest: Iterator[Batch] = iter(())
+        self._bound = KernelRows(b"")
         self._bound_again_at = 0.0
 
     def sockets(self) -> Iterator[Batch]:
         """All TCP sockets but listeners. Raises NetlinkError, also half way.
 
-        A connection that is closed between two dumps is in both, rather than in neither.
+        A connection that is closed between two dumps, this and rest(), is in both, rather than in neither.
         """
+        self._rest = iter(())
         few = self._number is not None and self._number <= FEW
         bound = _BOUND if few or self._clock() >= self._bound_again_at else 0
-        apart: dict[int, list[bytes]] = {CLOSE_WAIT: [], CLOSE: []}
+        apart: dict[int, list[KernelRows]] = {CLOSE_WAIT: [], CLOSE: []}
         number, self._close_wait = 0, None
-        for states in (_CONNECTED | bound,) if few else (_FULL | bound, _SMALL):
-            for batch in self._dump(states, apart):
-                number += len(batch.keys)
-                yield batch
-        self._number, self._close_wait = number, apart[CLOSE_WAIT]
+        for batch in self._dump((_CONNECTED if few else _FULL) | bound):
+            number += len(batch.keys)
+            if batch.kind.state in apart:
+                apart[batch.kind.state].append(_rows(batch))
+            yield batch
+        self._number, self._close_wait = number, joined(apart[CLOSE_WAIT])
         if bound:
-            self._bound = apart[CLOSE]
+            self._bound = joined(apart[CLOSE])
             self._bound_again_at = self._clock() + BOUND_EVERY
-        elif self._bound:
-            yield sockdiag.batch_of(self._bound)
+        else:
+            yield from batches_of(self._bound)
+        if not few:
+            self._rest = self._dump(_SMALL, at_once=True)
+
+    def rest(self) -> Iterator[Batch]:
+        """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
+        since sockets() has ended. Raises NetlinkError, also half way."""
+        for batch in self._rest:
+            self._number = (self._number or 0) + len(batch.keys)
+            yield batch
 
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets. Raises NetlinkError."""
@@ -84,7 +99,7 @@ class KernelSource:
         those there are now. Raises NetlinkError."""
         if self._close_wait is None:
             return self._half_closed.read()
-        tcp = self._last_heard.complete(b"".join(self._close_wait), self._number or 0)
+        tcp = self._last_heard.complete(self._close_wait, self._number or 0)
         return merged(tcp, self._half_closed.mptcp())
 
     def probe(self) -> None:
@@ -97,11 +112,23 @@ class KernelSource:
             self._one_request = False
             self.listeners()
 
-    def _dump(self, states: int, apart: dict[int, list[bytes]]) -> Iterator[Batch]:
-        for request in self._requests(states):
-            yield from sockdiag.batches(self._transport.exchange(request), apart)
+    def _dump(self, states: int, *, at_once: bool = False) -> Iterator[Batch]:
+        answers = [self._transport.exchange(request, at_once=at_once) for request in self._requests(states)]
+        if at_once:
+            answers = list(map(_begun, answers))
+        return chain.from_iterable(map(sockdiag.batches, answers))
 
     def _requests(self, states: int) -> list[bytes]:
         if self._one_request:
             return [request_both_families(states)]
         return [request_one_family(family, states) for family in (AF_INET, AF_INET6)]
+
+
+def _begun(answer: Iterator[bytes]) -> Iterator[bytes]:
+    """The same answer, being given from now on."""
+    first = next(answer)
+    return chain([first], answer)
+
+
+def _rows(batch: Batch) -> KernelRows:
+    return cast(KernelRows, batch.take(range(len(batch.keys))))  # sockdiag's batches have no others

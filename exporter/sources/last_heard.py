@@ -48,12 +48,8 @@ class LastHeard:
         self._clock = clock
         self._moments: dict[int, _Moments] = {}
 
-    def complete(self, messages: bytes, among: int) -> list[HalfClosed]:
-        """The connections in CLOSE_WAIT, from their messages (struct inet_diag_msg, joined).
-
-        among: how many sockets the dump had. Raises NetlinkError.
-        """
-        rows = KernelRows(messages)
+    def complete(self, rows: KernelRows, among: int) -> list[HalfClosed]:
+        """The connections in CLOSE_WAIT, from a dump of `among` sockets. Raises NetlinkError."""
         cookies = rows.cookies()
         new = [place for place, cookie in enumerate(cookies) if cookie not in self._moments]
         if new:
@@ -66,11 +62,11 @@ class LastHeard:
     def _completed(self, rows: KernelRows) -> Iterator[HalfClosed]:
         # One flat loop: tens of thousands of these sockets are what this program is for.
         now, moments_of, nothing, make = self._clock(), self._moments.get, (None, None), HalfClosed._make
-        for one, queues, timer in zip(rows, rows.queues(), rows.timers(), strict=True):
+        for one, unread, unsent, timer in zip(rows, *rows.queues(), rows.timers(), strict=True):
             ack, data = moments_of(one.cookie, nothing)
             since_ack = None if ack is None else now - ack
             since_data = None if data is None else now - data
-            yield make((one, *queues, timer, since_ack, since_data, False))
+            yield make((one, unread, unsent, timer, since_ack, since_data, False))
 
     def _learn(self, halves: Iterable[HalfClosed]) -> None:
         for half in halves:

@@ -104,14 +104,15 @@ class Transport:
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
 
-    def exchange(self, request: bytes) -> Iterator[bytes]:
+    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
         """The raw messages of the answer, without end: the caller stops at NLMSG_DONE.
 
         While the caller works on a part of a long answer, a thread reads the next: the kernel takes as
-        long to tell of a hundred thousand sockets as Python to count them.
+        long to tell of a hundred thousand sockets as Python to count them. at_once: the thread reads also
+        while the caller does something else.
         Raises NetlinkError when the kernel refuses, stalls or closes.
         """
-        with self._open() as channel, _as_netlink_errors(), read_ahead.Reader(channel) as reader:
+        with self._open() as channel, _as_netlink_errors(), read_ahead.Reader(channel, at_once=at_once) as reader:
             channel.send(request)
             while batch := reader.next():
                 yield batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable
+from itertools import filterfalse
 from typing import Final, Protocol
 
 from ..model import NO_HOLDER, UNSEEN_HOLDER, Owner, Process, ProcessId, Unowned
@@ -12,19 +13,23 @@ from .facts import Facts
 from .walk import Found, Walk, reason_of
 
 
-class LiveHolders(Protocol):
-    """The holders of all sockets there are now. Either answer is dear, so asked for only when needed."""
+class Holders(Protocol):
+    """The holders of all sockets there are now."""
+
+    def new(self) -> Iterable[int]:
+        """Those of sockets that were not there when last looked at."""
 
     def all(self) -> set[int]:
-        """A new set of them."""
-
-    def gone(self, known: Iterable[int]) -> set[int]:
-        """Those of the known that are not among them."""
+        """All of them. Dear, so asked for only when needed; not to be changed."""
 
 
 # How long holders without a process are left alone, in seconds; doubled while nothing turns up.
 RETRY_FIRST: Final = 15.0
 RETRY_LAST: Final = 300.0
+
+# Owners of so many more sockets than there are may be remembered.
+_SLACK: Final = 0.25
+_SLACK_AT_LEAST: Final = 1_024
 
 
 class Owners(Protocol):
@@ -41,7 +46,7 @@ class Owners(Protocol):
     def refresh(self) -> set[Owner]:
         """Owners of whom something was said that may be true no longer; call before each reading."""
 
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+    def resolve(self, holders: Collection[int], live: Holders) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
 
     @property
@@ -70,7 +75,7 @@ class NoOwners:
     def refresh(self) -> set[Owner]:
         return set()
 
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+    def resolve(self, holders: Collection[int], live: Holders) -> None:
         pass
 
     def owner_of(self, holder: int) -> Owner:
@@ -139,7 +144,7 @@ class PidOwners(_Known):
         self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
         return set(died)
 
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:  # noqa: ARG002  # the protocol's
+    def resolve(self, holders: Collection[int], live: Holders) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
         self._unseen |= UNSEEN_HOLDER in holders
         for pid in set(holders) - self._owners.keys() - {NO_HOLDER, UNSEEN_HOLDER}:
@@ -160,6 +165,7 @@ class InodeOwners(_Known):
         self._not_found: set[int] = set()
         # Of those not found, the ones that are being looked for again just now.
         self._retried: set[int] = set()
+        self._handed_on: list[tuple[int, set[int]]] = []
         self._retry_at = 0.0
         self._retry_after = RETRY_FIRST
 
@@ -177,28 +183,39 @@ class InodeOwners(_Known):
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)
-        for inodes, pid in self._walk.handed_on():
+        for pid, inodes in self._handed_on:
             stale |= self._dismiss(pid, inodes)
+        self._handed_on.clear()
         if self._clock() >= self._retry_at:
             self._retried, self._not_found = self._not_found, set()
             if self._retried:
                 stale.add(Unowned.NOT_FOUND)
         return stale
 
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
-        known, in_vain = self._owners, self._not_found
-        wanted = {inode for inode in holders if inode not in known and inode not in in_vain}
-        wanted.discard(NO_HOLDER)
-        if not wanted:
-            return
-        closed = self._forget_closed(live)
+    def resolve(self, holders: Collection[int], live: Holders) -> None:
+        # Inode numbers are used again after a while (get_next_ino): what is known of these is another's.
+        for inode in live.new():
+            self._owners.pop(inode, None)
+        unknown = set(filterfalse(self._owners.__contains__, holders))
+        if wanted := unknown.difference(self._not_found, {NO_HOLDER}):
+            self._find(wanted, live)
+        self._look_after(live)
+
+    def _find(self, wanted: set[int], live: Holders) -> None:
+        closed = self._forget_closed(live.all())
         try:
-            self._claim(self._walk.find(wanted, lambda: live.all() - {NO_HOLDER}, closed), wanted)
+            self._claim(self._walk.find(wanted, live.all, closed), wanted)
         finally:
             self._leave_alone(wanted - self._owners.keys())
 
+    def _look_after(self, live: Holders) -> None:
+        """Sockets that their process let go and that are there all the same were handed on to another."""
+        for inodes, pid in self._walk.let_go():
+            if handed_on := live.all().intersection(inodes):
+                self._handed_on.append((pid, handed_on))
+
     def _dismiss(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
-        """These sockets are not the process's any more."""
+        """These sockets are not the process's any more. Gives the owner that it was of them."""
         owned = [inode for inode in inodes if inode in self._owners and self._owners[inode].pid == pid]
         return {self._owners.pop(inode) for inode in owned}
 
@@ -207,8 +224,7 @@ class InodeOwners(_Known):
         owners: dict[int, ProcessId | None] = {}
         claimable = wanted | self._not_found
         for inodes, pid in found:
-            sockets = claimable.intersection(inodes)
-            unclaimed = [inode for inode in sockets if inode not in self._owners]
+            unclaimed = set(filterfalse(self._owners.__contains__, claimable.intersection(inodes)))
             if unclaimed and pid not in owners:
                 owners[pid] = self._learn(pid)
             if unclaimed and (owner := owners[pid]):
@@ -221,10 +237,11 @@ class InodeOwners(_Known):
             self._walk.unreadable[reason_of(failure)] += 1
             return None
 
-    def _forget_closed(self, live: LiveHolders) -> set[int]:
-        """Inode numbers are used again after a while (get_next_ino): a closed one must not linger.
-        Returns those that were closed."""
-        closed = live.gone(self._owners)
+    def _forget_closed(self, live: set[int]) -> set[int]:
+        """Gives those of which an owner was known. A few that no table tells of may linger for a while."""
+        closed = self._owners.keys() & self._walk.closed(live)
+        if len(self._owners) - len(closed) > (1 + _SLACK) * len(live) + _SLACK_AT_LEAST:
+            closed = self._owners.keys() - live
         for inode in closed:
             del self._owners[inode]
         return closed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import socket
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from pathlib import Path
@@ -31,6 +32,7 @@ from ..model import (
     UNSEEN_HOLDER,
     Batch,
     HalfClosed,
+    Kind,
     Listener,
     Socket,
 )
@@ -76,12 +78,16 @@ class PsutilSource:
         self._sockets: list[Socket] = []
 
     def sockets(self) -> Iterator[Batch]:
-        """All TCP sockets but listeners, in one batch. Raises psutil.Error or OSError."""
+        """All TCP sockets but listeners. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
         self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
         listened_on = {listener.local_port for listener in self._listeners}
         self._sockets = [_socket(c, listened_on) for c in connections if STATES[c.status] != LISTEN]
-        yield batch(self._sockets)
+        yield from batches(self._sockets)
+
+    def rest(self) -> Iterator[Batch]:
+        """Nothing more."""
+        return iter(())
 
     def listeners(self) -> list[Listener]:
         """The listening TCP sockets of the last look, without queue figures."""
@@ -92,11 +98,14 @@ class PsutilSource:
         return without_details(self._sockets)
 
 
-def batch(sockets: Sequence[Socket]) -> Batch:
-    """Sockets as a Batch: without a cookie, the whole row is what tells a socket apart."""
-    taken = SocketRows(sockets)
-    holders = array.array("I", taken.holders()).tobytes()
-    return Batch(sockets, time_wait=False, holders=holders, take=taken.pick, local_ends=taken.local_ends)
+def batches(sockets: Iterable[Socket]) -> Iterator[Batch]:
+    """Sockets as Batches: without a cookie, the whole row is what tells a socket apart."""
+    by_state: defaultdict[int, SocketRows] = defaultdict(SocketRows)
+    for one in sockets:
+        by_state[one.state].append(one)
+    for state, rows in by_state.items():
+        holders = array.array("I", rows.holders()).tobytes()
+        yield Batch(Kind(state), rows, holders, rows.pick, rows.local_ends)
 
 
 class SocketRows(list[Socket]):

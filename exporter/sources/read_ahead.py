@@ -21,18 +21,24 @@ _LONGEST: Final = 32_768
 
 # Most hosts have no more datagrams than so many, which are read one by one, by the caller himself.
 _AT_FIRST: Final = 8
-# The thread is not further ahead than so many megabytes, so that it takes little memory.
-_MOST_AHEAD: Final = 2
+# The first datagram is small, the second as long as nearly all are.
+_TELLING: Final = 2
+# The thread is not further ahead than so many megabytes.
+_MOST_AHEAD: Final = 6
 
 
 class Reader:
-    """Reads one dump; a context, at whose end nothing reads any more."""
+    """Reads one dump; a context, at whose end nothing reads any more.
 
-    def __init__(self, channel: socket.socket) -> None:
+    at_once: the thread begins behind the first datagram, whatever the caller does in the meantime.
+    """
+
+    def __init__(self, channel: socket.socket, *, at_once: bool = False) -> None:
         self._channel = channel
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
-        self._to_read_here = _AT_FIRST
+        self._to_read_here = 1 if at_once else _AT_FIRST
+        self._read_so_far = 0
         self._usual = 0
         self._thread: Thread | None = None
         self._ahead: SimpleQueue[bytes | OSError | None] = SimpleQueue()
@@ -62,14 +68,15 @@ class Reader:
                 self._room.release()
                 return datagrams
             self._end_thread()
+        datagram = self._read()
+        self._to_read_here -= 1
         if not self._to_read_here:
             self._start_thread()
-            return self.next()
-        self._to_read_here -= 1
-        return self._read()
+        return datagram
 
-    def _read(self) -> bytes:
-        datagram = bytes(self._view[: self._channel.recv_into(self._buffer)])
+    def _read(self, flags: int = 0) -> bytes:
+        datagram = bytes(self._view[: self._channel.recv_into(self._buffer, 0, flags)])
+        self._read_so_far += 1
         self._usual = max(self._usual, len(datagram))
         return datagram
 
@@ -95,6 +102,8 @@ class Reader:
             self._ahead.put(failure)
 
     def _received(self) -> Iterator[bytes]:
+        while self._read_so_far < _TELLING:
+            yield self._read(socket.MSG_DONTWAIT)
         # Only who has many sockets pays for it: ctypes takes a megabyte.
         from .datagrams import Datagrams
 

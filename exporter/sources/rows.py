@@ -6,8 +6,9 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Final, Literal, NamedTuple, cast
+from functools import cached_property, lru_cache, reduce
+from operator import or_
+from typing import Final, NamedTuple, cast
 
 from ..model import CLOSE, Socket
 from .netlink import AF_INET
@@ -82,7 +83,7 @@ class KernelRows:
         return KernelRows(b"".join(self.messages(positions)))
 
     def with_others(self, others: Iterable[KernelRows]) -> KernelRows:
-        return KernelRows(b"".join([rows.structures() for rows in (self, *others)]))
+        return joined([self, *others])
 
     def structures(self) -> bytes:
         """The structures alone, one after the other."""
@@ -94,30 +95,29 @@ class KernelRows:
         return [raw[place * size + skip : place * size + end] for place in positions]
 
     def states(self) -> bytes:
-        return self._raw[self._skip + _STATE :: self._size]
+        return self._bytes(_STATE)
 
     def local_ports(self) -> list[int]:
-        ports = array("H", self._column(_LOCAL_PORT, "H").tobytes())
+        ports = array("H", self._raw)[(_LOCAL_PORT + self._skip) // 2 :: self._size // 2]
         if sys.byteorder == "little":
             ports.byteswap()
         return ports.tolist()
 
     def holders(self) -> list[int]:
-        return self._column(_HOLDER, "I").tolist()
+        return self._column(_HOLDER).tolist()
 
     def cookies(self) -> list[int]:
-        low, high = self._column(_COOKIE, "I").tolist(), self._column(_COOKIE + 4, "I")
+        low, high = self._column(_COOKIE).tolist(), self._column(_COOKIE + 4)
         if not any(high.tobytes()):
             return low
         return [upper << 32 | lower for lower, upper in zip(low, high.tolist(), strict=True)]
 
     def timers(self) -> bytes:
-        return self._raw[self._skip + _TIMER :: self._size]
+        return self._bytes(_TIMER)
 
-    def queues(self) -> Iterator[tuple[int, int]]:
-        """Unread and unacknowledged bytes."""
-        unread, unacknowledged = (self._column(place, "I").tolist() for place in _QUEUES)
-        return zip(unread, unacknowledged, strict=True)
+    def queues(self) -> tuple[list[int], list[int]]:
+        """Unread and unacknowledged bytes, a column each."""
+        return self._column(_QUEUES[0]).tolist(), self._column(_QUEUES[1]).tolist()
 
     def accepted(self) -> Iterator[Hashable]:
         return self._layouts.accepted.iter_unpack(self._raw)
@@ -136,6 +136,30 @@ class KernelRows:
             if first <= port <= last:
                 yield address(family, local), port
 
-    def _column(self, place: int, kind: Literal["H", "I"]) -> memoryview[int]:
-        words = memoryview(self._raw).cast(kind)
-        return words[(place + self._skip) // words.itemsize :: self._size // words.itemsize]
+    def are_held(self) -> int:
+        """A big integer with a byte for each socket, the first in the lowest: zero where nobody holds it."""
+        return self._not_zero(_HOLDER, 4)
+
+    def have_queues(self) -> int:
+        """As are_held(): zero where both queues are empty."""
+        return self._not_zero(_QUEUES[0], 8)
+
+    def _not_zero(self, place: int, number: int) -> int:
+        columns = map(self._bytes, range(place, place + number))
+        return reduce(or_, (int.from_bytes(column, "little") for column in columns))
+
+    def _bytes(self, place: int) -> bytes:
+        return self._raw[self._skip + place :: self._size]
+
+    def _column(self, place: int) -> array[int]:
+        """A column of unsigned 32 bits. Slices of an array take a third of what those of a memoryview do."""
+        return self._words[(place + self._skip) // 4 :: self._size // 4]
+
+    @cached_property
+    def _words(self) -> array[int]:
+        return array("I", self._raw)
+
+
+def joined(some: Iterable[KernelRows]) -> KernelRows:
+    """All of them, one after the other."""
+    return KernelRows(b"".join([rows.structures() for rows in some]))

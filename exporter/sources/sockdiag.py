@@ -2,18 +2,18 @@
 
 A dump mixes messages of a few sizes: short ones (TIME_WAIT, SYN_RECV), full sockets, full sockets
 with another attribute. They are sorted by size with one regular expression, which runs in C, and
-then read as columns with strided slices: no Python code runs for a socket seen before.
+then read as columns with strided slices (rows.py): no Python code runs for a socket seen before.
 """
 
 from __future__ import annotations
 
 import re
-import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ..model import ESTABLISHED, NO_HOLDER, TIME_WAIT, Batch, Key, Listener
+from ..model import Batch, Listener
+from .kinds import batches_of
 from .netlink import (
     HEADER,
     NLMSG_DONE,
@@ -22,11 +22,10 @@ from .netlink import (
     TCPDIAG_GETSOCK,
     NetlinkError,
 )
-from .rows import SIZE, KernelRows, address
+from .rows import SIZE, KernelRows
 
-# struct inet_diag_msg behind the 16 bytes of struct nlmsghdr. Ports are big-endian; the rest native.
+# struct inet_diag_msg stands behind the 16 bytes of struct nlmsghdr.
 _HEADER_SIZE: Final = HEADER.size
-_MESSAGE: Final = struct.Struct("=BB2xHH16s16s4xII4xII4xI")
 _MINIMUM: Final = _HEADER_SIZE + SIZE
 _SIZE_AND_KIND: Final = 6
 _KINDS: Final = (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK)
@@ -34,15 +33,7 @@ _KINDS: Final = (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK)
 _KIND: Final = b"[%b][%b]" % tuple(
     map(bytes, zip(*(struct.pack("=H", kind) for kind in _KINDS), strict=True))
 )
-_STATE: Final = 17
-_COOKIE_WORDS: Final = (15, 16)
-_QUEUE_WORDS: Final = (18, 19)
-_HOLDER_WORD: Final = 21
-_NO_HOLDER_BYTES: Final = bytes(4)
 _MAX_ERRNO: Final = 4095
-_QUEUES: Final = struct.Struct("=II")
-_NOT_ZERO: Final = re.compile(rb"[^\0]", re.DOTALL)
-_OTHER_THAN: Final = {state: re.compile(b"[^%c]" % state, re.DOTALL) for state in (ESTABLISHED, TIME_WAIT)}
 
 
 class Runs:
@@ -140,31 +131,19 @@ def _raise_error_in(message: bytes) -> None:
         raise NetlinkError.of_kernel(-code, "reading sockets")
 
 
-def batches(messages: Iterable[bytes], apart: Mapping[int, list[bytes]] | None = None) -> Iterator[Batch]:
+def batches(messages: Iterable[bytes]) -> Iterator[Batch]:
     """The sockets of a whole dump, from its raw batches up to NLMSG_DONE.
 
-    apart: state -> takes the struct inet_diag_msg of those in it.
     Raises NetlinkError as Runs.split does, and when the messages end without NLMSG_DONE.
     """
     for size, run in _runs(messages):
-        states = run[_STATE::size]
-        for state, structures in (apart or {}).items():
-            if state in states:
-                places = [place for place, each in enumerate(states) if each == state]
-                structures += KernelRows(run, size, _HEADER_SIZE).messages(places)
-        yield _batch(run, size)
-
-
-def batch_of(structures: Iterable[bytes]) -> Batch:
-    """A batch of sockets that were set apart."""
-    header = HEADER.pack(_MINIMUM, SOCK_DIAG_BY_FAMILY, 0, 0, 0)
-    return _batch(b"".join(header + structure for structure in structures), _MINIMUM)
+        yield from batches_of(KernelRows(run, size, _HEADER_SIZE))
 
 
 def listeners(messages: Iterable[bytes]) -> list[Listener]:
     """The listeners of a whole dump. In LISTEN, the queue figures are the accept queue's
     length and limit (tcp_diag_get_info). Raises NetlinkError as batches does."""
-    return [_listener(message) for size, run in _runs(messages) for message in _fields(run, size)]
+    return [listener for size, run in _runs(messages) for listener in _listeners(KernelRows(run, size, _HEADER_SIZE))]
 
 
 def _runs(messages: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -177,66 +156,6 @@ def _runs(messages: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
 
 
-def _batch(run: bytes, size: int) -> Batch:
-    states = run[_STATE::size]
-    plain = TIME_WAIT if TIME_WAIT in states else ESTABLISHED
-    keys: list[Key] = list(_cookies(run, size))
-    holders = memoryview(run).cast("I")[_HOLDER_WORD :: size // 4].tobytes()
-    for position in _exceptions(states, plain, holders):
-        keys[position] = _full_key(run, position * size)
-    queued = () if plain == TIME_WAIT else _queued(run, size)
-    rows = KernelRows(run, size, _HEADER_SIZE)
-    return Batch(keys, plain == TIME_WAIT, holders, rows.pick, rows.local_ends, queued)
-
-
-def _cookies(run: bytes, size: int) -> list[int]:
-    low, high = (memoryview(run).cast("I")[word :: size // 4] for word in _COOKIE_WORDS)
-    if _is_zero(run, size, 4 * _COOKIE_WORDS[1], 4):
-        return low.tolist()
-    return [upper << 32 | lower for lower, upper in zip(low.tolist(), high.tolist(), strict=True)]
-
-
-def _is_zero(run: bytes, size: int, first: int, number: int) -> bool:
-    """Whether so many bytes from `first` on are zero in every message."""
-    zeros = bytes(len(run) // size)
-    return all(run[place::size] == zeros for place in range(first, first + number))
-
-
-def _exceptions(states: bytes, plain: int, holders: bytes) -> Iterable[int]:
-    """Positions for which the cookie alone is no Key: another state, or a holder still to come."""
-    found: list[int] = []
-    if states.count(plain) != len(states):
-        found = [match.start() for match in _OTHER_THAN[plain].finditer(states)]
-    if plain != TIME_WAIT and _NO_HOLDER_BYTES in holders:
-        column = memoryview(holders).cast("I").tolist()
-        found += [position for position, holder in enumerate(column) if holder == NO_HOLDER]
-    return found
-
-
-def _queued(run: bytes, size: int) -> Sequence[tuple[int, int, int]]:
-    """Where either queue holds something: nearly nowhere."""
-    first = 4 * _QUEUE_WORDS[0]
-    if _is_zero(run, size, first, _QUEUES.size):
-        return ()
-    columns = (run[place::size] for place in range(first, first + _QUEUES.size))
-    places = sorted({match.start() for column in columns for match in _NOT_ZERO.finditer(column)})
-    return [(place, *_QUEUES.unpack_from(run, place * size + first)) for place in places]
-
-
-def _full_key(run: bytes, start: int) -> Key:
-    _, state, _, _, _, _, low, high, _, _, holder = _MESSAGE.unpack_from(run, start + _HEADER_SIZE)
-    return state, high << 32 | low, holder
-
-
-_Fields = tuple[int, int, int, int, bytes, bytes, int, int, int, int, int]
-
-
-def _fields(run: bytes, size: int) -> Iterator[_Fields]:
-    for start in range(_HEADER_SIZE, len(run), size):
-        fields: _Fields = _MESSAGE.unpack_from(run, start)
-        yield fields
-
-
-def _listener(fields: _Fields) -> Listener:
-    family, _, port, _, local, _, _, _, queue_length, queue_limit, holder = fields
-    return Listener(address(family, local), socket.ntohs(port), holder, queue_length, queue_limit)
+def _listeners(rows: KernelRows) -> Iterator[Listener]:
+    for one, length, limit in zip(rows, *rows.queues(), strict=True):
+        yield Listener(one.local_address, one.local_port, one.holder, length, limit)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Set
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from ..model import NO_HOLDER
 from .descriptors import DescriptorTable, network_namespace
 from .processes import list_pids
 
@@ -23,10 +24,7 @@ Found = Iterator[tuple[list[int], int]]
 # Looking where nothing seems to have changed may take this part of the time at most.
 _THOROUGH_SHARE: Final = 0.005
 
-# So many sockets are read before anybody looks whether it is enough.
-_AT_ONCE: Final = 64
-
-# Descriptors read again at once, for sockets handed on to a forked child.
+# Descriptors read again at once, for sockets that were closed, or handed on to a forked child.
 _VERIFIED_AT_ONCE: Final = 64
 
 
@@ -49,7 +47,7 @@ class Walk:
         """Whether other users' processes cannot even be seen (/proc mounted with hidepid)."""
 
     def find(
-        self, wanted: Collection[int], live: Callable[[], Set[int]], closed: Set[int] = frozenset()
+        self, wanted: Collection[int], live: Callable[[], set[int]], closed: Set[int] = frozenset()
     ) -> Found:
         """Yields the sockets met until every wanted inode is found or all places are searched.
 
@@ -64,7 +62,11 @@ class Walk:
             if not missing:
                 return
 
-    def handed_on(self) -> Found:
+    def closed(self, live: Container[int]) -> Iterator[int]:
+        """The sockets that some process held when it was last read and that are not among the live ones."""
+        return chain.from_iterable(table.closed(live) for table in self._tables.values())
+
+    def let_go(self) -> Found:
         """Reads some descriptors again, in turn; yields the sockets that their process let go."""
         left = _VERIFIED_AT_ONCE
         pid, first = self._verified_up_to
@@ -72,7 +74,7 @@ class Walk:
             chosen = list(islice(table.sockets(first if table.pid == pid else 0), left))
             if not chosen:
                 continue
-            yield from self._guarded(table, table.lost(chosen))
+            yield from self._guarded(table, (table.lost(descriptors) for descriptors in [chosen]))
             self._verified_up_to = (table.pid, chosen[-1] + 1)
             left -= len(chosen)
             if not left:
@@ -83,8 +85,8 @@ class Walk:
         for table in list(self._tables.values()):
             yield from self._guarded(table, table.vacated(closed))
 
-    def _elsewhere(self, live: Callable[[], Set[int]], missing: Set[int]) -> Found:
-        settled = live() - missing
+    def _elsewhere(self, live: Callable[[], set[int]], missing: Set[int]) -> Found:
+        settled = live().difference(missing, {NO_HOLDER})
         for search in (self._where_others_went, self._where_counts_changed, self._everywhere):
             yield from search(settled)
 
@@ -117,17 +119,17 @@ class Walk:
             finished = self._clock()
             self._thorough_again_at = finished + (finished - started) / _THOROUGH_SHARE
 
-    def _guarded(self, table: DescriptorTable, inodes: Iterator[int]) -> Found:
+    def _guarded(self, table: DescriptorTable, inodes: Iterable[list[int]]) -> Found:
         """A process that vanishes or refuses is counted, and the walk goes on."""
         try:
-            while some := list(islice(inodes, _AT_ONCE)):
+            for some in inodes:
                 yield some, table.pid
         except OSError as failure:
             self._tables.pop(table.pid, None)
             self.unreadable[reason_of(failure)] += 1
 
 
-def _unless_unchanged(table: DescriptorTable, live: Set[int]) -> Iterator[int]:
+def _unless_unchanged(table: DescriptorTable, live: Set[int]) -> Iterator[list[int]]:
     if not table.is_unchanged():
         yield from table.unknown(live)
 
