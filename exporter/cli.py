@@ -19,6 +19,7 @@ from .analysis.fold import Limits
 from .exposition import explain, report, status_page
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
+from .exposition.garbage import leave_out_what_is_there
 from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
@@ -207,5 +208,6 @@ def serve(
     except OSError as error:
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
+    leave_out_what_is_there()
     server.serve(app, listeners, reload=reload)
     return OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import getitem
@@ -105,13 +105,17 @@ class Classifier:
         Of those that are alike only the first is looked at; the rest of it runs in C, since at the first
         look there are a hundred thousand. number_of has to be the same at every call.
         """
-        numbers = list(map(self._met.get, self._likenesses(rows, before)))
+        likenesses = list(self._likenesses(rows, before))
+        numbers = list(map(self._met.get, likenesses))
         if None in numbers:
             places = [place for place, number in enumerate(numbers) if number is None]
-            some, past = rows.pick(places), [before[place] for place in places] if before else ()
-            unmet = zip(self._likenesses(some, past), some, past or repeat(None), strict=False)
-            for place, (likeness, socket, earlier) in zip(places, unmet, strict=True):
-                numbers[place] = self._meet(likeness, socket, earlier, number_of)
+            one_of_each = dict(zip(map(likenesses.__getitem__, places), places, strict=True))
+            self._meet(one_of_each, rows, before, number_of)
+            numbers = list(map(self._met.get, likenesses))
+        if None in numbers:
+            places = [place for place, number in enumerate(numbers) if number is None]
+            for place, (socket, earlier) in zip(places, _some(rows, before, places), strict=True):
+                numbers[place] = number_of(self(socket, earlier))
         return cast(list[int], numbers)
 
     def _likenesses(self, rows: Rows, before: Sequence[Group | None]) -> Iterator[Hashable]:
@@ -131,24 +135,22 @@ class Classifier:
 
     def _meet(
         self,
-        likeness: Hashable,
-        socket: Socket,
-        before: Group | None,
+        one_of_each: Mapping[Hashable, int],
+        rows: Rows,
+        before: Sequence[Group | None],
         number_of: Callable[[Group], int],
-    ) -> int:
-        """Remembers the number where all that matters is in the likeness: the local port of inbound
-        sockets, where they lead of outbound ones."""
-        number = self._met.get(likeness)
-        if number is None:
-            group = self(socket, before)
-            number = number_of(group)
+    ) -> None:
+        """Remembers the numbers by likeness where all that matters is in it: the local port of inbound
+        sockets, where they lead of outbound ones. one_of_each: where one that is so stands."""
+        some = _some(rows, before, list(one_of_each.values()))
+        for likeness, (socket, earlier) in zip(one_of_each, some, strict=True):
+            group = self(socket, earlier)
             usual = Direction.INBOUND if socket.local_port in self._is_listened_on else Direction.OUTBOUND
             if group.direction is usual:
-                self._met[likeness] = number
+                self._met[likeness] = number_of(group)
                 if group.attribution in _MOMENTARY:
                     self._met_for_now.append(likeness)
-                self._kept.append((self._owner_of(socket.holder), before))
-        return number
+                self._kept.append((self._owner_of(socket.holder), earlier))
 
     def _owner(self, socket: Socket, before: Group | None, accepting: Owner | None) -> Owner:
         """The holder; without one, who held it before; else whose accept queue it is in or came through."""
@@ -170,6 +172,14 @@ class Classifier:
         if not inbound and (talker := self._talkers.only(socket.remote_address, socket.remote_port)):
             return talker, Attribution.INFERRED
         return (inbound and accepting) or Unowned.RELEASED, Attribution.NONE
+
+
+def _some(
+    rows: Rows, before: Sequence[Group | None], places: Sequence[int]
+) -> Iterator[tuple[Socket, Group | None]]:
+    """The sockets at these places, and what was before."""
+    past = [before[place] for place in places] if before else repeat(None)
+    return zip(rows.pick(places), past, strict=False)
 
 
 class Classifiers:

@@ -24,6 +24,7 @@ from .families import (
     time_wait,
 )
 from .families.configuration import Reloaded
+from .garbage import search_put_off
 from .observation import (
     CLOSE_WAIT,
     DESCRIPTORS,
@@ -71,8 +72,9 @@ class SocketCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families. Never raises for a part that failed: its families are left out."""
-        with self._lock:
-            yield from self._families(self._observe())
+        with self._lock, search_put_off():
+            families = list(self._families(self._observe()))
+        yield from families
 
     def _families(self, seen: Observation) -> Iterator[Metric]:
         bounds = self._bounds

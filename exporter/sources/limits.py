@@ -47,11 +47,11 @@ class Files:
         try:
             text = _read(path, size)
         except FileNotFoundError as failure:
-            self._failures.append(failure)
+            self._note(failure)
             return absent
         except OSError as failure:
             failure.filename = path  # read() does not know it
-            self._failures.append(failure)
+            self._note(failure)
             self.problems.append(str(failure))
             return None
         self._answered = True
@@ -60,6 +60,11 @@ class Files:
         except ValueError as failure:
             self.problems.append(f"{path}: {failure}")
             return None
+
+    def _note(self, failure: OSError) -> None:
+        """Without its traceback, which leads back here and to all that is being done at the moment: such a ring
+        would keep a whole look, megabytes on a big host, until Python searches for garbage."""
+        self._failures.append(failure.with_traceback(None))
 
     def require_any(self) -> None:
         """Raises the first OSError when no file could be read."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -44,6 +46,25 @@ def tree(root: Path, sysctls: Mapping[str, str]) -> Path:
     for name, text in sysctls.items():
         (directory / name).write_text(text)
     return root
+
+
+@on_linux
+def test_what_is_absent_keeps_nobody_who_asked_for_it(tmp_path: Path) -> None:
+    """An exception that is kept keeps its traceback, and with it all that its callers have in hand."""
+
+    class InHand:
+        pass
+
+    def ask() -> weakref.ref[InHand]:
+        in_hand = InHand()
+        read_sysctls(tree(tmp_path, {"tcp_max_tw_buckets": "131072\n"}))
+        return weakref.ref(in_hand)
+
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()
 
 
 @on_linux
