@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
-from operator import getitem
+from itertools import compress, repeat
+from operator import not_
 from typing import Final, cast
 
 from ..model import (
@@ -102,10 +102,32 @@ class Classifier:
     ) -> list[int]:
         """The numbers of the groups of many sockets. before: as above, one for each, or nothing at all.
 
-        Of those that are alike only the first is looked at; the rest of it runs in C, since at the first
-        look there are a hundred thousand. number_of has to be the same at every call.
+        Of those that are alike only one is looked at; the rest of it runs in C, since at the first look
+        there are a hundred thousand. number_of has to be the same at every call.
         """
-        likenesses = list(self._likenesses(rows, before))
+        accepted = list(map(self._is_listened_on.get, rows.local_ports(), repeat(False)))
+        number = accepted.count(True)
+        if number in (0, len(accepted)):
+            return self._numbers(rows, before, number_of, accepted=bool(number))
+        numbers = [0] * len(accepted)
+        for which, chosen in ((True, accepted), (False, map(not_, accepted))):
+            places = list(compress(range(len(accepted)), chosen))
+            past = [before[place] for place in places] if before else ()
+            found = self._numbers(rows.pick(places), past, number_of, accepted=which)
+            for place, number in zip(places, found, strict=True):
+                numbers[place] = number
+        return numbers
+
+    def _numbers(
+        self,
+        rows: Rows,
+        before: Sequence[Group | None],
+        number_of: Callable[[Group], int],
+        *,
+        accepted: bool,
+    ) -> list[int]:
+        """accepted: whether somebody listens on all of their ports, else on none."""
+        likenesses = list(self._likenesses(rows, before, accepted=accepted))
         numbers = list(map(self._met.get, likenesses))
         if None in numbers:
             places = [place for place, number in enumerate(numbers) if number is None]
@@ -118,20 +140,19 @@ class Classifier:
                 numbers[place] = number_of(self(socket, earlier))
         return cast(list[int], numbers)
 
-    def _likenesses(self, rows: Rows, before: Sequence[Group | None]) -> Iterator[Hashable]:
+    def _likenesses(
+        self, rows: Rows, before: Sequence[Group | None], *, accepted: bool
+    ) -> Iterable[Hashable]:
         """For each socket something that is equal for all of one group, but for what _meet() says."""
-        ports, holders = rows.local_ports(), rows.holders()
-        likenesses: Iterator[Hashable]
-        likenesses = zip(rows.calling(), map(self._is_ephemeral.__getitem__, ports), strict=True)
-        accepted = list(map(self._is_listened_on.get, ports, repeat(False)))
-        if True in accepted:
-            either = zip(likenesses, zip(rows.accepted(), ports, strict=True), strict=True)
-            likenesses = map(getitem, either, accepted)
+        columns: list[Iterable[Hashable]] = [rows.accepted() if accepted else rows.calling()]
+        if not accepted:
+            columns.append(map(self._is_ephemeral.__getitem__, rows.local_ports()))
+        holders = rows.holders()
         if any(holders):
-            likenesses = zip(likenesses, map(id, map(self._owner_of, holders)), strict=True)
+            columns.append(map(id, map(self._owner_of, holders)))
         if before:
-            likenesses = zip(likenesses, map(id, before), strict=True)
-        return likenesses
+            columns.append(map(id, before))
+        return zip(*columns, strict=True) if len(columns) > 1 else columns[0]
 
     def _meet(
         self,

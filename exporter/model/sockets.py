@@ -100,7 +100,7 @@ class Rows(Protocol):
     def cookies(self) -> Sequence[int]: ...
 
     def accepted(self) -> Iterable[Hashable]:
-        """What tells those apart that one listening port has accepted: state and local address."""
+        """What tells those apart that a local listener has accepted: state, local address and port."""
 
     def calling(self) -> Iterable[Hashable]:
         """What tells all others apart, but for the local port: state, addresses and remote port. None

@@ -130,7 +130,7 @@ class SocketRows(list[Socket]):
         return [row.cookie for row in self]
 
     def accepted(self) -> list[Hashable]:
-        return [(row.state, row.local_address) for row in self]
+        return [(row.state, row.local_address, row.local_port) for row in self]
 
     def calling(self) -> list[Hashable]:
         return [
