@@ -58,7 +58,7 @@ class Memory:
         return self._by_kind[kind]
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_kind.values()))
+        return sum(map(len, self._all()))
 
     def last(self, keys: Sequence[Key]) -> list[int | None]:
         """The numbers that these keys had when they were last seen, of whatever kind; also if forgotten."""

@@ -82,9 +82,13 @@ class KernelSource:
     def rest(self) -> Iterator[Batch]:
         """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
         since sockets() has ended. Raises NetlinkError, also half way."""
-        for batch in self._rest:
-            self._number = (self._number or 0) + len(batch.keys)
-            yield batch
+        try:
+            for batch in self._rest:
+                self._number = (self._number or 0) + len(batch.keys)
+                yield batch
+        except NetlinkError:
+            self._bound_again_at = 0.0
+            raise
 
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets. Raises NetlinkError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -34,6 +35,8 @@ _KIND: Final = b"[%b][%b]" % tuple(
     map(bytes, zip(*(struct.pack("=H", kind) for kind in _KINDS), strict=True))
 )
 _MAX_ERRNO: Final = 4095
+# So many bytes of messages are enough for a run of their own.
+_WORTHWHILE: Final = 1 << 18
 
 
 class Runs:
@@ -143,15 +146,22 @@ def batches(messages: Iterable[bytes]) -> Iterator[Batch]:
 def listeners(messages: Iterable[bytes]) -> list[Listener]:
     """The listeners of a whole dump. In LISTEN, the queue figures are the accept queue's
     length and limit (tcp_diag_get_info). Raises NetlinkError as batches does."""
-    return [listener for size, run in _runs(messages) for listener in _listeners(KernelRows(run, size, _HEADER_SIZE))]
+    rows = (KernelRows(run, size, _HEADER_SIZE) for size, run in _runs(messages))
+    return [listener for some in rows for listener in _listeners(some)]
 
 
 def _runs(messages: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Message size -> messages of that size, joined as long as there are few: each run has its price."""
     runs = Runs()
+    waiting: defaultdict[int, list[bytes]] = defaultdict(list)
     for data in messages:
         found, done = runs.split(data)
-        yield from found.items()
+        for size, run in found.items():
+            waiting[size].append(run)
+            if done or sum(map(len, waiting[size])) >= _WORTHWHILE:
+                yield size, b"".join(waiting.pop(size))
         if done:
+            yield from ((size, b"".join(some)) for size, some in waiting.items())
             return
     raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -16,11 +15,12 @@ from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT2,
+    NO_HOLDER,
     TIME_WAIT,
     Batch,
     Direction,
     Group,
-    Key,
+    Kind,
     ProcessId,
     Rows,
     Socket,
@@ -37,17 +37,28 @@ def socket(cookie: int, state: int = ESTABLISHED, port: int = 443, holder: int =
     return Socket(state, HOME, 50_000, HOME, port, holder, cookie)
 
 
-def batch(sockets: Sequence[Socket], *, time_wait: bool = False, queues: Queues = NO_QUEUES) -> Batch:
-    """A batch with the keys that the kernel's source gives. queues: cookie -> unread and unsent bytes."""
+def batch(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> Batch:
+    """A batch as the kernel's source gives it, of sockets of one kind. queues: cookie -> unread and unsent
+    bytes."""
+    (batch,) = batches(sockets, queues)
+    return batch
 
-    def key(row: Socket) -> Key:
-        plain = TIME_WAIT if time_wait else ESTABLISHED
-        return row.cookie if row.state == plain else (row.state, row.cookie, row.holder)
 
-    holders = array("I", [row.holder for row in sockets]).tobytes()
-    queued = [(place, *queues[row.cookie]) for place, row in enumerate(sockets) if row.cookie in queues]
-    plain = portable.batch(sockets)
-    return Batch([key(row) for row in sockets], time_wait, holders, plain.take, plain.local_ends, queued)
+def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[Batch]:
+    """A batch for each kind of sockets."""
+    by_kind: defaultdict[Kind, list[Socket]] = defaultdict(list)
+    for one in sockets:
+        by_kind[Kind(one.state, one.holder != NO_HOLDER)].append(one)
+    return [_batch(kind, some, queues) for kind, some in by_kind.items()]
+
+
+def _batch(kind: Kind, sockets: Sequence[Socket], queues: Queues) -> Batch:
+    (plain,) = portable.batches(sockets)
+    if kind.state == TIME_WAIT:
+        queues = NO_QUEUES
+    queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]
+    holders = plain.holders if kind.held else b""
+    return Batch(kind, [row.cookie for row in sockets], holders, plain.take, plain.local_ends, queued)
 
 
 def group(row: Socket, _before: Group | None = None) -> Group:
@@ -101,10 +112,3 @@ ROWS = st.lists(
     ),
     unique_by=lambda row: row.cookie,
 )
-
-
-def split(rows: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[Batch]:
-    """Batches as the kernel's source gives them."""
-    waiting = [row for row in rows if row.state == TIME_WAIT]
-    others = [row for row in rows if row.state != TIME_WAIT]
-    return [batch(others, queues=queues), batch(waiting, time_wait=True)]

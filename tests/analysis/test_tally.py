@@ -25,7 +25,7 @@ from exporter.model import (
 )
 from exporter.sources import portable
 
-from .batches import ROWS, Asked, batch, count, group, settle, socket, split
+from .batches import ROWS, Asked, batch, batches, count, group, settle, socket
 
 
 @pytest.fixture(scope="module", params=["remembering", "tidy"])
@@ -49,7 +49,7 @@ def test_every_reading_counts_exactly_what_is_there(
         if number in forgotten:
             tally.forget({ProcessId(1, 0.0)})
             tally.forget_time_wait(lambda one: one.owner == ProcessId(2, 0.0))
-        counted = settle(tally, tally.read(split(rows)), remember=number % 3 != 1)
+        counted = settle(tally, tally.read(batches(rows)), remember=number % 3 != 1)
         assert Counter(map(group, rows)) == counted
 
 
@@ -64,7 +64,7 @@ def test_every_queued_byte_is_some_groups(
     """Also those of sockets that are to be classified again, for something was not known."""
     tally = Tally()
     for number, (rows, queues) in enumerate(readings):
-        reading = tally.read(split(rows, queues))
+        reading = tally.read(batches(rows, queues))
         settle(tally, reading, remember=number not in doubtful)
         sums = tally.queues(reading)
         present = [queues[row.cookie] for row in rows if row.state != TIME_WAIT and row.cookie in queues]
@@ -92,7 +92,7 @@ def test_all_holders_are_live() -> None:
     tally = Tally()
     count(tally, batch([socket(1, holder=5)]))
     reading = tally.read([batch([socket(1, holder=5), socket(2, holder=6)])])
-    assert reading.live_holders() == {5, 6}
+    assert reading.holders.all() == {5, 6}
 
 
 def test_a_changed_state_is_classified_knowing_what_was_before() -> None:
@@ -108,7 +108,7 @@ def test_a_changed_state_is_classified_knowing_what_was_before() -> None:
 def test_time_wait_is_told_apart_from_the_connection_it_was() -> None:
     tally = Tally()
     count(tally, batch([socket(1)]))
-    counted = count(tally, batch([socket(1, TIME_WAIT, holder=0)], time_wait=True))
+    counted = count(tally, batch([socket(1, TIME_WAIT, holder=0)]))
     assert [TIME_WAIT] == [key.state for key in counted]
 
 
@@ -132,7 +132,7 @@ def test_a_source_without_cookies_remembers_no_past() -> None:
     tally = Tally()
     asked = Asked()
     for state in (ESTABLISHED, CLOSE_WAIT):
-        read = tally.read([portable.batch([socket(0, state)])])
+        read = tally.read(portable.batches([socket(0, state)]))
         settle(tally, read, asked)
     assert asked.before == [None, None]
 
@@ -167,7 +167,7 @@ def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.Monkey
     for _ in range(3):
         count(tally, batch(half_closed))
     asked = Asked()
-    settle(tally, tally.read([batch([socket(1, TIME_WAIT, holder=0)], time_wait=True)]), asked)
+    settle(tally, tally.read([batch([socket(1, TIME_WAIT, holder=0)])]), asked)
     assert asked.before == [group(half_closed[0])]
 
 

@@ -41,8 +41,11 @@ from exporter.model import (
     Socket,
     Unowned,
 )
-from exporter.sources.owners import LiveHolders
-from exporter.sources.portable import batch
+from exporter.sources.owners import Holders
+from exporter.sources.portable import batches
+
+REST: Final = "rest"
+"""What to break so that the sockets fail in the second half."""
 
 HERE: Final = bytes((127, 0, 0, 1))
 THERE: Final = bytes((10, 0, 0, 9))
@@ -73,6 +76,7 @@ class Host:
     def __init__(self, *, kernel: bool = True) -> None:
         self.kernel = kernel
         self.rows = [ACCEPTED, WAITING]
+        self._rest: list[Socket] = []
         self.listening = [LISTENER]
         self.broken: set[str] = set()
         self.unreadable: Counter[str] = Counter()
@@ -96,9 +100,19 @@ class Host:
     def sockets(self) -> Iterator[Batch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
         late = [row for row in rows if self.kernel and row.state == TIME_WAIT]
-        yield replace(batch(late), keys=[row.cookie for row in late], time_wait=True)
+        yield from map(self._keyed, batches(late[: len(late) // 2]))
         self._break(STATES)
-        yield batch([row for row in rows if row not in late])
+        yield from map(self._keyed, batches([row for row in rows if row not in late]))
+        self._rest = late[len(late) // 2 :]
+
+    def rest(self) -> Iterator[Batch]:
+        yield from map(self._keyed, batches(self._rest))
+        self._break(REST)
+
+    def _keyed(self, batch: Batch) -> Batch:
+        """The kernel's keys are cookies."""
+        rows = batch.take(range(len(batch.keys)))
+        return replace(batch, keys=rows.cookies()) if self.kernel else batch
 
     def listeners(self) -> list[Listener]:
         self._break(LISTENERS)
@@ -113,7 +127,7 @@ class Host:
         stale, self.stale = self.stale, set()
         return stale
 
-    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+    def resolve(self, holders: Collection[int], live: Holders) -> None:
         self._break(OWNERS)
         self.asked_for.append(set(holders))
         self.live = live.all()

@@ -22,8 +22,8 @@ class Live(set[int]):
     def all(self) -> set[int]:
         return set(self)
 
-    def gone(self, known: Iterable[int]) -> set[int]:
-        return set(known) - self
+    def new(self) -> Iterable[int]:
+        return ()
 
 
 class Host:
@@ -33,16 +33,18 @@ class Host:
         self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
         self.live: set[int] = {NO_HOLDER}
         self.asked_for_live = 0
+        self._new: set[int] = set()
 
     def all(self) -> set[int]:
-        return set(self.live)
-
-    def gone(self, known: Iterable[int]) -> set[int]:
         self.asked_for_live += 1
-        return set(known) - self.live
+        return self.live
+
+    def new(self) -> Iterable[int]:
+        return self._new
 
     def resolve(self, *holders: int) -> list[Owner]:
         """Looks for these holders, which are live from now on; gives who they are."""
+        self._new = set(holders) - self.live
         self.live.update(holders)
         self.owners.resolve(holders, self)
         return [self.owners.owner_of(holder) for holder in holders]
@@ -59,5 +61,5 @@ def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALL) -> l
 
 
 def let_go(walk: Walk) -> list[tuple[int, int]]:
-    """The sockets that were handed on, with the processes that had them."""
-    return [(inode, pid) for inodes, pid in walk.handed_on() for inode in inodes]
+    """The sockets that were let go, with the processes that had them."""
+    return [(inode, pid) for inodes, pid in walk.let_go() for inode in inodes]

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.model import Batch
+from exporter.sources.kernel import KernelSource
 from exporter.sources.netlink import Transport, request_one_family
 
 from .messages import GETSOCK, done
@@ -22,11 +24,11 @@ class Refusing(Transport):
         self._instead = instead
         self.older = 0
 
-    def exchange(self, request: bytes) -> Iterator[bytes]:
+    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
         if struct.unpack_from("=H", request, 4) == (GETSOCK,):
             self.older += 1
-            return super().exchange(self._instead)
-        return super().exchange(request)
+            return super().exchange(self._instead, at_once=at_once)
+        return super().exchange(request, at_once=at_once)
 
 
 class Canned(Transport):
@@ -37,7 +39,13 @@ class Canned(Transport):
         self.answers = answers
         self.asked: list[int] = []
 
-    def exchange(self, request: bytes) -> Iterator[bytes]:
+    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:  # noqa: ARG002  # as it is
         (states,) = struct.unpack_from("=I", request, 16 + 52)
         self.asked.append(states)
         yield from self.answers.get(states, [done()])
+
+
+def everything(source: KernelSource) -> Iterator[Batch]:
+    """All sockets but listeners."""
+    yield from source.sockets()
+    yield from source.rest()

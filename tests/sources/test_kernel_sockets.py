@@ -33,7 +33,7 @@ from exporter.sources.kernel import KernelSource
 
 from ..live.namespace import Namespace, missing
 from ..running import until
-from .kernels import Refusing
+from .kernels import Refusing, everything
 from .messages import rows_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -56,8 +56,8 @@ class Reading(NamedTuple):
 
 
 def read(source: KernelSource) -> Reading:
-    batches: list[Batch] = list(source.sockets())
-    keys = [key for batch in batches for key in batch.keys]
+    batches: list[Batch] = list(everything(source))
+    keys: list[Key] = [(batch.kind, key) for batch in batches for key in batch.keys]
     return Reading(rows_of(batches), keys, source.listeners())
 
 

@@ -12,6 +12,7 @@ from exporter.model import CLOSE_WAIT, LAST_ACK, HalfClosed, Socket
 from exporter.sources import last_heard
 from exporter.sources.last_heard import LastHeard
 from exporter.sources.netlink import NetlinkError, Transport
+from exporter.sources.rows import KernelRows
 
 from .half_closed import HERE, V4, half, tcp, tcp_info
 from .messages import LOOPBACK, refusal, row
@@ -57,9 +58,9 @@ def heard(kernel: Kernel, clock: Clock) -> LastHeard:
     return LastHeard(kernel, kernel.dump, clock)
 
 
-def dumped(*cookies: int) -> bytes:
+def dumped(*cookies: int) -> KernelRows:
     """What the dump of all sockets has of those in CLOSE_WAIT."""
-    return b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies)
+    return KernelRows(b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies))
 
 
 def ages(halves: list[HalfClosed]) -> list[tuple[float | None, float | None]]:
@@ -95,7 +96,7 @@ def test_where_many_are_new_one_dump_is_cheaper(
 
 def test_what_is_gone_is_forgotten(heard: LastHeard, kernel: Kernel) -> None:
     heard.complete(dumped(1, 2), MANY)
-    assert heard.complete(b"", MANY) == []
+    assert heard.complete(dumped(), MANY) == []
     heard.complete(dumped(1), MANY)
     assert kernel.asked == [1, 2, 1]
 

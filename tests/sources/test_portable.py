@@ -21,7 +21,7 @@ from exporter.model import (
     Listener,
     Socket,
 )
-from exporter.sources.portable import STATES, PsutilSource, address, batch
+from exporter.sources.portable import STATES, PsutilSource, address, batches
 
 from .messages import rows_of
 
@@ -176,9 +176,9 @@ def test_an_address_is_4_or_16_bytes_without_its_scope(text: str, raw: bytes) ->
 
 def test_a_batch_has_the_whole_rows_for_keys() -> None:
     rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
-    made = batch(rows)
+    (made,) = batches(rows)
     assert list(made.keys) == rows
-    assert not made.time_wait
+    assert made.kind == Kind(ESTABLISHED)
     assert memoryview(made.holders).cast("I").tolist() == [7, 0, 4294967295]
     taken = made.take([2, 0])
     assert list(taken) == list(taken) == [rows[2], rows[0]]
