@@ -14,6 +14,7 @@ from ..analysis.close_wait import Ages, cause
 from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
+from ..analysis.reading import Reading
 from ..analysis.tally import Tally
 from ..analysis.time_wait import Destination, Talkers, is_unexplained
 from ..logs import Once
@@ -31,6 +32,7 @@ from ..model import (
     Owner,
     ProcessId,
 )
+from ..sources.busy import while_busy
 from ..sources.owners import Owners
 from .look import Look, Names
 from .observation import (
@@ -171,19 +173,23 @@ class Observer:
 
     def _read_sockets(self, look: Look) -> None:
         started = self._clock()
-        if EPHEMERAL in self._wanted and self._range and started >= self._census_again_at:
-            look.taken = None if self._census_waits else PortsTaken(self._range)
-            self._census_waits = False
-        look.reading = self._tally.read(self._source.sockets(), look.taken)
+        census = self._range if EPHEMERAL in self._wanted and started >= self._census_again_at else None
+        waits, self._census_waits = self._census_waits, self._census_waits and census is None
+
+        def read() -> Reading:
+            look.taken = PortsTaken(census) if census and not waits else None
+            return self._tally.read(self._source.sockets(), look.taken)
+
+        look.reading = while_busy(read)
         finished = self._clock()
         if look.taken and finished - started > _DEAR:
             self._census_again_at = finished + CENSUS_EVERY
 
     def _read_listeners(self, look: Look) -> None:
-        look.listeners = self._source.listeners()
+        look.listeners = while_busy(self._source.listeners)
 
     def _read_close_wait(self, look: Look) -> None:
-        halves = self._source.half_closed()
+        halves = while_busy(self._source.half_closed)
         look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
 
     def _resolve(self, look: Look) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..model import CLOSE, CLOSE_WAIT, FIN_WAIT2, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
 from . import sockdiag
+from .busy import while_busy
 from .half_closed import HalfClosedSource, merged
 from .last_heard import LastHeard
 from .netlink import AF_INET, AF_INET6, Transport, not_offered, request_both_families, request_one_family
@@ -90,7 +91,7 @@ class KernelSource:
     def probe(self) -> None:
         """Raises NetlinkError where this kernel, container or sandbox refuses sock_diag."""
         try:
-            self.listeners()
+            while_busy(self.listeners)
         except NetlinkError as failure:
             if not not_offered(failure) or not self._one_request:
                 raise
