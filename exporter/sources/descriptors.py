@@ -22,6 +22,8 @@ _ROOM_FOR_EACH: Final = 8
 _FREE_AT_MOST: Final = 64
 # Descriptors read before anybody looks whether it is enough.
 _AT_ONCE: Final = 64
+# Of the sockets of a process so many are looked at again: one may be closed in the meantime.
+_ASKED_AGAIN: Final = 4
 
 
 class DescriptorTable:
@@ -93,6 +95,12 @@ class DescriptorTable:
         """Reads these descriptors again; yields the inodes that none of them holds any more."""
         before = {self._inodes[fd] for fd in descriptors}
         yield from before.difference(self._read(descriptors))
+
+    def still_holds(self, inodes: Collection[int]) -> bool | None:
+        """Whether it holds one of these sockets where they were when last read; None where that is not known.
+        A few are looked at."""
+        where = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _ASKED_AGAIN))
+        return any(inode in inodes for inode in self._read(where)) if where else None
 
     def _count_now(self) -> int:
         return os.stat(self._directory).st_size

@@ -41,6 +41,9 @@ class Owners(Protocol):
     def refresh(self) -> set[Owner]:
         """Owners of whom something was said that may be true no longer; call before each reading."""
 
+    def doubt(self, holders: Iterable[int]) -> None:
+        """These hold sockets that were not there before: what was known of them may be of earlier ones."""
+
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
 
@@ -69,6 +72,9 @@ class NoOwners:
 
     def refresh(self) -> set[Owner]:
         return set()
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        pass
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         pass
@@ -139,6 +145,9 @@ class PidOwners(_Known):
         self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
         return set(died)
 
+    def doubt(self, holders: Iterable[int]) -> None:
+        """A pid that is used again is noticed by refresh()."""
+
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
         self._unseen |= UNSEEN_HOLDER in holders
@@ -177,6 +186,9 @@ class InodeOwners(_Known):
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)
+        for owner in stale:
+            if isinstance(owner, ProcessId):
+                self._walk.forget(owner.pid)
         for inodes, pid in self._walk.handed_on():
             stale |= self._dismiss(pid, inodes)
         if self._clock() >= self._retry_at:
@@ -184,6 +196,12 @@ class InodeOwners(_Known):
             if self._retried:
                 stale.add(Unowned.NOT_FOUND)
         return stale
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        for inode in holders:
+            owner = self._owners.get(inode)
+            if owner and self._walk.still_holds(owner.pid, {inode}) is not True:
+                del self._owners[inode]
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         known, in_vain = self._owners, self._not_found
@@ -204,22 +222,25 @@ class InodeOwners(_Known):
 
     def _claim(self, found: Found, wanted: set[int]) -> None:
         """The first process met owns the socket: of a family of forked ones, the lowest pid."""
-        owners: dict[int, ProcessId | None] = {}
+        owners: dict[int, ProcessId] = {}
         claimable = wanted | self._not_found
         for inodes, pid in found:
             sockets = claimable.intersection(inodes)
             unclaimed = [inode for inode in sockets if inode not in self._owners]
-            if unclaimed and pid not in owners:
-                owners[pid] = self._learn(pid)
-            if unclaimed and (owner := owners[pid]):
-                self._owners.update(dict.fromkeys(unclaimed, owner))
+            if unclaimed and pid not in owners and (owner := self._learn(pid, sockets)):
+                owners[pid] = owner
+            if unclaimed and pid in owners:
+                self._owners.update(dict.fromkeys(unclaimed, owners[pid]))
 
-    def _learn(self, pid: int) -> ProcessId | None:
+    def _learn(self, pid: int, sockets: set[int]) -> ProcessId | None:
+        """Who holds these sockets that were met with this pid: nobody, if it is another's by now."""
         try:
-            return self._facts.learn(pid)
+            owner = self._facts.learn(pid)
         except OSError as failure:
             self._walk.unreadable[reason_of(failure)] += 1
             return None
+        is_the_same = not self._facts.is_new(owner) or self._walk.still_holds(pid, sockets) is not False
+        return owner if is_the_same else None
 
     def _forget_closed(self, live: LiveHolders) -> set[int]:
         """Inode numbers are used again after a while (get_next_ino): a closed one must not linger.
