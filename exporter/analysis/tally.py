@@ -53,6 +53,18 @@ class Tally:
                 taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
         return reading
 
+    def newcomers(self, reading: Reading) -> set[int]:
+        """The holders of the sockets that were never counted, in whatever state. Where nothing was ever
+        counted, nobody."""
+        if reading.first:
+            return set()
+        return {
+            holder
+            for _, rows in reading.unseen
+            for holder, before in zip(rows.holders(), self.before(rows.cookies()), strict=True)
+            if before is None
+        }
+
     def settle(self, reading: Reading, classify: Classify, *, time_wait: bool, remember: bool = True) -> None:
         """Classifies what is unseen in other states than TIME_WAIT; when called again, what is in TIME_WAIT.
 

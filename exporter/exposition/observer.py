@@ -111,6 +111,7 @@ class Observer:
         self._log = Once(logging.getLogger(__name__))
         self._tally = Tally()
         self._listeners = Listeners()
+        self._listened_before: set[tuple[bytes, int, int]] = set()
         self._talkers = Talkers()
         self._ages = Ages()
         self._classifiers = Classifiers(self._listeners, self._talkers)
@@ -193,6 +194,11 @@ class Observer:
         look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
 
     def _resolve(self, look: Look) -> None:
+        # A listener has no cookie: one that was not there before is told by its address.
+        listeners = {listener[:3] for listener in look.listeners}
+        new = {holder for _, _, holder in listeners - self._listened_before}
+        self._listened_before = listeners
+        self._owners.doubt(self._tally.newcomers(look.reading) | new)
         self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look)
 
     def _owned(self, look: Look) -> list[tuple[Listener, Owner]]:

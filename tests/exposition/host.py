@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -79,6 +79,7 @@ class Host:
         self.holders = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
         self.asked_for: list[set[int]] = []
         self.live: set[int] = set()
+        self.doubted: set[int] = set()
         self.stale: set[Owner] = set()
         self.kept: Container[object] = ()
         self.dead: set[ProcessId] = set()
@@ -112,6 +113,9 @@ class Host:
     def refresh(self) -> set[Owner]:
         stale, self.stale = self.stale, set()
         return stale
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        self.doubted = set(holders)
 
     def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
         self._break(OWNERS)
