@@ -73,7 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = look.new if flags.status_page and not flags.once else observer.observe
     limits = bounds(settings)
-    collector = SocketCollector(observe, limits, source.name, wanted(flags), lambda: configuration.last)
+    collector = SocketCollector(
+        observe,
+        limits,
+        source.name,
+        wanted(flags),
+        reloaded=lambda: configuration.last,
+        progress=lambda: observer.progress,
+    )
     if flags.once:
         return once(collector)
 
@@ -198,6 +205,7 @@ def serve(
             telemetry_path=flags.telemetry_path,
             title=NAME,
             description=DESCRIPTION,
+            ready=collector.ready,
             status=partial(status, look, flags) if flags.status_page else None,
         )
         listeners = [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]

@@ -53,6 +53,16 @@ class Tally:
                 taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
         return reading
 
+    def by_state(self, reading: Reading) -> Counter[int]:
+        """How many sockets are in each state, before settle() has said whose they are."""
+        counts: Counter[int] = Counter()
+        for number, count in reading.counts.items():
+            counts[self._groups[number].state] += count
+        for unseen in (reading.unseen, reading.unseen_in_time_wait):
+            for _, rows in unseen:
+                counts.update(rows.states())
+        return counts
+
     def newcomers(self, reading: Reading) -> set[int]:
         """The holders of the sockets that were never counted, in whatever state. Where nothing was ever
         counted, nobody."""

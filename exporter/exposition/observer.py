@@ -48,6 +48,7 @@ from .observation import (
     Stuck,
 )
 from .parts import Parts
+from .progress import Progress, nothing_yet, progress
 
 # Looking at every single socket, for the ports of each address, is repeated only so often, in seconds,
 # where the reading takes longer than is hardly noticed.
@@ -120,6 +121,8 @@ class Observer:
         self._ports_on_one_address: int | None = None
         self._census_waits = looks_again
         self._census_again_at = 0.0
+        self.progress: Progress | None = None
+        """What the look that goes on just now has found; None while none does. To be read by any thread."""
 
     def rename(self, namer: Namer) -> None:
         """Names processes by other rules from the next look on."""
@@ -128,13 +131,23 @@ class Observer:
 
     def observe(self) -> Observation:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
+        begun = self._clock()
+        self.progress = nothing_yet(begun)
+        try:
+            return self._look(begun)
+        finally:
+            self.progress = None
+
+    def _look(self, begun: float) -> Observation:
         names = Names(self._owners, self._namer)
         look = Look(Parts(self._log), names)
         self._run(look, LIMITS, self._read_limits)
+        self.progress = progress(begun, look)
         self._run(look, OWNERS, self._forget_stale)
         self._run(look, STATES, self._read_sockets)
         self._run(look, LISTENERS, self._read_listeners)
         self._run(look, CLOSE_WAIT, self._read_close_wait)
+        self.progress = progress(begun, look, self._tally.by_state(look.reading))
         self._run(look, OWNERS, self._resolve)
         self._listeners.update(self._owned(look), self._clock())
         numbering = self._tally, self._tally.numbering

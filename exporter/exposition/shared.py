@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -25,6 +26,19 @@ _generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
 _GZIP_LEVEL: Final = 5
 
 
+Ready = Callable[[float], Iterable[Metric]]
+"""Gives what the collection that goes on has found, if it has begun at this time (of the monotonic clock) or
+later, and says what is missing. Called while it goes on, in another thread."""
+
+_RECENT: Final = 5.0
+"""Seconds: what was found so long before somebody asked is no answer to him. A collection that hangs must not
+go on telling what it found at its beginning."""
+
+_IN_TIME_FOR: Final = 60.0
+"""Seconds without an answer in part, after which the log says that answers are whole again: of two scrapers,
+one may wait for longer than the other."""
+
+
 class Form(NamedTuple):
     """How the metrics are to be written. `names` are the families wanted, all if empty.
 
@@ -43,8 +57,10 @@ class SharedWork:
     cost as much as one, and none of them can make the event loop wait. So it is with the status page.
     """
 
-    def __init__(self, registry: Collector) -> None:
+    def __init__(self, registry: Collector, ready: Ready | None = None) -> None:
         self._registry = registry
+        self._ready = ready
+        self._late_at: float | None = None
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
@@ -61,10 +77,30 @@ class SharedWork:
         if form not in self._bodies:
             # The only worker takes its work in order, so the families are there when this begins.
             families = self._families
-            body = asyncio.wrap_future(self._worker.submit(_encode, families, form))
+            body = asyncio.wrap_future(self._worker.submit(lambda: _encode(families.result(), form)))
             body.add_done_callback(lambda body: self._finished(families, body))
             self._bodies[form] = body
         return self._bodies[form]
+
+    def late(self, form: Form, asked_at: float) -> asyncio.Future[bytes] | None:
+        """Gives what is ready of the collection, for whom it takes too long; None where that is never known.
+
+        The collection goes on, and whoever asks next shares it. asked_at: of the monotonic clock.
+        The future is done.
+        """
+        if self._ready is None:
+            return None
+        self._late_at = time.monotonic()
+        self._once.problem(
+            "Lateness", "Scrape answered in part: the collection takes longer than its timeout"
+        )
+        body = asyncio.get_running_loop().create_future()
+        try:
+            body.set_result(_encode(self._ready(asked_at - _RECENT), form))
+        except Exception as error:  # noqa: BLE001  # as of a collection: told and logged, whatever it is
+            body.set_exception(error)
+        self._tell(body, "Answer in part")
+        return body
 
     def page(self, status: Callable[[], str]) -> asyncio.Future[bytes]:
         """Gives the status page, as body() gives the metrics."""
@@ -79,6 +115,9 @@ class SharedWork:
         if self._families is families:
             self._families, self._bodies = None, {}
         self._tell(body, "Collection")
+        if self._late_at is not None and time.monotonic() - self._late_at > _IN_TIME_FOR:
+            self._late_at = None
+            self._once.solved("Lateness", "Scrapes are answered in time again")
 
     def _page_finished(self, page: asyncio.Future[bytes]) -> None:
         self._page = None
@@ -104,8 +143,8 @@ class _Families(NamedTuple):
                 yield family
 
 
-def _encode(collected: Future[list[Metric]], form: Form) -> bytes:
-    families = _Families(collected.result(), form.names)
+def _encode(collected: Iterable[Metric], form: Form) -> bytes:
+    families = _Families(collected, form.names)
     if form.open_metrics:
         body = _generate_open_metrics(families, version=OPEN_METRICS_VERSION)
     else:
