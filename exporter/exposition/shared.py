@@ -7,7 +7,7 @@ import gzip
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from prometheus_client import Metric, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from ..logs import Once
+from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class SharedWork:
         self._registry = registry
         self._ready = ready
         self._late_at: float | None = None
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
+        self._worker = Worker("collection")
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
         self._page: asyncio.Future[bytes] | None = None
