@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -193,7 +194,7 @@ def serve(
 ) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
-    from .exposition import application, server
+    from .exposition import application, room, server
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -215,5 +216,6 @@ def serve(
     except OSError as error:
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
-    server.serve(app, listeners, reload=reload)
+    bounded = replace(server.DEFAULT_LIMITS, connections=room.make(server.DEFAULT_LIMITS.connections))
+    server.serve(app, listeners, bounded, reload=reload)
     return OK

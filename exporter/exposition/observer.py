@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -252,10 +251,17 @@ class Observer:
         look.names.learn({stuck.group.owner for stuck in look.stuck})
 
     def _read_descriptors(self, look: Look) -> None:
+        failure: OSError | None = None
         for owner in look.names.known:
             if isinstance(owner, ProcessId) and self._owners.is_alive(owner):
-                with suppress(OSError):
+                try:
                     look.descriptors[owner] = self._readers.descriptors(owner.pid)
+                except (PermissionError, FileNotFoundError, ProcessLookupError):
+                    continue  # Gone, or not to be looked into.
+                except OSError as error:
+                    failure = error
+        if failure:
+            raise failure
 
     def _observation(self, look: Look) -> Observation:
         look.parts.finish()

@@ -180,7 +180,8 @@ class InodeOwners(_Known):
     def not_found_because(self) -> str:
         if self._walk.hidden:
             return "hidden"
-        return "unreadable" if self.unreadable["permission"] else "not_found"
+        failed = self.unreadable["permission"] or self.unreadable["error"]
+        return "unreadable" if failed else "not_found"
 
     def refresh(self) -> set[Owner]:
         stale: set[Owner] = set(self._facts.refresh())

@@ -87,6 +87,8 @@ class Host:
         self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
+        self.faulty: dict[int, int] = {}
+        """pid -> the number of the error that reading its descriptors ends with."""
         self.seconds = count(step=1.0).__next__
 
     def observer(self, wanted: frozenset[str] = frozenset(PARTS)) -> Observer:
@@ -145,6 +147,8 @@ class Host:
     def _descriptors(self, pid: int) -> Descriptors:
         if DESCRIPTORS in self.broken:
             raise RuntimeError("no OSError, so not of this process only")
+        if pid in self.faulty:
+            raise OSError(self.faulty[pid], "faulty")
         try:
             return self.descriptors[pid]
         except KeyError as gone:

@@ -76,6 +76,16 @@ class TestReasons:
         assert host.owners.unreadable == {"permission": 1}
         assert host.owners.not_found_because == "unreadable"
 
+    def test_processes_that_fail_to_be_read(self, host: Host, watch: Watch) -> None:
+        def fail(pid: int, _: int) -> None:
+            if pid == 20:
+                raise OSError(errno.EIO, "failed")
+
+        watch.hook = fail
+        assert host.pids(101, 201) == [10, None]
+        assert host.owners.unreadable == {"error": 1}
+        assert host.owners.not_found_because == "unreadable"
+
     def test_processes_that_are_hidden(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
         assert host.pids(101, 999) == [10, None]
