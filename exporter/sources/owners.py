@@ -211,10 +211,9 @@ class InodeOwners(_Known):
         if not wanted:
             return
         closed = self._forget_closed(live)
-        try:
-            self._claim(self._walk.find(wanted, lambda: live.all() - {NO_HOLDER}, closed), wanted)
-        finally:
-            self._leave_alone(wanted - self._owners.keys())
+        # Where it raises, nothing is known not to be found: the next look fails too, or finds it.
+        self._claim(self._walk.find(wanted, lambda: live.all() - {NO_HOLDER}, closed), wanted)
+        self._leave_alone(wanted - self._owners.keys())
 
     def _dismiss(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
         """These sockets are not the process's any more."""
