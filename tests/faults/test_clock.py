@@ -19,6 +19,7 @@ from exporter.flags import parser
 from exporter.model import ProcessId
 
 from ..running import until
+from .namespaces import can
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -89,20 +90,17 @@ def test_ages_and_owners_do_not_jump_with_it(monkeypatch: pytest.MonkeyPatch, ju
         assert all(0 <= seconds < 60 for seconds in after.seconds.values())
 
 
-def can_have_time_namespaces() -> bool:
-    tried = ["unshare", "--time", "--boottime=100000", "--monotonic=100000", "true"]
-    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+OWN_CLOCK = ("unshare", "--time", "--boottime=100000", "--monotonic=100000", "--fork")
 
 
 @pytest.mark.skipif(
-    sys.platform == "linux" and not can_have_time_namespaces(),
-    reason="needs root and time namespaces (Linux 5.6)",
+    not can(*OWN_CLOCK, "true"),
+    reason="needs unshare (Debian package util-linux), root, and time namespaces (Linux 5.6)",
 )
 def test_in_a_container_with_a_clock_of_its_own_owners_are_known(tmp_path: Path) -> None:
     """There the start times in /proc are by that clock too."""
-    own_clock = ["unshare", "--time", "--boottime=100000", "--monotonic=100000", "--fork"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        once = [*own_clock, sys.executable, "-m", "exporter", "--once"]
+        once = [*OWN_CLOCK, sys.executable, "-m", "exporter", "--once"]
         done = subprocess.run(once, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60)
         port = listener.getsockname()[1]
     (line,) = (

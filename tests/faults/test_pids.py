@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from .namespaces import can
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
-NAMESPACES = ["unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
+NAMESPACES = ("unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
 PROGRAM = Path(__file__).with_name("pids.py")
 
 
-def can_have_namespaces() -> bool:
-    tried = [*NAMESPACES, "sh", "-c", "echo 300 > /proc/sys/kernel/ns_last_pid"]
-    return os.name == "posix" and subprocess.run(tried, capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not can_have_namespaces(), reason="needs root, and the right to make pid namespaces")
+@pytest.mark.skipif(
+    not can(*NAMESPACES, "sh", "-c", "echo 300 > /proc/sys/kernel/ns_last_pid"),
+    reason="needs unshare (Debian package util-linux), root, and the right to make pid namespaces",
+)
 def test_a_pid_that_comes_again_is_not_who_had_it_before() -> None:
     done = subprocess.run(
         [*NAMESPACES, sys.executable, PROGRAM, "2"], check=True, capture_output=True, text=True, timeout=60

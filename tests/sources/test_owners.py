@@ -76,7 +76,9 @@ class TestReasons:
         assert host.owners.unreadable == {"permission": 1}
         assert host.owners.not_found_because == "unreadable"
 
-    def test_processes_that_fail_to_be_read(self, host: Host, watch: Watch) -> None:
+    def test_processes_that_fail_to_be_read_until_they_do_no_longer(
+        self, host: Host, watch: Watch, clock: Clock
+    ) -> None:
         def fail(pid: int, _: int) -> None:
             if pid == 20:
                 raise OSError(errno.EIO, "failed")
@@ -85,6 +87,11 @@ class TestReasons:
         assert host.pids(101, 201) == [10, None]
         assert host.owners.unreadable == {"error": 1}
         assert host.owners.not_found_because == "unreadable"
+        watch.hook = lambda *_: None
+        clock.now += 3600
+        assert host.owners.refresh() == {Unowned.NOT_FOUND}
+        assert host.pids(101, 201) == [10, 20]
+        assert not host.owners.unreadable
 
     def test_processes_that_are_hidden(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
