@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 PYTEST := -m pytest --numprocesses=2 --dist=loadfile
 LOCK_ARGS ?=
 BENCH_ARGS ?=
+SOAK_MINUTES ?= 5
 DEMO_ARGS ?=
 
 VENV := .venv
@@ -72,6 +73,10 @@ bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_
 	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
 		.ci/apt-install $$packages || echo "not installed: $$packages; the table says what lacks" >&2
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.installed tools ## sockets and processes come and go for SOAK_MINUTES=5, as root; scrapes are compared with ss
+	$(VENV)/bin/python -m tests.soak $(SOAK_MINUTES)
 
 .PHONY: wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz

@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = look.new if flags.status_page and not flags.once else observer.observe
     limits = bounds(settings)
-    collector = SocketCollector(observe, limits, source.name, wanted(flags), lambda: configuration.last)
+    collector = SocketCollector(
+        observe,
+        limits,
+        source.name,
+        wanted(flags),
+        reloaded=lambda: configuration.last,
+        progress=lambda: observer.progress,
+    )
     if flags.once:
         return once(collector)
 
@@ -187,7 +195,7 @@ def serve(
 ) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
-    from .exposition import application, server
+    from .exposition import application, room, server
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -199,6 +207,7 @@ def serve(
             telemetry_path=flags.telemetry_path,
             title=NAME,
             description=DESCRIPTION,
+            ready=collector.ready,
             status=partial(status, look, flags) if flags.status_page else None,
         )
         listeners = [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]
@@ -209,5 +218,6 @@ def serve(
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
     leave_out_what_is_there()
-    server.serve(app, listeners, reload=reload)
+    bounded = replace(server.DEFAULT_LIMITS, connections=room.make(server.DEFAULT_LIMITS.connections))
+    server.serve(app, listeners, bounded, reload=reload)
     return OK

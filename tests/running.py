@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,12 @@ class Exporter:
 
 
 @contextmanager
-def running(log: Path, *flags: str) -> Iterator[Exporter]:
-    """An exporter on a free port of 127.0.0.1, stopped at the end."""
+def running(log: Path, *flags: str, through: Sequence[str] = ()) -> Iterator[Exporter]:
+    """An exporter on a free port of 127.0.0.1, stopped at the end. through: what stands before its command
+    line, and becomes it (exec)."""
+    command = [*through, *COMMAND, "--web.listen-address=127.0.0.1:0", *flags]
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*COMMAND, "--web.listen-address=127.0.0.1:0", *flags], stderr=stream, text=True, cwd=ELSEWHERE
-        )
+        process = subprocess.Popen(command, stderr=stream, text=True, cwd=ELSEWHERE)
     try:
         yield Exporter(process, f"http://{_address(process, log)}", log)
     finally:

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from html.parser import HTMLParser
 from typing import Any
@@ -466,6 +467,102 @@ class TestFailures:
     @pytest.mark.parametrize("timeout", ["", "soon", "0", "-1", "nan", "inf", "1e999"])
     def test_a_timeout_that_is_none_is_ignored(self, application: Application, timeout: str) -> None:
         assert get(application, x_prometheus_scrape_timeout_seconds=timeout).status == 200
+
+
+class TestLateness:
+    """Where it is known what a collection has found so far, a scrape that cannot wait gets that."""
+
+    @pytest.fixture
+    def asked_since(self) -> list[float]:
+        """What it was asked for: the oldest moment that will do."""
+        return []
+
+    @pytest.fixture
+    def application(self, collector: Counted, asked_since: list[float]) -> Application:
+        def ready(since: float) -> Iterator[Metric]:
+            asked_since.append(since)
+            if collector.failure:
+                raise collector.failure
+            yield GaugeMetricFamily("tiny_ready", "Ready.", value=1)
+            yield GaugeMetricFamily("tiny_more", "More.", value=1)
+
+        return Application(collector, title="Tiny", ready=ready)
+
+    def test_what_is_ready_is_answered_and_the_next_shares_the_collection(
+        self, application: Application, collector: Counted
+    ) -> None:
+        async def scenario() -> tuple[Answer, Answer]:
+            collector.hold()
+            late = await ask(application, x_prometheus_scrape_timeout_seconds="0.02")
+            waiting = asyncio.create_task(ask(application, x_prometheus_scrape_timeout_seconds="1000"))
+            await asyncio.sleep(0)
+            collector.may_go_on.set()
+            return late, await waiting
+
+        late, whole = asyncio.run(scenario())
+        assert (late.status, whole.status) == (200, 200)
+        assert b"tiny_ready 1.0" in late.body
+        assert b"tiny_collections" not in late.body
+        assert b"tiny_collections 1.0" in whole.body
+        assert b"tiny_ready" not in whole.body
+
+    def test_it_is_written_as_it_was_asked_for(self, application: Application, collector: Counted) -> None:
+        collector.hold()
+        late = get(
+            application,
+            query="name[]=tiny_more",
+            accept=PROMETHEUS_ACCEPT,
+            accept_encoding="gzip",
+            x_prometheus_scrape_timeout_seconds="0.02",
+        )
+        assert late.headers["content-type"] == OPEN_METRICS
+        assert late.headers["content-encoding"] == "gzip"
+        families = parse_open_metrics(gzip.decompress(late.body).decode())
+        assert [family.name for family in families] == ["tiny_more"]
+
+    def test_what_was_found_long_before_it_was_asked_for_will_not_do(
+        self, application: Application, collector: Counted, asked_since: list[float]
+    ) -> None:
+        collector.hold()
+        before = time.monotonic()
+        get(application, x_prometheus_scrape_timeout_seconds="0.02")
+        assert [before - 5 <= since <= time.monotonic() - 5 for since in asked_since] == [True]
+
+    def test_it_is_logged_once_and_its_end_when_none_was_late_for_a_while(
+        self,
+        application: Application,
+        collector: Counted,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        caplog.set_level("INFO", "exporter")
+
+        async def scenario() -> None:
+            collector.hold()
+            for _ in range(3):
+                await ask(application, x_prometheus_scrape_timeout_seconds="0.02")
+            collector.may_go_on.set()
+            await ask(application)
+            assert [record.levelname for record in caplog.records] == ["WARNING"]
+            now = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
+            for _ in range(2):
+                await ask(application)
+
+        asyncio.run(scenario())
+        assert [record.getMessage() for record in caplog.records] == [
+            "Scrape answered in part: the collection takes longer than its timeout",
+            "Scrapes are answered in time again",
+        ]
+
+    def test_a_failure_of_it_is_told_and_logged_as_any_other(
+        self, application: Application, collector: Counted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        collector.hold()
+        collector.failure = RuntimeError("secret")
+        late = get(application, x_prometheus_scrape_timeout_seconds="0.02")
+        assert (late.status, b"secret" in late.body) == (500, False)
+        assert "Answer in part failed" in [record.getMessage() for record in caplog.records]
 
 
 class TestSharing:

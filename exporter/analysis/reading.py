@@ -45,6 +45,9 @@ class Unseen:
             joined = (list(chain.from_iterable(lists)) for lists in (keys, past))
             yield Piece(next(joined), rows[0].with_others(rows[1:]), next(joined))
 
+    def __len__(self) -> int:
+        return sum(len(piece.keys) for piece in self.pieces())
+
     def pieces(self) -> Iterator[Piece]:
         """The same, as they were taken."""
         return chain(self._pieces, self._small)

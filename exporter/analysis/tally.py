@@ -53,6 +53,15 @@ class Tally:
             if taken is not None:
                 taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
 
+    def by_state(self, reading: Reading) -> Counter[int]:
+        """How many sockets are in each state, before settle() has said whose they are."""
+        counts: Counter[int] = Counter()
+        for number, count in reading.counts.items():
+            counts[self._groups[number].state] += count
+        for kind, unseen in reading.unseen.items():
+            counts[kind.state] += len(unseen)
+        return counts
+
     def settle(self, reading: Reading, classify: Classify, *, time_wait: bool, remember: bool = True) -> None:
         """Classifies what is unseen as yet, either in TIME_WAIT or in the other states.
 

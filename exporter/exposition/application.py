@@ -6,6 +6,7 @@ Knows no sockets: any ASGI server or test can call it, and authentication or rat
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -14,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from . import page
-from .shared import OPEN_METRICS_VERSION, Form, SharedWork
+from .shared import OPEN_METRICS_VERSION, Form, Ready, SharedWork
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -39,7 +40,9 @@ class Application:
 
     status: makes the page at `/`, a whole HTML document, in the thread that also collects. Without it,
     there is a page of links with `title` and `description`, plain text. Either gives way where the
-    telemetry path is `/`. Raises ValueError for a telemetry path that is not absolute or hides a health page.
+    telemetry path is `/`. ready: what there is for scrapes that cannot wait for the collection (see
+    shared.Ready); without it, those are answered 503. Raises ValueError for a telemetry path that is not
+    absolute or hides a health page.
     """
 
     def __init__(
@@ -50,10 +53,11 @@ class Application:
         title: str,
         description: str = "",
         status: Callable[[], str] | None = None,
+        ready: Ready | None = None,
     ) -> None:
         if not telemetry_path.startswith("/") or telemetry_path.startswith("/-/"):
             raise ValueError(f"telemetry path {telemetry_path!r} must begin with / and not with /-/")
-        self._shared = SharedWork(registry)
+        self._shared = SharedWork(registry, ready)
         self._telemetry_path = telemetry_path
         self._status = status
         self._pages = {
@@ -99,10 +103,12 @@ class Application:
             gzipped=_wants_gzip(headers.get("accept-encoding", "")),
             names=frozenset(query.get("name[]", ())),
         )
-        body = self._shared.body(form)
+        asked_at = time.monotonic()
+        whole = self._shared.body(form)
         # Waits without owning: a scraper that gives up must not cancel what others wait for.
-        await asyncio.wait([body], timeout=_patience(headers))
-        if not body.done():
+        await asyncio.wait([whole], timeout=_patience(headers))
+        body = whole if whole.done() else self._shared.late(form, asked_at)
+        if body is None:
             return Reply(503, b"the collection takes longer than the scrape timeout\n")
         if body.exception():
             return Reply(500, b"the collection failed: see the log of the exporter\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from threading import Lock
 
 from prometheus_client.core import Metric
@@ -32,19 +32,21 @@ from .observation import (
     EPHEMERAL_ADDRESSES,
     LIMITS,
     LISTENERS,
+    MEASURED,
     PARTS,
     QUEUES,
     STATES,
     TIME_WAIT,
     Observation,
 )
+from .progress import Progress, nothing_yet
 
 
 class SocketCollector(Collector):
     """Looks at the host once for each collection.
 
     parts: the parts to export. source: what build_info calls the source of sockets. reloaded: how the last
-    reading of the configuration went.
+    reading of the configuration went. progress: what the look that goes on just now has found.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class SocketCollector(Collector):
         source: str,
         parts: frozenset[str] = frozenset(PARTS),
         reloaded: Callable[[], Reloaded] = lambda: Reloaded(successful=True, at=0.0),
+        progress: Callable[[], Progress | None] = lambda: None,
     ) -> None:
         self._observe = observe
         self._source = source
         self._parts = parts
         self._bounds = Bounds(limits)
         self._reloaded = reloaded
+        self._progress = progress
         self._lock = Lock()
 
     def bound(self, limits: Limits) -> None:
@@ -75,6 +79,23 @@ class SocketCollector(Collector):
         with self._lock, search_put_off():
             families = list(self._families(self._observe()))
         yield from families
+
+    def ready(self, since: float) -> Iterator[Metric]:
+        """What there is now for those who cannot wait for the look that goes on: of a look that has begun
+        before `since` (seconds of the monotonic clock), nothing. What is missing has the success 0.
+
+        May be called in any thread, also while another collects.
+        """
+        going_on = self._progress()
+        if going_on is None or going_on.begun < since:
+            going_on = nothing_yet(since)
+        seen = going_on.seen
+        if STATES in self._parts:
+            yield from states.families(seen, self._bounds)
+        if LIMITS in self._parts:
+            yield from kernel.families(seen)
+        yield from configuration.families(self._reloaded())
+        yield from self._scrape(seen, self._parts & MEASURED)
 
     def _families(self, seen: Observation) -> Iterator[Metric]:
         bounds = self._bounds
@@ -96,12 +117,14 @@ class SocketCollector(Collector):
             ((reason,), seen.unreadable.get(reason, 0)) for reason in metrics.UNREADABLE_REASONS
         )
         yield from configuration.families(self._reloaded())
-        yield from self._scrape(seen)
+        yield from self._scrape(seen, self._parts & seen.seconds.keys())
 
-    def _scrape(self, seen: Observation) -> Iterator[Metric]:
-        parts = sorted(self._parts & seen.seconds.keys())
-        yield metrics.COLLECTOR_DURATION.family(((part,), seen.seconds[part]) for part in parts)
-        yield metrics.COLLECTOR_SUCCESS.family(((part,), int(part not in seen.failed)) for part in parts)
+    def _scrape(self, seen: Observation, parts: Set[str]) -> Iterator[Metric]:
+        measured = sorted(parts & seen.seconds.keys())
+        yield metrics.COLLECTOR_DURATION.family(((part,), seen.seconds[part]) for part in measured)
+        yield metrics.COLLECTOR_SUCCESS.family(
+            ((part,), int(part not in seen.failed)) for part in sorted(parts)
+        )
         yield metrics.BUILD_INFO.family([((__version__, self._source, platform.python_version()), 1)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..analysis.classify import Classifier
@@ -72,7 +72,3 @@ class Look:
         """The holders of all sockets. Not to be changed."""
         self.reading.holders.update(self.other_holders())
         return self.reading.holders.all()
-
-    def new(self) -> Iterator[int]:
-        """The holders of sockets that were not there at the look before."""
-        return self.reading.new_holders()

@@ -163,7 +163,8 @@ COLLECTOR_DURATION: Final = Gauge(
 )
 COLLECTOR_SUCCESS: Final = Gauge(
     "socket_scrape_collector_success",
-    "Whether a part of this scrape worked: 1 or 0. What depends on a part that failed is absent or unknown.",
+    "Whether a part of this scrape worked, and in time for the scraper: 1 or 0. What depends on a part that "
+    "failed is absent or unknown.",
     ("collector",),
 )
 UNOWNED: Final = Gauge(

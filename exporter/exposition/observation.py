@@ -42,6 +42,9 @@ PARTS: Final[Mapping[str, str]] = {
 }
 """The parts of a scrape that can be left out -> what they give."""
 
+MEASURED: Final = frozenset({STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS})
+"""The parts for which something is read or counted; the others are made of what these found."""
+
 
 class Stuck(NamedTuple):
     """A connection in CLOSE_WAIT: how it is counted, why it stays, and since when (seconds)."""
@@ -72,3 +75,5 @@ class Observation:
     limits: Limits | None = None
     counters: KernelCounters | None = None
     descriptors: Mapping[ProcessId, Descriptors] = field(default_factory=dict)
+    totals: Mapping[int, int] | None = None
+    """Sockets by state, where `groups` are not known yet: of a look that goes on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from itertools import chain
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,11 +14,13 @@ from ..analysis.close_wait import Ages, cause
 from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
+from ..analysis.reading import Reading
 from ..analysis.tally import Tally
 from ..analysis.time_wait import Destination, Talkers, is_unexplained
 from ..logs import Once
 from ..model import (
     LISTEN,
+    STATE_NAMES,
     Batch,
     Descriptors,
     Direction,
@@ -31,6 +33,7 @@ from ..model import (
     Owner,
     ProcessId,
 )
+from ..sources.busy import while_busy
 from ..sources.owners import Owners
 from .look import Look, Names
 from .observation import (
@@ -46,6 +49,7 @@ from .observation import (
     Stuck,
 )
 from .parts import Parts
+from .progress import Progress, nothing_yet, progress
 
 # Looking at every single socket, for the ports of each address, is repeated only so often, in seconds,
 # where the reading takes longer than is hardly noticed.
@@ -70,6 +74,10 @@ class Source(Protocol):
 
     def rest(self) -> Iterator[Batch]:
         """Those sockets that nobody can hold and that sockets() left out; ask for them later."""
+
+    @property
+    def to_come(self) -> frozenset[int]:
+        """States of sockets that only rest() will tell of, once sockets() has ended."""
 
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets; ask for them after sockets()."""
@@ -112,6 +120,7 @@ class Observer:
         self._log = Once(logging.getLogger(__name__))
         self._tally = Tally()
         self._listeners = Listeners()
+        self._listened_before: set[tuple[bytes, int, int]] = set()
         self._talkers = Talkers()
         self._ages = Ages()
         self._classifiers = Classifiers(self._listeners, self._talkers)
@@ -120,6 +129,8 @@ class Observer:
         self._ports_on_one_address: int | None = None
         self._census_waits = looks_again
         self._census_again_at = 0.0
+        self.progress: Progress | None = None
+        """What the look that goes on just now has found; None while none does. To be read by any thread."""
 
     def rename(self, namer: Namer) -> None:
         """Names processes by other rules from the next look on."""
@@ -128,13 +139,23 @@ class Observer:
 
     def observe(self) -> Observation:
         """Looks at everything. Never raises: what failed is absent, and named in `failed`."""
+        begun = self._clock()
+        self.progress = nothing_yet(begun)
+        try:
+            return self._look(begun)
+        finally:
+            self.progress = None
+
+    def _look(self, begun: float) -> Observation:
         names = Names(self._owners, self._namer)
         look = Look(Parts(self._log), names)
         self._run(look, LIMITS, self._read_limits)
+        self.progress = progress(begun, look)
         self._run(look, OWNERS, self._forget_stale)
         self._run(look, STATES, self._read_sockets)
         self._run(look, LISTENERS, self._read_listeners)
         self._run(look, CLOSE_WAIT, self._read_close_wait)
+        self.progress = progress(begun, look, self._by_state(look))
         self._run(look, OWNERS, self._resolve)
         self._listeners.update(self._owned(look), self._clock())
         numbering = self._tally, self._tally.numbering
@@ -174,26 +195,40 @@ class Observer:
 
     def _read_sockets(self, look: Look) -> None:
         started = self._clock()
-        if EPHEMERAL in self._wanted and self._range and started >= self._census_again_at:
-            look.taken = None if self._census_waits else PortsTaken(self._range)
-            self._census_waits = False
-        look.reading = self._tally.read(self._source.sockets(), look.taken)
+        census = self._range if EPHEMERAL in self._wanted and started >= self._census_again_at else None
+        waits, self._census_waits = self._census_waits, self._census_waits and census is None
+
+        def read() -> Reading:
+            look.taken = PortsTaken(census) if census and not waits else None
+            return self._tally.read(self._source.sockets(), look.taken)
+
+        look.reading = while_busy(read)
         finished = self._clock()
         if look.taken and finished - started > _DEAR:
             self._census_again_at = finished + CENSUS_EVERY
 
     def _read_listeners(self, look: Look) -> None:
-        look.listeners = self._source.listeners()
+        look.listeners = while_busy(self._source.listeners)
 
     def _read_close_wait(self, look: Look) -> None:
-        halves = self._source.half_closed()
+        halves = while_busy(self._source.half_closed)
         look.aged = list(zip(halves, self._ages.ages(halves, self._clock()), strict=True))
 
     def _resolve(self, look: Look) -> None:
+        # A listener has no cookie: one that was not there before is told by its address.
+        listeners = {listener[:3] for listener in look.listeners}
+        new = {holder for _, _, holder in listeners - self._listened_before}
+        self._listened_before = listeners
+        self._owners.doubt(chain(look.reading.new_holders(), new))
         self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look)
 
     def _owned(self, look: Look) -> list[tuple[Listener, Owner]]:
         return [(listener, self._owners.owner_of(listener.holder)) for listener in look.listeners]
+
+    def _by_state(self, look: Look) -> dict[int, int]:
+        """How many sockets are in each state, as far as that is known."""
+        by_state = self._tally.by_state(look.reading)
+        return {state: by_state[state] for state in STATE_NAMES.keys() - self._source.to_come}
 
     def _settle(self, look: Look) -> None:
         """TIME_WAIT comes last: who talks to whom is told by the others."""
@@ -233,10 +268,17 @@ class Observer:
         look.names.learn({stuck.group.owner for stuck in look.stuck})
 
     def _read_descriptors(self, look: Look) -> None:
+        failure: OSError | None = None
         for owner in look.names.known:
             if isinstance(owner, ProcessId) and self._owners.is_alive(owner):
-                with suppress(OSError):
+                try:
                     look.descriptors[owner] = self._readers.descriptors(owner.pid)
+                except (PermissionError, FileNotFoundError, ProcessLookupError):
+                    continue  # Gone, or not to be looked into.
+                except OSError as error:
+                    failure = error
+        if failure:
+            raise failure
 
     def _observation(self, look: Look) -> Observation:
         look.parts.finish()

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 128
 
+_NO_RESOURCES: Final = "socket.accept() out of system resource"
+"""What asyncio says when there is no descriptor for a new connection."""
+
 # SO_LINGER: on, 0 seconds. Winsock's struct has short members.
 _NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -158,6 +161,7 @@ class _Config(uvicorn.Config):
 class _Server(uvicorn.Server):
     """uvicorn's server, for which a signal is a wish and not a failure, and which sleeps while idle."""
 
+    config: _Config
     _wake: Callable[[], object] | None = None
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
@@ -169,11 +173,17 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Wakes once a second, for the header Date; uvicorn's ten times cost 0.2 % of a processor."""
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._tell(context))
         stop = asyncio.Event()
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
+
+    def _tell(self, context: dict[str, Any]) -> None:
+        """Logs what asyncio has to say, once: that descriptors lack it says a hundred times a second."""
+        message = context["message"]
+        self.config.once.problem(message, message, error=context.get("exception"))
 
 
 class _Deadline:
@@ -206,6 +216,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.config.once.solved(_NO_RESOURCES, "Connections can be accepted again")
         # Whatever the kernel does not take at once calls pause_writing.
         transport.set_write_buffer_limits(high=0)
         limit = self.config.limits.connections

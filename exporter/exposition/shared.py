@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from prometheus_client import Metric, generate_latest
@@ -14,6 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from ..logs import Once
+from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,19 @@ _generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
 # Of a body of 317 kB: level 1 leaves 46 kB in 2.5 ms, 3 leaves 39 kB in 2.8 ms, 5 leaves 35 kB in 3.3 ms,
 # 6 leaves 33 kB in 5 ms, 9 leaves 30 kB in 20 ms.
 _GZIP_LEVEL: Final = 5
+
+
+Ready = Callable[[float], Iterable[Metric]]
+"""Gives what the collection that goes on has found, if it has begun at this time (of the monotonic clock) or
+later, and says what is missing. Called while it goes on, in another thread."""
+
+_RECENT: Final = 5.0
+"""Seconds: what was found so long before somebody asked is no answer to him. A collection that hangs must not
+go on telling what it found at its beginning."""
+
+_IN_TIME_FOR: Final = 60.0
+"""Seconds without an answer in part, after which the log says that answers are whole again: of two scrapers,
+one may wait for longer than the other."""
 
 
 class Form(NamedTuple):
@@ -43,9 +58,11 @@ class SharedWork:
     cost as much as one, and none of them can make the event loop wait. So it is with the status page.
     """
 
-    def __init__(self, registry: Collector) -> None:
+    def __init__(self, registry: Collector, ready: Ready | None = None) -> None:
         self._registry = registry
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
+        self._ready = ready
+        self._late_at: float | None = None
+        self._worker = Worker("collection")
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
         self._page: asyncio.Future[bytes] | None = None
@@ -61,10 +78,30 @@ class SharedWork:
         if form not in self._bodies:
             # The only worker takes its work in order, so the families are there when this begins.
             families = self._families
-            body = asyncio.wrap_future(self._worker.submit(_encode, families, form))
+            body = asyncio.wrap_future(self._worker.submit(lambda: _encode(families.result(), form)))
             body.add_done_callback(lambda body: self._finished(families, body))
             self._bodies[form] = body
         return self._bodies[form]
+
+    def late(self, form: Form, asked_at: float) -> asyncio.Future[bytes] | None:
+        """Gives what is ready of the collection, for whom it takes too long; None where that is never known.
+
+        The collection goes on, and whoever asks next shares it. asked_at: of the monotonic clock.
+        The future is done.
+        """
+        if self._ready is None:
+            return None
+        self._late_at = time.monotonic()
+        self._once.problem(
+            "Lateness", "Scrape answered in part: the collection takes longer than its timeout"
+        )
+        body = asyncio.get_running_loop().create_future()
+        try:
+            body.set_result(_encode(self._ready(asked_at - _RECENT), form))
+        except Exception as error:  # noqa: BLE001  # as of a collection: told and logged, whatever it is
+            body.set_exception(error)
+        self._tell(body, "Answer in part")
+        return body
 
     def page(self, status: Callable[[], str]) -> asyncio.Future[bytes]:
         """Gives the status page, as body() gives the metrics."""
@@ -79,6 +116,9 @@ class SharedWork:
         if self._families is families:
             self._families, self._bodies = None, {}
         self._tell(body, "Collection")
+        if self._late_at is not None and time.monotonic() - self._late_at > _IN_TIME_FOR:
+            self._late_at = None
+            self._once.solved("Lateness", "Scrapes are answered in time again")
 
     def _page_finished(self, page: asyncio.Future[bytes]) -> None:
         self._page = None
@@ -104,8 +144,8 @@ class _Families(NamedTuple):
                 yield family
 
 
-def _encode(collected: Future[list[Metric]], form: Form) -> bytes:
-    families = _Families(collected.result(), form.names)
+def _encode(collected: Iterable[Metric], form: Form) -> bytes:
+    families = _Families(collected, form.names)
     if form.open_metrics:
         body = _generate_open_metrics(families, version=OPEN_METRICS_VERSION)
     else:

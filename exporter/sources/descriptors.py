@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence, Set
 from heapq import nsmallest
-from itertools import compress, count
+from itertools import compress, count, islice
 from operator import not_
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ _FREE_AT_MOST: Final = 64
 # Descriptors read before anybody looks whether it is enough: at first, and at most, after doubling.
 _AT_ONCE_FIRST: Final = 64
 _AT_ONCE_LAST: Final = 8192
+# Of the sockets of a process so many are looked at again: one may be closed in the meantime.
+_ASKED_AGAIN: Final = 4
 
 
 class DescriptorTable:
@@ -117,6 +119,12 @@ class DescriptorTable:
         names = list(map(int, os.listdir(self._directory)))
         self._make_room(names)
         return names
+
+    def still_holds(self, inodes: Collection[int]) -> bool | None:
+        """Whether it holds one of these sockets where they were when last read; None where that is not known.
+        A few are looked at."""
+        where = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _ASKED_AGAIN))
+        return any(inode in inodes for inode in self._read_some(where)) if where else None
 
     def _count_now(self) -> int:
         return os.stat(self._directory).st_size

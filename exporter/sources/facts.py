@@ -21,6 +21,7 @@ class Facts:
         # One object for each process, so that who compares owners can do it by identity.
         self._identities: dict[ProcessId, ProcessId] = {}
         self._dead: dict[ProcessId, Process] = {}
+        self._new: set[ProcessId] = set()
 
     def learn(self, pid: int) -> ProcessId:
         """Reads a process. Raises OSError when it is gone."""
@@ -28,6 +29,7 @@ class Facts:
         if identity not in self._living:
             self._living[identity] = self._reader.describe(pid, self.details)
             self._identities[identity] = identity
+            self._new.add(identity)
         return self._identities[identity]
 
     def get(self, owner: ProcessId) -> Process:
@@ -38,8 +40,13 @@ class Facts:
         """Whether the process lived when it was last looked at."""
         return owner in self._living
 
+    def is_new(self, owner: ProcessId) -> bool:
+        """Whether it was learned since the last refresh: who had its pid a moment before is not known."""
+        return owner in self._new
+
     def refresh(self) -> set[ProcessId]:
         """Reads the facts again, since a process can take another name; returns those that died."""
+        self._new = set()
         died = {owner for owner in self._living if not self._is_still(owner)}
         for owner in died:
             self._dead[owner] = self._living.pop(owner)

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from ..model import CLOSE, CLOSE_WAIT, FIN_WAIT2, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
 from . import sockdiag
+from .busy import while_busy
 from .half_closed import HalfClosedSource, merged
 from .kinds import batches_of
 from .last_heard import LastHeard
@@ -21,7 +22,8 @@ _CONNECTED: Final = 0xFFE & ~_LISTENING
 # The kernel keeps these in small structures without attributes: their messages have another size than
 # those of full sockets. Asked for apart, the messages of a batch are of one size nearly always, and
 # need no sorting, which takes longer than a second walk over the kernel's table where it is full.
-_SMALL: Final = 1 << TIME_WAIT | 1 << FIN_WAIT2 | 1 << SYN_RECV
+_IN_SMALL: Final = frozenset({TIME_WAIT, FIN_WAIT2, SYN_RECV})
+_SMALL: Final = sum(1 << state for state in _IN_SMALL)
 _FULL: Final = _CONNECTED & ~_SMALL
 # Bound, but neither listening nor connected: Linux' only sockets in CLOSE. The kernel has them in
 # a table of their own since 6.8 (commit 91051f003948) and older ones ignore the bit.
@@ -52,6 +54,8 @@ class KernelSource:
         self._number: int | None = None
         self._close_wait: KernelRows | None = None
         self._rest: Iterator[Batch] = iter(())
+        self.to_come: frozenset[int] = frozenset()
+        """The states that rest() will tell of, once sockets() has ended."""
         self._bound = KernelRows(b"")
         self._bound_again_at = 0.0
 
@@ -60,7 +64,7 @@ class KernelSource:
 
         A connection that is closed between two dumps, this and rest(), is in both, rather than in neither.
         """
-        self._rest = iter(())
+        self._rest, self.to_come = iter(()), frozenset()
         few = self._number is not None and self._number <= FEW
         bound = _BOUND if few or self._clock() >= self._bound_again_at else 0
         apart: dict[int, list[KernelRows]] = {CLOSE_WAIT: [], CLOSE: []}
@@ -77,7 +81,7 @@ class KernelSource:
         else:
             yield from batches_of(self._bound)
         if not few:
-            self._rest = self._dump(_SMALL, at_once=True)
+            self._rest, self.to_come = self._dump(_SMALL, at_once=True), _IN_SMALL
 
     def rest(self) -> Iterator[Batch]:
         """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
@@ -109,7 +113,7 @@ class KernelSource:
     def probe(self) -> None:
         """Raises NetlinkError where this kernel, container or sandbox refuses sock_diag."""
         try:
-            self.listeners()
+            while_busy(self.listeners)
         except NetlinkError as failure:
             if not not_offered(failure) or not self._one_request:
                 raise

@@ -16,9 +16,6 @@ from .walk import Found, Walk, reason_of
 class Holders(Protocol):
     """The holders of all sockets there are now."""
 
-    def new(self) -> Iterable[int]:
-        """Those of sockets that were not there when last looked at."""
-
     def all(self) -> set[int]:
         """All of them. Dear, so asked for only when needed; not to be changed."""
 
@@ -45,6 +42,9 @@ class Owners(Protocol):
 
     def refresh(self) -> set[Owner]:
         """Owners of whom something was said that may be true no longer; call before each reading."""
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        """These hold sockets that were not there before: what was known of them may be of earlier ones."""
 
     def resolve(self, holders: Collection[int], live: Holders) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
@@ -74,6 +74,9 @@ class NoOwners:
 
     def refresh(self) -> set[Owner]:
         return set()
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        pass
 
     def resolve(self, holders: Collection[int], live: Holders) -> None:
         pass
@@ -144,6 +147,9 @@ class PidOwners(_Known):
         self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
         return set(died)
 
+    def doubt(self, holders: Iterable[int]) -> None:
+        """A pid that is used again is noticed by refresh()."""
+
     def resolve(self, holders: Collection[int], live: Holders) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
         self._unseen |= UNSEEN_HOLDER in holders
@@ -177,12 +183,16 @@ class InodeOwners(_Known):
     def not_found_because(self) -> str:
         if self._walk.hidden:
             return "hidden"
-        return "unreadable" if self.unreadable["permission"] else "not_found"
+        failed = self.unreadable["permission"] or self.unreadable["error"]
+        return "unreadable" if failed else "not_found"
 
     def refresh(self) -> set[Owner]:
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)
+        for owner in stale:
+            if isinstance(owner, ProcessId):
+                self._walk.forget(owner.pid)
         for pid, inodes in self._handed_on:
             stale |= self._dismiss(pid, inodes)
         self._handed_on.clear()
@@ -192,21 +202,19 @@ class InodeOwners(_Known):
                 stale.add(Unowned.NOT_FOUND)
         return stale
 
+    def doubt(self, holders: Iterable[int]) -> None:
+        for inode in filter(self._owners.__contains__, holders):
+            if self._walk.still_holds(self._owners[inode].pid, {inode}) is not True:
+                del self._owners[inode]
+
     def resolve(self, holders: Collection[int], live: Holders) -> None:
-        # Inode numbers are used again after a while (get_next_ino): what is known of these is another's.
-        for inode in live.new():
-            self._owners.pop(inode, None)
         unknown = set(filterfalse(self._owners.__contains__, holders))
         if wanted := unknown.difference(self._not_found, {NO_HOLDER}):
-            self._find(wanted, live)
-        self._look_after(live)
-
-    def _find(self, wanted: set[int], live: Holders) -> None:
-        closed = self._forget_closed(live.all())
-        try:
+            closed = self._forget_closed(live.all())
+            # Where it raises, nothing is known not to be found: the next look fails too, or finds it.
             self._claim(self._walk.find(wanted, live.all, closed), wanted)
-        finally:
             self._leave_alone(wanted - self._owners.keys())
+        self._look_after(live)
 
     def _look_after(self, live: Holders) -> None:
         """Sockets that their process let go and that are there all the same were handed on to another."""
@@ -221,21 +229,25 @@ class InodeOwners(_Known):
 
     def _claim(self, found: Found, wanted: set[int]) -> None:
         """The first process met owns the socket: of a family of forked ones, the lowest pid."""
-        owners: dict[int, ProcessId | None] = {}
+        owners: dict[int, ProcessId] = {}
         claimable = wanted | self._not_found
         for inodes, pid in found:
-            unclaimed = set(filterfalse(self._owners.__contains__, claimable.intersection(inodes)))
-            if unclaimed and pid not in owners:
-                owners[pid] = self._learn(pid)
-            if unclaimed and (owner := owners[pid]):
-                self._owners.update(dict.fromkeys(unclaimed, owner))
+            sockets = claimable.intersection(inodes)
+            unclaimed = set(filterfalse(self._owners.__contains__, sockets))
+            if unclaimed and pid not in owners and (owner := self._learn(pid, sockets)):
+                owners[pid] = owner
+            if unclaimed and pid in owners:
+                self._owners.update(dict.fromkeys(unclaimed, owners[pid]))
 
-    def _learn(self, pid: int) -> ProcessId | None:
+    def _learn(self, pid: int, sockets: set[int]) -> ProcessId | None:
+        """Who holds these sockets that were met with this pid: nobody, if it is another's by now."""
         try:
-            return self._facts.learn(pid)
+            owner = self._facts.learn(pid)
         except OSError as failure:
             self._walk.unreadable[reason_of(failure)] += 1
             return None
+        is_the_same = not self._facts.is_new(owner) or self._walk.still_holds(pid, sockets) is not False
+        return owner if is_the_same else None
 
     def _forget_closed(self, live: set[int]) -> set[int]:
         """Gives those of which an owner was known. A few that no table tells of may linger for a while."""

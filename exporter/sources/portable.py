@@ -70,6 +70,7 @@ class PsutilSource:
     """Reads psutil. Ask for sockets() first, then for listeners(): both come from one look."""
 
     name: Final = "psutil"
+    to_come: Final[frozenset[int]] = frozenset()
 
     def __init__(self, procfs: Path = Path("/proc")) -> None:
         # psutil has one for all who use it; read on Linux only.

@@ -66,6 +66,19 @@ class Walk:
         """The sockets that some process held when it was last read and that are not among the live ones."""
         return chain.from_iterable(table.closed(live) for table in self._tables.values())
 
+    def still_holds(self, pid: int, inodes: Collection[int]) -> bool | None:
+        """Whether the process that has this pid now holds one of the sockets that were met there; None where
+        it is not remembered at which descriptors."""
+        table = self._tables.get(pid)
+        try:
+            return table.still_holds(inodes) if table else False
+        except OSError:
+            return False
+
+    def forget(self, pid: int) -> None:
+        """Who has this pid is, or will be, another process than before."""
+        self._tables.pop(pid, None)
+
     def let_go(self) -> Found:
         """Reads some descriptors again, in turn; yields the sockets that their process let go."""
         left = _VERIFIED_AT_ONCE

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from ..faults.hung import HungProc
 from ..running import Exporter, running, until
 from ..tools import require
 
@@ -39,6 +42,12 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
 
 @pytest.fixture
 def prometheus(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
+    with watching(tmp_path, exporter) as address:
+        yield address
+
+
+@contextmanager
+def watching(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
     """The address of a Prometheus that scrapes the exporter each second."""
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(target=exporter.url.removeprefix("http://")))
@@ -54,9 +63,11 @@ def prometheus(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
             stdout=log,
             stderr=log,
         )
-    yield address
-    process.terminate()
-    process.wait(20)
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
@@ -96,3 +107,21 @@ def test_being_scraped_leaves_no_time_wait_behind(prometheus: str, exporter: Exp
         check=True,
     )
     assert listed.stdout == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_a_scrape_that_takes_too_long_is_in_time_for_prometheus(tmp_path: Path) -> None:
+    """It is not down: it has the host's totals, and says what lacks."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as held,
+        running(
+            tmp_path / "exporter.log", f"--path.procfs={HungProc(tmp_path / 'proc', held).root}"
+        ) as exporter,
+        watching(tmp_path, exporter) as prometheus,
+    ):
+        for _ in until("the part that is ready is in Prometheus"):
+            if query(prometheus, "up == 1") and query(prometheus, 'socket_host_states{state="listen"} > 0'):
+                break
+        missing = query(prometheus, "socket_scrape_collector_success == 0")
+        assert {result["metric"]["collector"] for result in missing} >= {"states", "owners", "close-wait"}
+        assert query(prometheus, "socket_states") == []

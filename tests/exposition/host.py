@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -71,6 +71,7 @@ class Host:
     """
 
     name = "host"
+    to_come: frozenset[int] = frozenset()
     not_found_because = "not_found"
 
     def __init__(self, *, kernel: bool = True) -> None:
@@ -83,6 +84,7 @@ class Host:
         self.holders = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
         self.asked_for: list[set[int]] = []
         self.live: set[int] = set()
+        self.doubted: set[int] = set()
         self.stale: set[Owner] = set()
         self.kept: Container[object] = ()
         self.dead: set[ProcessId] = set()
@@ -90,6 +92,8 @@ class Host:
         self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
+        self.faulty: dict[int, int] = {}
+        """pid -> the number of the error that reading its descriptors ends with."""
         self.seconds = count(step=1.0).__next__
 
     def observer(self, wanted: frozenset[str] = frozenset(PARTS)) -> Observer:
@@ -127,6 +131,9 @@ class Host:
         stale, self.stale = self.stale, set()
         return stale
 
+    def doubt(self, holders: Iterable[int]) -> None:
+        self.doubted = set(holders)
+
     def resolve(self, holders: Collection[int], live: Holders) -> None:
         self._break(OWNERS)
         self.asked_for.append(set(holders))
@@ -155,6 +162,8 @@ class Host:
     def _descriptors(self, pid: int) -> Descriptors:
         if DESCRIPTORS in self.broken:
             raise RuntimeError("no OSError, so not of this process only")
+        if pid in self.faulty:
+            raise OSError(self.faulty[pid], "faulty")
         try:
             return self.descriptors[pid]
         except KeyError as gone:

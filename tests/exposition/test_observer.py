@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from exporter.exposition.observation import (
 from exporter.exposition.observer import Observer
 from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, Descriptors, Direction, Group, ProcessId, Unowned
 
-from .host import LISTENER, PRINTD, Host, call, groups
+from .host import CALLER, LISTENER, PRINTD, Host, call, groups
 
 READ = frozenset({STATES, LISTENERS, OWNERS, LIMITS, CLOSE_WAIT_PART, EPHEMERAL, DESCRIPTORS})
 """The parts for which something is read or counted."""
@@ -146,6 +147,17 @@ def test_a_process_whose_descriptors_cannot_be_read_is_left_out(observer: Observ
     host.descriptors = {}
     seen = observer.observe()
     assert (seen.descriptors, seen.failed) == ({}, frozenset())
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE], ids=errno.errorcode.__getitem__)
+def test_a_process_whose_descriptors_fail_to_be_read_hides_no_other(
+    observer: Observer, host: Host, error: int
+) -> None:
+    host.rows = [*host.rows, call(40_000)]
+    host.faulty = {10: error}
+    seen = observer.observe()
+    assert seen.descriptors == {CALLER: Descriptors(7, None)}
+    assert seen.failed == frozenset({DESCRIPTORS})
 
 
 def test_what_is_not_wanted_is_not_read(host: Host) -> None:

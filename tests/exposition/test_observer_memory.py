@@ -23,7 +23,7 @@ from exporter.model import (
     Unowned,
 )
 
-from .host import CALLER, HERE, OTHER_CALLER, PRINTD, THERE, Host, call, groups
+from .host import CALLER, HERE, LISTENER, OTHER_CALLER, PRINTD, THERE, Host, call, groups
 
 Said = Counter[tuple[Owner, Attribution]]
 
@@ -191,3 +191,24 @@ def test_a_connection_that_goes_on_to_close_wait_stays_with_its_direction(
     (stuck,) = observer.observe().stuck or ()
     assert (stuck.group.owner, stuck.group.port, stuck.age) == (PRINTD, 631, 30.0)
     assert OTHER_CALLER not in host.kept
+
+
+def test_new_sockets_make_doubtful_who_held_their_inode_before(observer: Observer, host: Host) -> None:
+    observer.observe()
+    other = Listener(HERE, 8080, 7, 0, 128)
+    host.rows = [*host.rows, call(40_000)]
+    host.listening = [LISTENER, other]
+    observer.observe()
+    assert host.doubted == {20, 7}
+    observer.observe()
+    assert host.doubted == set()
+
+
+def test_a_socket_that_changes_its_state_is_no_new_one() -> None:
+    host = Host()
+    observer = host.observer()
+    host.rows = [*host.rows, call(40_000)]
+    observer.observe()
+    host.rows = [*host.rows[:-1], call(40_000, CLOSE_WAIT)]
+    observer.observe()
+    assert host.doubted == set()

@@ -8,8 +8,12 @@ import sys
 import pytest
 
 from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.sources.facts import Facts
+from exporter.sources.owners import InodeOwners
+from exporter.sources.processes import ProcReader
+from exporter.sources.walk import Walk
 
-from .hosts import ALL, Host
+from .hosts import ALL, Host, Live
 from .trees import TICKS, Clock, Tree, Watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -72,6 +76,23 @@ class TestReasons:
         assert host.owners.unreadable == {"permission": 1}
         assert host.owners.not_found_because == "unreadable"
 
+    def test_processes_that_fail_to_be_read_until_they_do_no_longer(
+        self, host: Host, watch: Watch, clock: Clock
+    ) -> None:
+        def fail(pid: int, _: int) -> None:
+            if pid == 20:
+                raise OSError(errno.EIO, "failed")
+
+        watch.hook = fail
+        assert host.pids(101, 201) == [10, None]
+        assert host.owners.unreadable == {"error": 1}
+        assert host.owners.not_found_because == "unreadable"
+        watch.hook = lambda *_: None
+        clock.now += 3600
+        assert host.owners.refresh() == {Unowned.NOT_FOUND}
+        assert host.pids(101, 201) == [10, 20]
+        assert not host.owners.unreadable
+
     def test_processes_that_are_hidden(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
         assert host.pids(101, 999) == [10, None]
@@ -88,6 +109,8 @@ class TestAWarmScrape:
     def test_reads_one_descriptor_for_a_socket_in_the_place_of_another(
         self, warm: Host, tree: Tree, watch: Watch
     ) -> None:
+        warm.owners.refresh()
+        watch.links()
         tree.hold(20, 4, 777)
         warm.live.remove(202)
         assert warm.pids(777) == [20]
@@ -187,3 +210,92 @@ class TestChanges:
         tree.root.rename(tree.root.with_name("elsewhere"))
         assert warm.owners.refresh() == owners
         assert warm.owners.refresh() == set()
+
+
+class TestPidsUsedAgain:
+    """The pid under which a socket was met may be another process's when that is asked for its name."""
+
+    @pytest.fixture
+    def raced(self, tree: Tree, clock: Clock, processes: None) -> InodeOwners:  # noqa: ARG002  # they are to be there
+        """Before process 10 is described it has died, and its pid is another's."""
+
+        class Late(ProcReader):
+            def identify(self, pid: int) -> tuple[ProcessId, str]:
+                if pid == 10 and not (tree.root / "10" / "reused").exists():
+                    tree.kill(10)
+                    tree.process(10, 777, comm="successor", started=200, reused="")
+                return super().identify(pid)
+
+        return InodeOwners(Walk(tree.root, clock), Facts(Late(tree.root)), clock)
+
+    def test_the_successor_does_not_get_the_sockets(self, raced: InodeOwners) -> None:
+        raced.resolve({101, 102, 201}, Live(ALL))
+        assert [raced.owner_of(inode) for inode in (101, 102)] == [Unowned.NOT_FOUND] * 2
+        assert raced.owner_of(201) == ProcessId(20, 100 / TICKS)
+
+    def test_the_successor_gets_its_own_in_the_next_scrape(self, raced: InodeOwners) -> None:
+        raced.resolve({101, 201}, Live(ALL))
+        raced.refresh()
+        raced.resolve({777}, Live({201, 777}))
+        assert raced.owner_of(777) == ProcessId(10, 200 / TICKS)
+
+    def test_a_socket_that_is_closed_meanwhile_does_not_hide_the_others(
+        self,
+        tree: Tree,
+        clock: Clock,
+        processes: None,  # noqa: ARG002  # they are to be there
+    ) -> None:
+        class Late(ProcReader):
+            def identify(self, pid: int) -> tuple[ProcessId, str]:
+                if pid == 10:
+                    tree.put(10, 3, "/dev/null")
+                return super().identify(pid)
+
+        owners = InodeOwners(Walk(tree.root, clock), Facts(Late(tree.root)), clock)
+        owners.resolve({101, 102}, Live(ALL))
+        assert owners.owner_of(102) == ProcessId(10, 100 / TICKS)
+
+    def test_a_descriptor_with_a_number_too_high_to_be_remembered_is_found_all_the_same(
+        self, host: Host, tree: Tree
+    ) -> None:
+        tree.hold(20, 1_000_000, 777)
+        assert host.pids(777) == [20]
+
+    def test_a_successor_with_as_many_descriptors_is_read(self, warm: Host, tree: Tree) -> None:
+        """Where nothing seems to have changed, nothing would be read."""
+        tree.kill(10)
+        tree.process(10, 777, 778, started=200)
+        warm.owners.refresh()
+        warm.live -= {101, 102}
+        assert warm.pids(777, 778) == [10, 10]
+
+
+class TestInodesUsedAgain:
+    """The kernel counts inodes to 2^32 and begins anew: a number may come back before anybody looks."""
+
+    def test_a_new_socket_is_not_who_had_the_number_before(self, warm: Host, tree: Tree) -> None:
+        tree.close(10, 3)
+        tree.hold(30, 5, 101)
+        warm.owners.doubt([101])
+        assert warm.pids(101) == [30]
+
+    def test_nor_is_one_whose_holder_cannot_be_seen(self, warm: Host, tree: Tree) -> None:
+        tree.close(10, 3)
+        warm.owners.doubt([101])
+        assert warm.resolve(101) == [Unowned.NOT_FOUND]
+
+    def test_who_holds_it_still_is_asked_for_one_descriptor(self, warm: Host, watch: Watch) -> None:
+        warm.owners.doubt([101, 999])
+        assert watch.links() == [(10, 3)]
+        assert warm.pids(101) == [10]
+
+    def test_one_that_moved_is_found_anew(self, warm: Host, tree: Tree) -> None:
+        tree.close(10, 3)
+        tree.hold(10, 9, 101)
+        warm.owners.doubt([101])
+        assert warm.pids(101) == [10]
+
+    def test_a_process_that_is_gone_holds_nothing(self, warm: Host, tree: Tree) -> None:
+        tree.kill(10)
+        warm.owners.doubt([101])
+        assert warm.resolve(101) == [Unowned.NOT_FOUND]

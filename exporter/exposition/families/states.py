@@ -16,7 +16,10 @@ from .labels import process, remote_port
 
 
 def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
-    """The main gauge, the host's totals, and the sockets without an owner."""
+    """The main gauge, the host's totals, and the sockets without an owner; the totals alone where no more is
+    known yet."""
+    if seen.totals is not None:
+        yield metrics.HOST_STATES.family(((STATE_NAMES[number],), n) for number, n in seen.totals.items())
     if seen.groups is None:
         return
     by_state = Counter({name: 0 for number, name in STATE_NAMES.items() if _is_known(number, seen)})

@@ -1,0 +1,190 @@
+"""What is told of a look that goes on for too long: what it has found, and that the rest is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client.core import Metric
+
+from exporter.analysis import fold
+from exporter.exposition.collector import SocketCollector
+from exporter.exposition.observation import LIMITS, LISTENERS, MEASURED, PARTS, STATES
+from exporter.exposition.observer import Observer
+from exporter.model import TIME_WAIT, Listener
+from exporter.sources.owners import LiveHolders
+
+from .host import Host, call
+
+ABOUT_ITSELF = {
+    "socket_scrape_collector_duration_seconds",
+    "socket_scrape_collector_success",
+    "socket_exporter_build_info",
+    "socket_exporter_config_last_reload_successful",
+    "socket_exporter_config_last_reload_success_timestamp_seconds",
+}
+
+
+class Slow(Host):
+    """A host on which two things can be made to last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = [*self.rows, call(40_000), call(40_001, TIME_WAIT)]
+        self.lasts: Callable[[str], None] = lambda _: None
+
+    def resolve(self, holders: Collection[int], live: LiveHolders) -> None:
+        self.lasts("resolve")
+        super().resolve(holders, live)
+
+    def listeners(self) -> list[Listener]:
+        self.lasts("listeners")
+        return super().listeners()
+
+
+@pytest.fixture
+def host() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def observer(host: Slow) -> Observer:
+    return host.observer()
+
+
+def collector(observer: Observer, *without: str) -> SocketCollector:
+    parts = frozenset(PARTS) - set(without)
+    limits = fold.Limits(100, 50, 2000)
+    return SocketCollector(observer.observe, limits, "host", parts, progress=lambda: observer.progress)
+
+
+@contextmanager
+def going_on(host: Slow, observer: Observer, where: str) -> Iterator[None]:
+    """Looks in a thread, which stays there until the end."""
+    there, may_go_on = threading.Event(), threading.Event()
+
+    def lasts(here: str) -> None:
+        if here == where:
+            there.set()
+            assert may_go_on.wait(20)
+
+    host.lasts = lasts
+    looking = threading.Thread(target=observer.observe)
+    looking.start()
+    try:
+        assert there.wait(20)
+        yield
+    finally:
+        may_go_on.set()
+        looking.join(20)
+
+
+def said(families: Iterator[Metric]) -> dict[str, dict[tuple[str, ...], float]]:
+    return {each.name: {tuple(s.labels.values()): s.value for s in each.samples} for each in families}
+
+
+def test_while_owners_are_looked_for_the_hosts_totals_are_known(host: Slow, observer: Observer) -> None:
+    with going_on(host, observer, "resolve"):
+        told = said(collector(observer).ready(0.0))
+    states = told["socket_host_states"]
+    assert {state: count for (state,), count in states.items() if count} == {
+        "close_wait": 1,
+        "established": 2,
+        "time_wait": 1,
+        "listen": 1,
+    }
+    assert len(states) == 11
+    assert told["socket_time_wait_limit"] == {(): 100}
+    assert told["socket_orphans"] == {(): 3}
+    assert told.keys() - ABOUT_ITSELF == {"socket_host_states", "socket_time_wait_limit", "socket_orphans"}
+
+
+def test_what_is_missing_is_said_and_what_is_ready_has_its_time(host: Slow, observer: Observer) -> None:
+    with going_on(host, observer, "resolve"):
+        told = said(collector(observer).ready(0.0))
+    success = {part: value for (part,), value in told["socket_scrape_collector_success"].items()}
+    assert success == {part: float(part == LIMITS) for part in MEASURED}
+    assert set(told["socket_scrape_collector_duration_seconds"]) == {(LIMITS,)}
+
+
+def test_the_totals_are_those_of_the_whole_look_that_follows(host: Slow, observer: Observer) -> None:
+    observer.observe()
+    host.rows = [*host.rows, call(40_002)]
+    with going_on(host, observer, "resolve"):
+        early = said(collector(observer).ready(0.0))["socket_host_states"]
+    host.lasts = lambda _: None
+    assert early == said(collector(observer).collect())["socket_host_states"]
+
+
+def test_while_sockets_are_read_only_the_limits_are_known(host: Slow, observer: Observer) -> None:
+    with going_on(host, observer, "listeners"):
+        told = said(collector(observer).ready(0.0))
+    assert "socket_host_states" not in told
+    assert told["socket_time_wait_limit"] == {(): 100}
+
+
+def test_totals_of_sockets_that_could_not_be_read_are_absent(host: Slow, observer: Observer) -> None:
+    host.broken = {STATES}
+    with going_on(host, observer, "resolve"):
+        assert "socket_host_states" not in said(collector(observer).ready(0.0))
+
+
+def test_listeners_that_could_not_be_read_are_absent_from_the_totals(host: Slow, observer: Observer) -> None:
+    host.broken = {LISTENERS}
+    with going_on(host, observer, "resolve"):
+        states = said(collector(observer).ready(0.0))["socket_host_states"]
+    assert ("listen",) not in states
+    assert states["close_wait",] == 1
+
+
+def test_limits_that_failed_are_not_called_a_success(host: Slow, observer: Observer) -> None:
+    host.broken = {LIMITS}
+    with going_on(host, observer, "resolve"):
+        told = said(collector(observer).ready(0.0))
+    assert told["socket_scrape_collector_success"][LIMITS,] == 0
+    assert "socket_time_wait_limit" not in told
+
+
+def test_what_is_not_wanted_is_not_missing(host: Slow, observer: Observer) -> None:
+    with going_on(host, observer, "resolve"):
+        told = said(collector(observer, STATES, LIMITS).ready(0.0))
+    assert told.keys() == ABOUT_ITSELF
+    assert set(told["socket_scrape_collector_success"]) == {(part,) for part in MEASURED - {STATES, LIMITS}}
+
+
+def test_an_old_look_that_hangs_tells_nothing_more(host: Slow, observer: Observer) -> None:
+    with going_on(host, observer, "resolve"):
+        assert observer.progress
+        told = said(collector(observer).ready(observer.progress.begun + 0.001))
+    assert told.keys() == ABOUT_ITSELF
+    assert set(told["socket_scrape_collector_success"].values()) == {0}
+
+
+def test_no_look_tells_nothing_either(observer: Observer) -> None:
+    """Not even what the last one found: that is not how things are now."""
+    observer.observe()
+    told = said(collector(observer).ready(0.0))
+    assert told.keys() == ABOUT_ITSELF
+    assert set(told["socket_scrape_collector_success"].values()) == {0}
+
+
+def test_it_waits_for_nobody_who_collects(host: Slow, observer: Observer) -> None:
+    one = collector(observer)
+    there, may_go_on = threading.Event(), threading.Event()
+
+    def lasts(where: str) -> None:
+        if where == "resolve":
+            there.set()
+            assert may_go_on.wait(20)
+
+    host.lasts = lasts
+    collecting = threading.Thread(target=lambda: list(one.collect()))
+    collecting.start()
+    try:
+        assert there.wait(20)
+        assert "socket_host_states" in said(one.ready(0.0))
+    finally:
+        may_go_on.set()
+        collecting.join(20)

@@ -1,0 +1,76 @@
+"""What is asked of a running exporter while something is wrong."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from ..running import Exporter, samples, until
+
+PATIENCE: Final = 20.0
+
+
+def success(text: str) -> dict[str, float]:
+    """Whether each part worked, by its name."""
+    return {s.labels["collector"]: s.value for s in samples(text) if s.name.endswith("collector_success")}
+
+
+def failing(text: str) -> set[str]:
+    """The parts that failed."""
+    parts = success(text)
+    assert parts
+    return {part for part, value in parts.items() if not value}
+
+
+def states(text: str, **labels: str) -> float:
+    """The sum of socket_states over the series with these labels."""
+    return sum(
+        s.value for s in samples(text) if s.name == "socket_states" and labels.items() <= s.labels.items()
+    )
+
+
+class Client:
+    """A scraper with one connection that it keeps, as Prometheus does."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._connection = http.client.HTTPConnection(exporter.url.removeprefix("http://"), timeout=PATIENCE)
+        self._connection.connect()
+
+    def scrape(self) -> str:
+        self._connection.request("GET", "/metrics")
+        answer = self._connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status == http.HTTPStatus.OK, text
+        return text
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def scrapes_until_all_work(client: Client) -> str:
+    """The first scrape of which every part worked."""
+    for _ in until("every part works", PATIENCE):
+        text = client.scrape()
+        if not failing(text):
+            return text
+    raise AssertionError
+
+
+def logged(log: Path, *levels: str) -> Counter[str]:
+    """How often each message of these levels was logged, of parts with their name."""
+    found: Counter[str] = Counter()
+    for line in log.read_text().splitlines():
+        assert line.startswith("time="), line
+        level = re.search(r" level=(\w+)", line)
+        message = re.search(r' msg=("(?:[^"\\]|\\.)*"|\S+)', line)
+        collector = re.search(r" collector=(\S+)", line)
+        assert level
+        assert message
+        text = json.loads(message[1]) if message[1].startswith('"') else message[1]
+        if level[1] in levels:
+            found[f"{text}: {collector[1]}" if collector else text] += 1
+    return found

@@ -1,0 +1,41 @@
+"""A /proc with a process in it whose file cannot be read to its end.
+
+The file is a FIFO that nobody writes to: open() hangs there, as reads do of a process whose memory is locked.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+PID: Final = 4_000_001
+"""Higher than any real one."""
+
+
+class HungProc:
+    """A /proc with one process, which holds that socket, and whose stat hangs."""
+
+    def __init__(self, root: Path, held: socket.socket) -> None:
+        self.root = root
+        root.mkdir()
+        for name in ("sys", "stat", "self", "thread-self"):
+            (root / name).symlink_to(f"/proc/{name}")
+        directory = root / str(PID)
+        (directory / "fd").mkdir(parents=True)
+        (directory / "fd" / "3").symlink_to(f"socket:[{os.fstat(held.fileno()).st_ino}]")
+        (directory / "limits").symlink_to("/proc/self/limits")
+        self._stat = directory / "stat"
+        os.mkfifo(self._stat)
+
+    def release(self) -> None:
+        """Has the file be a plain one, and whoever hangs in it read that."""
+        fields = ["S", *map(str, range(4, 22)), "100", "4096", "1"]
+        text = f"{PID} (hung) {' '.join(fields)}\n"
+        plain = self._stat.with_name("plain")
+        plain.write_text(text)
+        fifo = os.open(self._stat, os.O_RDWR)
+        plain.rename(self._stat)
+        os.write(fifo, text.encode())
+        os.close(fifo)

@@ -1,0 +1,120 @@
+"""The exporter's own descriptors run out: what can be answered is answered, and everything comes back."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from ..running import Exporter, running
+from .exporters import PATIENCE, Client, failing, logged, scrapes_until_all_work, states
+
+resource = pytest.importorskip("resource", reason="Windows has no limit on descriptors")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+FEW = 96
+"""Enough to start with."""
+ENOUGH = 944
+"""What the exporter has its limit raised to: for 512 connections, those at the door, and itself."""
+
+
+def limited(kind: str) -> list[str]:
+    """Before a command line: with few descriptors, by the soft (S) or by the hard limit (H)."""
+    return ["sh", "-c", f'ulimit -S -n {FEW} && ulimit -{kind} -n {FEW} && exec "$@"', "sh"]
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Exporter]:
+    """With a low soft limit, which it raises."""
+    with running(tmp_path / "log", through=limited("S")) as started:
+        yield started
+
+
+@pytest.fixture
+def poor(tmp_path: Path) -> Iterator[Exporter]:
+    """With a low hard limit."""
+    with running(tmp_path / "log", through=limited("H")) as started:
+        yield started
+
+
+def allow(exporter: Exporter, descriptors: int) -> None:
+    """Has the exporter open no descriptor with a number from this one on; those it has stay open."""
+    hard = resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+
+
+def address(exporter: Exporter) -> tuple[str, int]:
+    host, _, port = exporter.url.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+@contextmanager
+def crowd(exporter: Exporter, number: int) -> Iterator[None]:
+    """So many clients that connect and say nothing."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            with suppress(ConnectionResetError):
+                stack.enter_context(socket.create_connection(address(exporter), timeout=PATIENCE))
+        yield
+
+
+def test_clients_never_take_the_descriptors_that_a_scrape_needs(exporter: Exporter) -> None:
+    assert resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE)[0] == ENOUGH
+    client = Client(exporter)
+    with crowd(exporter, 600):
+        for _ in range(5):
+            assert failing(client.scrape()) == set()
+    assert logged(exporter.log, "warn", "error") == {"Too many connections": 1}
+
+
+def test_where_few_are_allowed_there_are_fewer_clients(poor: Exporter) -> None:
+    client = Client(poor)
+    with crowd(poor, 2 * FEW):
+        scrapes_until_all_work(client)
+        for _ in range(5):
+            assert failing(client.scrape()) == set()
+
+
+def test_without_descriptors_it_answers_and_says_what_it_cannot_read(exporter: Exporter) -> None:
+    client = Client(exporter)
+    before = client.scrape()
+    assert failing(before) == set()
+
+    allow(exporter, 3)
+    with socket.create_connection(address(exporter), timeout=PATIENCE) as waiting:
+        waiting.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        deadline = time.monotonic() + 2.5
+        scrapes = 0
+        # Longer than it takes asyncio to try again.
+        while scrapes < 5 or time.monotonic() < deadline:
+            text = client.scrape()
+            scrapes += 1
+            assert failing(text) >= {"states", "listeners", "close-wait", "limits"}
+            assert "socket_states{" not in text
+            assert "socket_host_states{" not in text
+            assert "socket_time_wait_limit" not in text.replace("# ", "")
+            time.sleep(0.1)
+        warned = logged(exporter.log, "warn", "error")
+        assert set(warned.values()) == {1}
+        assert set(warned) >= {
+            "Collector failed: states",
+            "Collector failed: limits",
+            "socket.accept() out of system resource",
+        }
+
+        allow(exporter, ENOUGH)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+    after = scrapes_until_all_work(client)
+    assert states(after, state="listen") >= 1
+    assert states(after, state="listen", process="unknown") == states(
+        before, state="listen", process="unknown"
+    )
+    ended = logged(exporter.log, "info")
+    assert {ended[f"Collector works again: {part}"] for part in ("states", "limits")} == {1}
+    assert ended["Connections can be accepted again"] == 1

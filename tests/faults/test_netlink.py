@@ -1,0 +1,249 @@
+"""Netlink refuses, is busy, or stops half way: what a scrape then says, and how it recovers.
+
+The kernel cannot be made to; so what it really answers goes through a transport that spoils it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import socket
+import struct
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from exporter.analysis import fold
+from exporter.analysis.naming import Namer
+from exporter.exposition.collector import SocketCollector
+from exporter.exposition.observer import Observer, Readers
+from exporter.sources import busy
+from exporter.sources.counters import read_counters
+from exporter.sources.descriptor_limits import descriptors
+from exporter.sources.facts import Facts
+from exporter.sources.kernel import KernelSource
+from exporter.sources.limits import read_limits
+from exporter.sources.netlink import NetlinkError, Transport
+from exporter.sources.owners import InodeOwners
+from exporter.sources.processes import ProcReader
+from exporter.sources.walk import Walk
+
+from ..running import value
+from ..sources.messages import DONE, split
+from .exporters import failing
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+SOCKETS = {"states", "listeners", "close-wait"}
+"""The parts that ask netlink."""
+
+PROC = Path("/proc")
+
+Fault = Callable[[bytes], None]
+
+
+class Spoilt(Transport):
+    """The real kernel's answers, until something is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=0.2)
+        self.fault: Fault = lambda _: None
+        """Called before each answer; may raise."""
+        self.half: Fault | None = None
+        """Called in the middle of it."""
+        self.stalls = False
+        self.asked = 0
+        self._kernel = Transport()
+        self._stack = ExitStack()
+        self._answer: list[bytes] = []
+
+    def exchange(self, request: bytes) -> Iterator[bytes]:
+        self.asked += 1
+        self.fault(request)
+        if self.half is None and not self.stalls:
+            yield from self._kernel.exchange(request)
+        messages = self._messages(request)
+        half = len(messages) // 2
+        self._answer = messages[:half]
+        if self.stalls:
+            # Through the real transport, with its deadline: the other end has no more to say.
+            yield from super().exchange(request)
+        yield from self._answer
+        assert self.half
+        self.half(request)
+        yield from messages[half:]
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _messages(self, request: bytes) -> list[bytes]:
+        messages: list[bytes] = []
+        for batch in self._kernel.exchange(request):
+            messages += split(batch)
+            if struct.unpack_from("=H", messages[-1], 4) == (DONE,):
+                break
+        return messages
+
+    def _open(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._stack.callback(theirs.close)
+        for batch in self._answer:
+            theirs.send(batch)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._timeout)
+        return ours
+
+
+class Host:
+    """This host, looked at through that transport."""
+
+    def __init__(self, transport: Spoilt) -> None:
+        self.transport = transport
+        owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+        readers = Readers(
+            partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+        )
+        observer = Observer(KernelSource(transport), owners, readers, Namer())
+        self._collector = SocketCollector(observer.observe, fold.Limits(1000, 1000, 20_000), "netlink")
+
+    def scrape(self) -> str:
+        return generate_latest(self._collector).decode()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    monkeypatch.setattr(busy, "PAUSES", (0.001, 0.001, 0.001))
+    transport = Spoilt()
+    yield Host(transport)
+    transport.close()
+
+
+CONNECTIONS = 4
+"""To each listener."""
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[int]]:
+    """The ports of three listeners, which are there all the time, each with some connections."""
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        for listener in made:
+            for _ in range(CONNECTIONS):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+                stack.enter_context(listener.accept()[0])
+        yield [listener.getsockname()[1] for listener in made]
+
+
+def fails(error: int, times: int = 1_000_000) -> Fault:
+    """Fails with an error so many times."""
+    left = iter(range(times))
+
+    def fail(_: bytes) -> None:
+        if next(left, None) is not None:
+            raise NetlinkError.of_kernel(error, "reading sockets")
+
+    return fail
+
+
+def logs(caplog: pytest.LogCaptureFixture) -> Counter[tuple[str, str]]:
+    return Counter((record.getMessage(), record.__dict__["fields"]["collector"]) for record in caplog.records)
+
+
+def is_whole(text: str, ports: list[int]) -> bool:
+    """Whether every part works, and each connection is counted once."""
+    accepted = [
+        value(text, "socket_listener_states", local_port=str(port), state="established") for port in ports
+    ]
+    return failing(text) == set() and accepted == [CONNECTIONS] * len(ports)
+
+
+def check_a_lasting_fault(
+    host: Host, ports: list[int], caplog: pytest.LogCaptureFixture, mend: Callable[[], None], told: str
+) -> None:
+    """Socket families are absent and their parts fail; the others stand; one line for each; and back."""
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        text = host.scrape()
+        assert failing(text) == SOCKETS
+        assert (
+            re.findall(r"^socket_(?:states|host_states|listener\w*|close_wait\w*)\{", text, re.MULTILINE)
+            == []
+        )
+        assert value(text, "socket_time_wait_duration_seconds") == 60
+        assert value(text, "socket_orphans") is not None
+    assert logs(caplog) == {("Collector failed", part): 1 for part in SOCKETS}
+    assert all(told in str(record.exc_info and record.exc_info[1]) for record in caplog.records)
+    caplog.clear()
+    mend()
+    for _ in range(2):
+        assert is_whole(host.scrape(), ports)
+    assert logs(caplog) == {("Collector works again", part): 1 for part in SOCKETS}
+
+
+@pytest.mark.parametrize(
+    ("error", "seen_before"),
+    [(errno.EPERM, False), (errno.EPERM, True), (errno.EBUSY, False), (errno.ENOBUFS, True)],
+    ids=lambda each: each if isinstance(each, bool) else errno.errorcode[each],
+)
+def test_a_refusal_that_lasts(
+    host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture, error: int, seen_before: bool
+) -> None:
+    if seen_before:
+        assert is_whole(host.scrape(), listeners)
+    host.transport.fault = fails(error)
+
+    def mend() -> None:
+        host.transport.fault = lambda _: None
+
+    check_a_lasting_fault(host, listeners, caplog, mend, errno.errorcode[error])
+
+
+def test_an_answer_that_stops_half_way(
+    host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    host.transport.stalls = True
+
+    def mend() -> None:
+        host.transport.stalls = False
+
+    check_a_lasting_fault(host, listeners, caplog, mend, "stopped answering")
+
+
+def test_an_answer_that_fails_half_way(
+    host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    host.transport.half = fails(errno.EIO)
+
+    def mend() -> None:
+        host.transport.half = None
+
+    check_a_lasting_fault(host, listeners, caplog, mend, "EIO")
+
+
+@pytest.mark.parametrize("error", sorted(busy.PASSING), ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("half_way", [False, True])
+def test_what_passes_is_not_even_noticed(
+    host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture, error: int, half_way: bool
+) -> None:
+    """Also where a part of the answer had come: nothing is counted twice."""
+    for _ in range(2):
+        if half_way:
+            host.transport.half = fails(error, times=2)
+        else:
+            host.transport.fault = fails(error, times=2)
+        assert is_whole(host.scrape(), listeners)
+        host.transport.half = None
+    assert caplog.records == []
+
+
+def test_a_decision_is_not_asked_for_again(host: Host) -> None:
+    host.transport.fault = fails(errno.EPERM)
+    host.scrape()
+    # All sockets, listeners, and those in CLOSE_WAIT.
+    assert host.transport.asked == 3

@@ -1,0 +1,32 @@
+"""Processes die and their pids come again while the exporter looks: no socket goes to the wrong one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .namespaces import can
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+NAMESPACES = ("unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
+PROGRAM = Path(__file__).with_name("pids.py")
+
+
+@pytest.mark.skipif(
+    not can(*NAMESPACES, "sh", "-c", "echo 300 > /proc/sys/kernel/ns_last_pid"),
+    reason="needs unshare (Debian package util-linux), root, and the right to make pid namespaces",
+)
+def test_a_pid_that_comes_again_is_not_who_had_it_before() -> None:
+    done = subprocess.run(
+        [*NAMESPACES, sys.executable, PROGRAM, "2"], check=True, capture_output=True, text=True, timeout=60
+    )
+    seen = json.loads(done.stdout)
+    assert seen["wrong"] == 0
+    assert seen["right"] > 10 * (seen["unknown"] + 1)
+    # Else it would have tested nothing.
+    assert seen["processes"] > 3 * seen["pids"]

@@ -1,0 +1,76 @@
+"""A process whose file in /proc cannot be read to its end: a scrape is answered in time all the same."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ..running import Exporter, running, until, value
+from .exporters import PATIENCE, success
+from .hung import HungProc
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+TIMEOUT: Final = 1.0
+
+
+@pytest.fixture
+def held() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def proc(tmp_path: Path, held: socket.socket) -> HungProc:
+    return HungProc(tmp_path / "proc", held)
+
+
+def scrape(exporter: Exporter) -> tuple[str, float]:
+    """A scrape as Prometheus makes it, and the seconds that it took."""
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(TIMEOUT)}
+    request = urllib.request.Request(exporter.url + "/metrics", headers=headers)  # noqa: S310  # our own URL
+    started = time.monotonic()
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  # our own URL
+        return answer.read().decode(), time.monotonic() - started
+
+
+def test_what_is_ready_comes_in_time_and_the_rest_when_it_is(tmp_path: Path, proc: HungProc) -> None:
+    with running(tmp_path / "log", f"--path.procfs={proc.root}") as exporter:
+        text, seconds = scrape(exporter)
+        # Half a second, and what a busy machine adds.
+        assert seconds < PATIENCE / 2
+        assert success(text) == {part: float(part == "limits") for part in success(text)}
+        assert set(success(text)) >= {"states", "owners", "listeners", "close-wait"}
+        assert (value(text, "socket_host_states", state="listen") or 0) >= 1
+        assert value(text, "socket_ephemeral_ports_limit") is None
+        assert value(text, "socket_time_wait_duration_seconds") == 60
+        assert "socket_states{" not in text
+
+        for _ in range(3):
+            again, _ = scrape(exporter)
+            assert set(success(again)) == set(success(text))
+            assert success(again)["states"] == 0
+        assert exporter.get("/-/healthy")
+        assert exporter.log.read_text().count("Scrape answered in part") == 1
+
+        proc.release()
+        for _ in until("a whole answer"):
+            text, _ = scrape(exporter)
+            if set(success(text).values()) == {1.0}:
+                break
+        assert value(text, "socket_states", process="hung", state="listen") == 1
+        assert "Traceback" not in exporter.log.read_text()
+
+
+def test_it_stops_when_told_to_also_while_it_hangs(tmp_path: Path, proc: HungProc) -> None:
+    with running(tmp_path / "log", f"--path.procfs={proc.root}") as exporter:
+        assert "socket_host_states" in scrape(exporter)[0]
+        exporter.process.terminate()
+        assert exporter.process.wait(PATIENCE) == 0

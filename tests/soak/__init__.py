@@ -1,0 +1,1 @@
+"""Watches the exporter for minutes while sockets and processes come and go (`make soak`)."""

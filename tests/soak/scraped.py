@@ -1,0 +1,69 @@
+"""The exporter as the soak test sees it: its scrapes over one connection, and its memory."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from ..running import Exporter, samples
+from .judge import Sample, States
+
+
+class Scrape(NamedTuple):
+    """What one scrape says."""
+
+    totals: dict[str, int]
+    """socket_host_states."""
+    series: dict[tuple[str, str, str], float]
+    """socket_states: (state, process, remote port) -> sockets."""
+    failing: list[str]
+
+    def by_process(self) -> dict[str, States]:
+        """Process -> state -> sockets."""
+        owners: dict[str, Counter[str]] = {}
+        for (state, process, _), number in self.series.items():
+            owners.setdefault(process, Counter())[state] += int(number)
+        return dict(owners)
+
+
+class Scraped:
+    """One connection to an exporter, kept for all scrapes."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._process = Path("/proc", str(exporter.process.pid))
+        self._connection = http.client.HTTPConnection(exporter.url.removeprefix("http://"), timeout=20)
+        self._started = time.monotonic()
+        # From now on, so that `ss` counts it before the first scrape too.
+        self._connection.connect()
+
+    def scrape(self) -> Scrape:
+        self._connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "10"})
+        answer = self._connection.getresponse()
+        text = answer.read().decode()
+        if answer.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"the exporter answered {answer.status}: {text}")
+        totals: dict[str, int] = {}
+        series: dict[tuple[str, str, str], float] = {}
+        failing: list[str] = []
+        for name, labels, value, *_ in samples(text):
+            if name == "socket_host_states":
+                totals[labels["state"]] = int(value)
+            elif name == "socket_states":
+                series[labels["state"], labels["process"], labels["remote_port"]] = value
+            elif name == "socket_scrape_collector_success" and not value:
+                failing.append(labels["collector"])
+        return Scrape(totals, series, failing)
+
+    def sample(self) -> Sample:
+        status = (self._process / "status").read_text()
+        resident, threads = (
+            re.search(rf"^{key}:\s*(\d+)", status, re.MULTILINE) for key in ("VmRSS", "Threads")
+        )
+        assert resident is not None
+        assert threads is not None
+        descriptors = len(list((self._process / "fd").iterdir()))
+        return Sample(time.monotonic() - self._started, int(resident[1]) << 10, descriptors, int(threads[1]))

@@ -1,0 +1,85 @@
+"""One process of the soak test: `python -m tests.soak.worker NUMBER`.
+
+It is called soakNUMBER, holds connections to itself as a worker of the benchmark does, and obeys commands,
+each of a line:
+
+    open PAIRS CLOSE_WAIT   that many connections with both ends held, and that many with one end closed
+    replace SHARE           close that share of everything held and open as much anew
+    visit NUMBER            fork so many children, which share all there is, connect, and soon end
+    held                    what it alone holds now, by state, as JSON; its children have ended
+
+Each is answered by one line when it is done. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from ..benchmarks.worker import PORTS, Worker
+
+_VISIT: Final = 0.2
+"""Seconds that a child lives."""
+
+
+class SoakWorker(Worker):
+    """A worker that has visitors and knows what it holds."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._children: list[int] = []
+
+    def replace(self, share: float) -> int:
+        self._reap()
+        replaced = super().replace(share)
+        # Nobody ends those in TIME_WAIT here: that is the kernel's.
+        self._past.clear()
+        return replaced
+
+    def visit(self, number: int) -> int:
+        for _ in range(number):
+            pair = self._connect()
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(_VISIT)
+                os._exit(0)
+            self._children.append(pid)
+            pair.close(caller_first=True)
+        return number
+
+    def held(self) -> str:
+        self._reap()
+        listeners = len(PORTS) + 1
+        return json.dumps(
+            {"established": 2 * len(self._pairs), "close_wait": len(self._close_wait), "listen": listeners}
+        )
+
+    def _reap(self) -> None:
+        for pid in self._children:
+            os.waitpid(pid, 0)
+        self._children.clear()
+
+
+def main() -> None:
+    """Obeys until the input ends."""
+    number = int(sys.argv[1])
+    Path("/proc/self/comm").write_text(f"soak{number}")
+    worker = SoakWorker(number)
+    commands: dict[str, Callable[..., Any]] = {
+        "open": lambda pairs, close_wait: worker.open(int(pairs), int(close_wait)),
+        "replace": lambda share: worker.replace(float(share)),
+        "visit": lambda children: worker.visit(int(children)),
+        "held": worker.held,
+    }
+    for line in sys.stdin:
+        name, *arguments = line.split()
+        print(commands[name](*arguments), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The processes of the soak test, which are ended, killed and started anew."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from itertools import count
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+NUMBER: Final = 5
+PAIRS: Final = 300
+CLOSE_WAIT: Final = 40
+SHARE: Final = 0.1
+VISITORS: Final = 3
+
+ONE_ORDER: Final = NUMBER * 2 * (ceil(PAIRS * SHARE) + ceil(CLOSE_WAIT * SHARE) + VISITORS)
+"""So many sockets are in another state, at most, when all have obeyed one order to replace or be visited."""
+
+_ROOT: Final = Path(__file__).parents[2]
+_HIGHEST: Final = 250
+_PATIENCE: Final = 20.0
+
+
+class Workers:
+    """A context manager. A worker ends when this process does, however that comes."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._workers: dict[str, subprocess.Popen[str]] = {}
+        self.ended = 0
+        self.killed = 0
+
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(NUMBER):
+                self._start()
+        except BaseException:
+            self._end_all()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_all()
+
+    def order(self, command: str) -> None:
+        """Has all begin; answers() waits for them."""
+        for worker in self._workers.values():
+            print(command, file=worker.stdin, flush=True)
+
+    def answers(self) -> list[str]:
+        return [_answer(worker) for worker in self._workers.values()]
+
+    def held(self) -> dict[str, dict[str, int]]:
+        """What each holds: process -> state -> sockets."""
+        self.order("held")
+        return dict(zip(self._workers, map(json.loads, self.answers()), strict=True))
+
+    def change(self) -> None:
+        """Kills the oldest, with all it holds; ends the next; and starts two."""
+        for kill in (True, False):
+            name = next(iter(self._workers))
+            worker = self._workers.pop(name)
+            if kill:
+                worker.kill()
+                self.killed += 1
+            _end(worker)
+            self.ended += 1
+        for _ in range(2):
+            self._start()
+
+    def _start(self) -> None:
+        number = 1 + next(self._numbers) % _HIGHEST
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak.worker", str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+            process_group=0,  # Ctrl-C is for us, who end them
+        )
+        self._workers[f"soak{number}"] = worker
+        print(f"open {PAIRS} {CLOSE_WAIT}", file=worker.stdin, flush=True)
+        _answer(worker)
+
+    def _end_all(self) -> None:
+        for worker in self._workers.values():
+            _end(worker)
+        self._workers.clear()
+
+
+def _answer(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    if not line:
+        raise RuntimeError("a process of the soak test failed: see its message above")
+    return line
+
+
+def _end(worker: subprocess.Popen[str]) -> None:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    with suppress(OSError):
+        worker.stdin.close()
+    try:
+        worker.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+    worker.stdout.close()

@@ -1,0 +1,150 @@
+"""What SECURITY.md says of what this program does and needs is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.exposition.page import PROJECT_URL
+
+from .running import PATIENCE, samples
+
+SECURITY = (Path(__file__).parent.parent / "SECURITY.md").read_text()
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="needs root and setpriv, to give up rights",
+)
+
+RIGHTS = {
+    "none": "",
+    "CAP_SYS_PTRACE": ",+sys_ptrace",
+    "CAP_DAC_READ_SEARCH": ",+dac_read_search",
+    "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH": ",+sys_ptrace,+dac_read_search",
+}
+
+
+def rows() -> dict[str, list[str]]:
+    """The table of capabilities: the first column -> the others."""
+    (table,) = re.findall(r"(?<=\n\n)\| capabilities .*?(?=\n\n)", SECURITY, re.DOTALL)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {first: others for first, *others in cells}
+
+
+def test_the_table_has_all_that_are_tried() -> None:
+    assert rows().keys() == RIGHTS.keys()
+
+
+@pytest.fixture
+def held() -> Iterator[int]:
+    """The port of a listener that root holds."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@linux
+@root
+@pytest.mark.parametrize("rights", RIGHTS)
+def test_the_table_of_capabilities_is_true(rights: str, held: int) -> None:
+    capabilities = f"-all{RIGHTS[rights]}"
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={capabilities}"]
+    become += [f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}", "--no-new-privs"]
+    # Sockets of its own user: its own.
+    program = """
+import socket, sys
+from exporter import cli
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print("#", listener.getsockname()[1])
+    sys.exit(cli.main(["--once"]))
+"""
+    told = subprocess.run(
+        [*become, sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    own = int(told.split(maxsplit=2)[1])
+    found = samples(told)
+    listening = {s.labels["local_port"]: s.labels["process"] for s in found if s.name.endswith("queue_limit")}
+    assert {str(held), str(own)} <= listening.keys()
+    known = ["`unknown`" if listening[str(port)] == "unknown" else "known" for port in (own, held)]
+    assert ["all", *known] == rows()[rights]
+
+
+WATCHED = """
+import os, signal, sys, threading
+
+out = []
+def hook(event, arguments):
+    if event == "open":
+        path, mode, flags = arguments
+        if isinstance(path, int):
+            return
+        if (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND):
+            out.append(f"writes {path}")
+    elif event.startswith(("subprocess.", "os.exec", "os.posix_spawn", "os.fork", "os.system")):
+        out.append(event)
+    elif event in ("socket.connect", "socket.sendto", "os.kill", "os.remove", "os.rename", "os.mkdir"):
+        out.append(f"{event} {arguments[1:]}")
+    elif event == "socket.__new__":
+        out.append(f"family {int(arguments[1])}")
+
+from exporter import cli
+sys.addaudithook(hook)
+status = cli.main(sys.argv[1:])
+sys.stderr.flush()
+print("\\n".join(sorted(set(out))))
+sys.exit(status)
+"""
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+
+
+def watched(*flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-B", "-c", WATCHED, *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@linux
+def test_it_writes_nothing_starts_nothing_and_connects_to_nobody(tmp_path: Path) -> None:
+    names = tmp_path / "names.yml"
+    names.write_text("process_names: [{name: '{{.ExeBase}}:{{.Username}}', cmdline: ['.']}]")
+    with watched("--web.listen-address=127.0.0.1:0", f"--config.file={names}") as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stderr:
+            if found := re.search(r"address=(\S+)", line):
+                break
+        assert found
+        for path in ("/metrics", "/", "/-/healthy"):
+            url = f"http://{found[1]}{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # our own URL
+                assert answer.status == 200
+        process.terminate()
+        did = set(process.stdout.read().splitlines())
+        assert process.wait(PATIENCE) == 0
+    allowed = {f"family {number}" for number in (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)}
+    assert did <= allowed
+    assert f"family {AF_NETLINK}" in did
+
+
+@linux
+def test_the_watch_would_have_noticed() -> None:
+    broken = WATCHED.replace(
+        "status = cli.main(sys.argv[1:])",
+        "import subprocess; subprocess.run(['true']); open('/dev/null', 'w'); status = 0",
+    )
+    done = subprocess.run([sys.executable, "-c", broken], capture_output=True, text=True, check=True)
+    assert "writes /dev/null" in done.stdout
+    assert "subprocess.Popen" in done.stdout
+
+
+def test_the_address_for_reports_is_the_projects() -> None:
+    assert f"{PROJECT_URL}/security/advisories/new" in SECURITY
