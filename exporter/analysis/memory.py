@@ -87,6 +87,11 @@ class Memory:
         here = [number is not None for number in self.last(keys)]
         self._past.update(compress(before._past.items(), here))
 
+    def join(self, more: Memory) -> None:
+        """Takes what another remembers of other sockets."""
+        for kind, known in more._by_kind.items():
+            self.of(kind).update(known)
+
     def numbers(self) -> set[int]:
         """All numbers in use."""
         return set(chain.from_iterable(known.values() for known in self._all()))

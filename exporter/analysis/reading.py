@@ -68,6 +68,10 @@ class Holders:
         """Takes those of other sockets."""
         self._set.update(others)
 
+    def join(self, others: Holders) -> None:
+        """Takes those of another part of the reading."""
+        self._columns += others._columns
+
     def all(self) -> set[int]:
         """All of them. Not to be changed."""
         while self._columns:
@@ -89,6 +93,17 @@ class Reading:
     """How the sockets were counted that are not to be remembered."""
     first: bool = False
     """Whether nothing was remembered before."""
+
+    def add(self, more: Reading) -> None:
+        """Takes further sockets."""
+        self.counts.update(more.counts)
+        for kind, unseen in more.unseen.items():
+            for piece in unseen.pieces():
+                self.unseen[kind].add(piece)
+        self.holders.join(more.holders)
+        self.queued += more.queued
+        if self.fresh is not None and more.fresh is not None:
+            self.fresh.join(more.fresh)
 
     def unseen_holders(self) -> set[int]:
         """The holders of the sockets that settle() is going to ask for."""

@@ -42,16 +42,12 @@ class Tally:
         taken: is given the local ends of all sockets, which is dear.
         """
         reading = Reading(first=not self._known, fresh=Memory() if self._tidy else None)
-        self.read_on(reading, batches, taken)
-        return reading
+        return self._read_all(reading, batches, taken)
 
-    def read_on(self, reading: Reading, batches: Iterable[Batch], taken: PortsTaken | None = None) -> None:
-        """Counts further sockets of the same reading; as read(), but when something is raised, the reading
-        is of no use any more."""
-        for batch in batches:
-            self._read(batch, reading)
-            if taken is not None:
-                taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
+    def read_more(self, of: Reading, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
+        """Counts further sockets of a reading that is not settled yet; to be added to it. As read() does."""
+        more = Reading(first=of.first, fresh=None if of.fresh is None else Memory())
+        return self._read_all(more, batches, taken)
 
     def by_state(self, reading: Reading) -> Counter[int]:
         """How many sockets are in each state, before settle() has said whose they are."""
@@ -127,6 +123,13 @@ class Tally:
 
     def _numbered(self, chosen: Callable[[Group], bool]) -> set[int]:
         return {number for number, group in enumerate(self._groups) if chosen(group)}
+
+    def _read_all(self, reading: Reading, batches: Iterable[Batch], taken: PortsTaken | None) -> Reading:
+        for batch in batches:
+            self._read(batch, reading)
+            if taken is not None:
+                taken.add(batch.local_ends(taken.ephemeral.low, taken.ephemeral.high))
+        return reading
 
     def _read(self, batch: Batch, reading: Reading) -> None:
         numbers = list(map(self._known.of(batch.kind).get, batch.keys))

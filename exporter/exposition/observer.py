@@ -235,7 +235,7 @@ class Observer:
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         if STATES not in look.parts.failed:
-            tally.read_on(reading, self._source.rest(), look.taken)
+            reading.add(while_busy(lambda: tally.read_more(reading, self._source.rest(), look.taken)))
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         self._explained = self._talkers.update(tally.groups(reading), look.names.of, self._clock())
         tally.settle(reading, look.classify.numbers, time_wait=True, remember=remember)

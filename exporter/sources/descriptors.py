@@ -94,11 +94,17 @@ class DescriptorTable:
         """Forgets what was known and reads all descriptors, as vacated()."""
         self._inodes, self._free = array("Q"), set()
         now_open = self._count_now()
+        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * now_open)
         # Mostly they are numbered without a gap: to list them would take half as long again.
-        self._make_room(range(now_open))
-        yield from self._read(range(now_open))
+        for some in self._read(range(now_open)):
+            yield some
+            if self._free:
+                break
         if self._free or not now_open:
-            yield from self._read([fd for fd in self._listed() if fd >= now_open])
+            read_so_far = len(self._inodes)
+            self._free = set()
+            self._shorten()
+            yield from self._read([fd for fd in self._listed() if fd >= read_so_far])
         self._count = now_open
 
     def sockets(self, first: int = 0) -> Iterator[int]:
@@ -150,6 +156,10 @@ class DescriptorTable:
     def _look_first_at(self, free: set[int]) -> None:
         self._free = free if len(free) <= _FREE_AT_MOST else set(nsmallest(_FREE_AT_MOST, free))
 
+    def _shorten(self) -> None:
+        while self._inodes and self._inodes[-1] == _NOT_A_SOCKET:
+            self._inodes.pop()
+
     def _make_room(self, descriptors: Sequence[int]) -> None:
         self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(descriptors))
         longest = max((fd for fd in descriptors if fd < self._room), default=-1) + 1
@@ -158,7 +168,7 @@ class DescriptorTable:
     def _remember(self, descriptors: Sequence[int], inodes: Sequence[int]) -> None:
         """Makes the table longer, where there is room."""
         known = self._inodes
-        if isinstance(descriptors, range) and descriptors.stop <= len(known):
+        if isinstance(descriptors, range) and descriptors.start <= len(known):
             known[descriptors.start : descriptors.stop] = array("Q", inodes)
             return
         for fd, inode in zip(descriptors, inodes, strict=True):

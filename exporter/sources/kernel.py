@@ -85,13 +85,14 @@ class KernelSource:
 
     def rest(self) -> Iterator[Batch]:
         """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
-        since sockets() has ended. Raises NetlinkError, also half way."""
+        since sockets() has ended. Raises NetlinkError, also half way; when called again, it asks anew."""
         try:
             for batch in self._rest:
                 self._number = (self._number or 0) + len(batch.keys)
                 yield batch
         except NetlinkError:
             self._bound_again_at = 0.0
+            self._rest = self._dump(_SMALL)
             raise
 
     def listeners(self) -> list[Listener]:

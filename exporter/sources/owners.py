@@ -171,6 +171,8 @@ class InodeOwners(_Known):
         self._not_found: set[int] = set()
         # Of those not found, the ones that are being looked for again just now.
         self._retried: set[int] = set()
+        # By pid: sockets that the process let go of late, and those of them that are there all the same.
+        self._let_go: list[tuple[list[int], int]] = []
         self._handed_on: list[tuple[int, set[int]]] = []
         self._retry_at = 0.0
         self._retry_after = RETRY_FIRST
@@ -187,6 +189,8 @@ class InodeOwners(_Known):
         return "unreadable" if failed else "not_found"
 
     def refresh(self) -> set[Owner]:
+        """A socket that was handed on to another process is noticed by the second reading after that: most that
+        are let go are closed, which only the reading tells."""
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = _ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)
@@ -195,7 +199,8 @@ class InodeOwners(_Known):
                 self._walk.forget(owner.pid)
         for pid, inodes in self._handed_on:
             stale |= self._dismiss(pid, inodes)
-        self._handed_on.clear()
+        self._handed_on = []
+        self._let_go = list(self._walk.let_go())
         if self._clock() >= self._retry_at:
             self._retried, self._not_found = self._not_found, set()
             if self._retried:
@@ -214,13 +219,9 @@ class InodeOwners(_Known):
             # Where it raises, nothing is known not to be found: the next look fails too, or finds it.
             self._claim(self._walk.find(wanted, live.all, closed), wanted)
             self._leave_alone(wanted - self._owners.keys())
-        self._look_after(live)
-
-    def _look_after(self, live: Holders) -> None:
-        """Sockets that their process let go and that are there all the same were handed on to another."""
-        for inodes, pid in self._walk.let_go():
-            if handed_on := live.all().intersection(inodes):
-                self._handed_on.append((pid, handed_on))
+        for inodes, pid in self._let_go:
+            self._handed_on.append((pid, live.all().intersection(inodes)))
+        self._let_go = []
 
     def _dismiss(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
         """These sockets are not the process's any more. Gives the owner that it was of them."""

@@ -64,17 +64,17 @@ class Spoilt(Transport):
         self._stack = ExitStack()
         self._answer: list[bytes] = []
 
-    def exchange(self, request: bytes) -> Iterator[bytes]:
+    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
         self.asked += 1
         self.fault(request)
         if self.half is None and not self.stalls:
-            yield from self._kernel.exchange(request)
+            yield from self._kernel.exchange(request, at_once=at_once)
         messages = self._messages(request)
         half = len(messages) // 2
         self._answer = messages[:half]
         if self.stalls:
             # Through the real transport, with its deadline: the other end has no more to say.
-            yield from super().exchange(request)
+            yield from super().exchange(request, at_once=at_once)
         yield from self._answer
         assert self.half
         self.half(request)

@@ -179,9 +179,25 @@ class TestChanges:
     def test_a_socket_handed_on_makes_who_had_it_stale(self, warm: Host, tree: Tree) -> None:
         tree.process(40, 101)
         tree.close(10, 3)
+        assert warm.owners.refresh() == set()
+        warm.resolve()
         assert warm.owners.refresh() == {ProcessId(10, 100 / TICKS)}
         assert warm.owners.owner_of(102) == ProcessId(10, 100 / TICKS)
         assert warm.pids(101, 102) == [40, 10]
+
+    def test_a_socket_that_is_closed_makes_nobody_stale(self, warm: Host, tree: Tree) -> None:
+        """Or all the others of a busy process would be counted anew at every reading."""
+        tree.close(10, 3)
+        warm.live.remove(101)
+        for _ in range(3):
+            assert warm.owners.refresh() == set()
+            warm.resolve()
+
+    def test_what_a_descriptor_read_again_holds_now_is_found_at_once(self, warm: Host, tree: Tree) -> None:
+        tree.hold(10, 3, 777)
+        warm.live.remove(101)
+        warm.owners.refresh()
+        assert warm.pids(777) == [10]
 
     def test_a_child_that_lets_go_a_socket_it_shared_changes_nothing(self, host: Host, tree: Tree) -> None:
         tree.process(40, 101, 555)

@@ -97,6 +97,7 @@ def refreshed(host: Host) -> set[Owner]:
     for _ in until("something is stale"):
         if stale := host.owners.refresh():
             return stale
+        host.owners.resolve((), host.live)
     raise AssertionError
 
 

@@ -18,6 +18,7 @@ from exporter.model import (
     STATE_NAMES,
     TIME_WAIT,
     UNSEEN_HOLDER,
+    Kind,
     Listener,
     Socket,
 )
