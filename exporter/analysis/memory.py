@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, compress
 from typing import Final
 
@@ -68,18 +68,19 @@ class Memory:
         return list(numbers)
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Takes out what has one of these numbers; last() still knows it."""
+        """Takes out what has one of these numbers, but for TIME_WAIT; last() still knows it."""
         for kind, known in self._by_kind.items():
-            stale = list(map(numbers.__contains__, known.values()))
-            if any(stale):
+            if kind.state != TIME_WAIT:
+                stale = list(map(numbers.__contains__, known.values()))
                 self._past.update(compress(known.items(), stale))
-                self._by_kind[kind] = {key: number for key, number in known.items() if number not in numbers}
+                if any(stale):
+                    self._by_kind[kind] = _without(numbers, known)
 
-    def drop(self, kind_of: Callable[[Kind], bool], numbers: Collection[int]) -> None:
-        """Takes out what has one of these numbers, of such kinds, for good."""
+    def forget_time_wait(self, numbers: Collection[int]) -> None:
+        """Takes out what has one of these numbers and is in TIME_WAIT, for good."""
         for kind, known in self._by_kind.items():
-            if kind_of(kind) and not numbers_of(known).isdisjoint(numbers):
-                self._by_kind[kind] = {key: number for key, number in known.items() if number not in numbers}
+            if kind.state == TIME_WAIT and not set(known.values()).isdisjoint(numbers):
+                self._by_kind[kind] = _without(numbers, known)
 
     def inherit(self, before: Memory) -> None:
         """Takes over what was forgotten of those that are here."""
@@ -106,6 +107,5 @@ class Memory:
         yield from self._by_kind.values()
 
 
-def numbers_of(known: Mapping[Key, int]) -> set[int]:
-    """The numbers of a part of the memory."""
-    return set(known.values())
+def _without(numbers: Collection[int], known: Mapping[Key, int]) -> dict[Key, int]:
+    return {key: number for key, number in known.items() if number not in numbers}

@@ -100,7 +100,7 @@ class Tally:
 
     def forget_time_wait(self, doubtful: Callable[[Group], bool]) -> None:
         """Sockets in TIME_WAIT in such groups are unseen in the next reading."""
-        self._known.drop(lambda kind: kind.state == TIME_WAIT, self._numbered(doubtful))
+        self._known.forget_time_wait(self._numbered(doubtful))
 
     def before(self, cookies: Sequence[int]) -> list[Group | None]:
         """How sockets were counted when they were last seen, also in another state.

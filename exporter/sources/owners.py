@@ -200,7 +200,7 @@ class InodeOwners(_Known):
         for pid, inodes in self._handed_on:
             stale |= self._dismiss(pid, inodes)
         self._handed_on = []
-        self._let_go = list(self._walk.let_go())
+        self._let_go = [found for found in self._walk.let_go() if found[0]]
         if self._clock() >= self._retry_at:
             self._retried, self._not_found = self._not_found, set()
             if self._retried:

@@ -68,14 +68,15 @@ class Host:
     """A source of sockets, the owners of these, and all readers beside.
 
     kernel: whether it knows cookies and gives TIME_WAIT apart, as the kernel, or neither, as psutil.
+    crowded: whether TIME_WAIT comes last, as where there are many sockets.
     """
 
     name = "host"
-    to_come: frozenset[int] = frozenset()
     not_found_because = "not_found"
 
-    def __init__(self, *, kernel: bool = True) -> None:
+    def __init__(self, *, kernel: bool = True, crowded: bool = True) -> None:
         self.kernel = kernel
+        self.crowded = crowded
         self.rows = [ACCEPTED, WAITING]
         self._rest: list[Socket] = []
         self.listening = [LISTENER]
@@ -103,11 +104,16 @@ class Host:
 
     def sockets(self) -> Iterator[Batch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
-        late = [row for row in rows if self.kernel and row.state == TIME_WAIT]
-        yield from map(self._keyed, batches(late[: len(late) // 2]))
+        late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
+        given = list(map(self._keyed, batches([row for row in rows if row not in late])))
+        yield from given[:1]
         self._break(STATES)
-        yield from map(self._keyed, batches([row for row in rows if row not in late]))
-        self._rest = late[len(late) // 2 :]
+        yield from given[1:]
+        self._rest = late
+
+    @property
+    def to_come(self) -> frozenset[int]:
+        return frozenset({TIME_WAIT} if self._rest else ())
 
     def rest(self) -> Iterator[Batch]:
         yield from map(self._keyed, batches(self._rest))

@@ -31,7 +31,7 @@ class Slow(Host):
     """A host on which two things can be made to last."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(crowded=False)
         self.rows = [*self.rows, call(40_000), call(40_001, TIME_WAIT)]
         self.lasts: Callable[[str], None] = lambda _: None
 
@@ -99,6 +99,14 @@ def test_while_owners_are_looked_for_the_hosts_totals_are_known(host: Slow, obse
     assert told["socket_time_wait_limit"] == {(): 100}
     assert told["socket_orphans"] == {(): 3}
     assert told.keys() - ABOUT_ITSELF == {"socket_host_states", "socket_time_wait_limit", "socket_orphans"}
+
+
+def test_states_that_are_still_to_be_read_are_absent(host: Slow, observer: Observer) -> None:
+    host.crowded = True
+    with going_on(host, observer, "resolve"):
+        states = said(collector(observer).ready(0.0))["socket_host_states"]
+    assert len(states) == 10
+    assert ("time_wait",) not in states
 
 
 def test_what_is_missing_is_said_and_what_is_ready_has_its_time(host: Slow, observer: Observer) -> None:
