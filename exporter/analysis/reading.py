@@ -16,15 +16,17 @@ _FEW: Final = 1024
 
 
 class Piece(NamedTuple):
-    """Some sockets, their keys, and the numbers of their groups when they were last seen in another situation:
-    None for those that were not, nothing at all where there was no earlier reading."""
+    """Some sockets, their keys, and the numbers of their groups when they were last seen in another
+    situation: None for those that were not, nothing at all where there was no earlier reading."""
 
     keys: list[Key]
     rows: Rows
     past: list[int | None]
 
     def new_holders(self) -> Iterator[int]:
-        return (holder for holder, number in zip(self.rows.holders(), self.past, strict=False) if number is None)
+        return (
+            holder for holder, number in zip(self.rows.holders(), self.past, strict=False) if number is None
+        )
 
 
 class Unseen:

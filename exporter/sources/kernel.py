@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final, cast
 
-from ..model import CLOSE, CLOSE_WAIT, FIN_WAIT2, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
+from ..model import CLOSE, CLOSE_WAIT, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
 from . import sockdiag
 from .busy import while_busy
 from .half_closed import HalfClosedSource, merged
@@ -19,10 +19,11 @@ from .rows import KernelRows, joined
 
 _LISTENING: Final = 1 << LISTEN
 _CONNECTED: Final = 0xFFE & ~_LISTENING
-# The kernel keeps these in small structures without attributes: their messages have another size than
-# those of full sockets. Asked for apart, the messages of a batch are of one size nearly always, and
-# need no sorting, which takes longer than a second walk over the kernel's table where it is full.
-_IN_SMALL: Final = frozenset({TIME_WAIT, FIN_WAIT2, SYN_RECV})
+# The kernel keeps these in small structures without attributes, whose messages have another size than those
+# of full sockets. Asked for apart, the messages of a batch are of one size mostly, and need no sorting,
+# which takes longer than a second walk over the kernel's table where it is full. Nobody holds any of them.
+# FIN_WAIT2 is small, too, once it is closed; before, it is held.
+_IN_SMALL: Final = frozenset({TIME_WAIT, SYN_RECV})
 _SMALL: Final = sum(1 << state for state in _IN_SMALL)
 _FULL: Final = _CONNECTED & ~_SMALL
 # Bound, but neither listening nor connected: Linux' only sockets in CLOSE. The kernel has them in

@@ -1,6 +1,7 @@
-"""Sorts the sockets of one run of messages into batches by their kind. Pure; no Python code runs for a socket.
+"""Sorts the sockets of one run of messages into batches by their kind. Pure.
 
-All that is asked of each socket is asked of bytes or of one big integer with a byte for each socket, in C.
+No Python code runs for a socket: what is asked of each is asked of bytes, or of one big integer with a byte
+for each socket, in C.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class Files:
             return None
 
     def _note(self, failure: OSError) -> None:
-        """Without its traceback, which leads back here and to all that is being done at the moment: such a ring
-        would keep a whole look, megabytes on a big host, until Python searches for garbage."""
+        """Without its traceback, which leads back here and to all that is being done at the moment: such a
+        ring would keep a whole look, megabytes on a big host, until Python searches for garbage."""
         self._failures.append(failure.with_traceback(None))
 
     def require_any(self) -> None:

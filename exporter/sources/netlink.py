@@ -112,7 +112,11 @@ class Transport:
         while the caller does something else.
         Raises NetlinkError when the kernel refuses, stalls or closes.
         """
-        with self._open() as channel, _as_netlink_errors(), read_ahead.Reader(channel, at_once=at_once) as reader:
+        with (
+            self._open() as channel,
+            _as_netlink_errors(),
+            read_ahead.Reader(channel, at_once=at_once) as reader,
+        ):
             channel.send(request)
             while batch := reader.next():
                 yield batch

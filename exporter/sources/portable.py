@@ -104,9 +104,9 @@ def batches(sockets: Iterable[Socket]) -> Iterator[Batch]:
     by_state: defaultdict[int, SocketRows] = defaultdict(SocketRows)
     for one in sockets:
         by_state[one.state].append(one)
-    for state, rows in by_state.items():
-        holders = array.array("I", rows.holders()).tobytes()
-        yield Batch(Kind(state), rows, holders, rows.pick, rows.local_ends)
+    for state, some in by_state.items():
+        holders = array.array("I", some.holders()).tobytes()
+        yield Batch(Kind(state), some, holders, some.pick, some.local_ends)
 
 
 class SocketRows(list[Socket]):

@@ -49,7 +49,10 @@ def _layouts(size: int, skip: int) -> _Layouts:
         return struct.Struct(f"{order}{skip}x{fields}{rest}x")
 
     return _Layouts(
-        layout(">", "BBxxHH16s16s"), layout("=", "2s2x2s2x16s"), layout("=", "2s4x34s"), layout(">", "B3xH2x16s")
+        layout(">", "BBxxHH16s16s"),
+        layout("=", "2s2x2s2x16s"),
+        layout("=", "2s4x34s"),
+        layout(">", "B3xH2x16s"),
     )
 
 

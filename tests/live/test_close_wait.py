@@ -46,7 +46,7 @@ class Look(NamedTuple):
 class NewerOnly(Transport):
     """A kernel that does not know the older request."""
 
-    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
+    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
         if struct.unpack_from("=H", request, 4) == (TCPDIAG_GETSOCK,):
             raise NetlinkError("not known", errno.EINVAL)
         return super().exchange(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 
@@ -34,7 +35,7 @@ def psutil(held: Held) -> Scrape:
 def rows_of(source: KernelSource | PsutilSource) -> Counter[tuple[object, ...]]:
     """State, addresses and ports of each socket."""
     sockets: list[Socket] = []
-    for batch in source.sockets():
+    for batch in chain(source.sockets(), source.rest()):
         sockets += batch.take(range(len(batch.keys)))
     listeners = [("listen", listener.local_address, listener.local_port) for listener in source.listeners()]
     connected = [(STATE_NAMES[socket.state], *socket[1:5]) for socket in sockets]

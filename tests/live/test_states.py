@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 import pytest
 
@@ -72,7 +73,11 @@ def test_ss_lists_what_was_made(held: Held, state: str) -> None:
 
 def kernel_sockets() -> tuple[list[Socket], list[Listener]]:
     source = KernelSource()
-    sockets = [socket for batch in source.sockets() for socket in batch.take(range(len(batch.keys)))]
+    sockets = [
+        socket
+        for batch in chain(source.sockets(), source.rest())
+        for socket in batch.take(range(len(batch.keys)))
+    ]
     return sockets, source.listeners()
 
 

@@ -39,7 +39,7 @@ class Canned(Transport):
         self.answers = answers
         self.asked: list[int] = []
 
-    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:  # noqa: ARG002  # as it is
+    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
         (states,) = struct.unpack_from("=I", request, 16 + 52)
         self.asked.append(states)
         yield from self.answers.get(states, [done()])

@@ -30,7 +30,7 @@ class Kernel(Transport):
         self.answers = answers
         self.asked: list[tuple[int, int | None]] = []
 
-    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
+    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
         size, kind, flags = struct.unpack_from("=IHH", request)
         assert (size, flags) == (len(request), 0x301)
         question = self._older(request) if kind == GETSOCK else self._newer(request)

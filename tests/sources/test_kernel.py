@@ -14,14 +14,14 @@ from exporter.sources import kernel
 from exporter.sources.kernel import BOUND_EVERY, KernelSource
 from exporter.sources.netlink import NetlinkError, Transport
 
-from .kernels import Canned, everything, NO_FAMILY, Refusing, UNKNOWN_FAMILY
+from .kernels import NO_FAMILY, UNKNOWN_FAMILY, Canned, Refusing, everything
 from .messages import LOOPBACK, SHORTEST, done, row, rows_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 # include/net/tcp_states.h
 LISTENING: Final = 1 << 10
-SMALL: Final = 1 << 6 | 1 << 5 | 1 << 3
+SMALL: Final = 1 << 6 | 1 << 3
 CONNECTED: Final = 0xFFE & ~LISTENING
 FULL: Final = CONNECTED & ~SMALL
 BOUND: Final = 1 << 13
@@ -43,7 +43,7 @@ class TestProbe:
     @linux
     def test_does_not_hide_that_both_requests_are_refused(self) -> None:
         class RefusingAll(Refusing):
-            def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
+            def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
                 list(super().exchange(request)) if self.older else None
                 return Transport.exchange(self, UNKNOWN_FAMILY)
 
