@@ -15,8 +15,8 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
-# As many as fit into a megabyte: the kernel takes about 6 ms to make them.
-NUMBER: Final = 32
+# Half a megabyte: the kernel takes about 3 ms to make so many.
+NUMBER: Final = 16
 
 
 class _IoVec(ctypes.Structure):

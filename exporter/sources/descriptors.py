@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence, Set
 from heapq import nsmallest
-from itertools import compress, count, islice
+from itertools import compress, count, filterfalse, islice
 from operator import not_
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,9 @@ _ROOM_AT_LEAST: Final = 1024
 _ROOM_FOR_EACH: Final = 8
 # Of the free numbers so many, the lowest, are looked at for new sockets.
 _FREE_AT_MOST: Final = 64
+# Where there were no sockets, so many are looked at, and so many behind the last.
+_UNHELD_AT_MOST: Final = 128
+_BEHIND: Final = 16
 # Descriptors read before anybody looks whether it is enough: at first, and at most, after doubling.
 _AT_ONCE_FIRST: Final = 64
 _AT_ONCE_LAST: Final = 8192
@@ -70,7 +73,7 @@ class DescriptorTable:
 
     def closed(self, live: Container[int]) -> Iterator[int]:
         """The sockets that were held when last read and are not among the live ones."""
-        return compress(self._inodes, map(not_, map(live.__contains__, self._inodes)))
+        return filterfalse(live.__contains__, self._inodes)
 
     def vacated(self, closed: Set[int]) -> Iterator[list[int]]:
         """Reads the descriptors that held one of these sockets; yields the inodes found, some at a time."""
@@ -78,6 +81,13 @@ class DescriptorTable:
         # A number that was free when it was read is the first that the next socket gets.
         descriptors += self._free
         return self._read(descriptors) if descriptors else iter(())
+
+    def unheld(self) -> Iterator[list[int]]:
+        """Reads the lowest descriptors that held no socket when last read, and some behind the last, as
+        vacated(): mostly new sockets are there, and to list all would be dear."""
+        lowest = islice(compress(count(), map(not_, self._inodes)), _UNHELD_AT_MOST)
+        behind = range(len(self._inodes), len(self._inodes) + _BEHIND)
+        return self._read([*lowest, *behind]) if self._inodes else iter(())
 
     def unknown(self, live: Collection[int]) -> Iterator[list[int]]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""

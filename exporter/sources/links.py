@@ -18,7 +18,8 @@ _WORTH_THREADS: Final = 256
 def targets(descriptors: Sequence[int], directory: int) -> list[str]:
     """Where these descriptors point to; nowhere, if one is closed meanwhile.
 
-    directory: the descriptor of /proc/PID/fd. Raises OSError when the process is gone or may not be looked into.
+    directory: the descriptor of /proc/PID/fd. Raises OSError when the process is gone or may not be looked
+    into.
     """
     if len(descriptors) < _WORTH_THREADS:
         return _read(descriptors, directory)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Set
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -116,7 +117,9 @@ class Walk:
         here = [table for table in self._tables.values() if not table.is_elsewhere(self._namespace)]
         self._just_read = {table.pid for table in here if not len(table)}
         for table in here:
-            yield from self._guarded(table, _unless_unchanged(table, live))
+            yield from self._guarded(table, _unless_unchanged(table, table.unheld))
+        for table in here:
+            yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, live)))
 
     def _everywhere(self, live: Set[int]) -> Found:
         started = self._clock()
@@ -142,9 +145,11 @@ class Walk:
             self.unreadable[reason_of(failure)] += 1
 
 
-def _unless_unchanged(table: DescriptorTable, live: Set[int]) -> Iterator[list[int]]:
+def _unless_unchanged(
+    table: DescriptorTable, read: Callable[[], Iterator[list[int]]]
+) -> Iterator[list[int]]:
     if not table.is_unchanged():
-        yield from table.unknown(live)
+        yield from read()
 
 
 def reason_of(failure: OSError) -> str:
