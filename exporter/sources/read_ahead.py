@@ -104,9 +104,11 @@ class Reader:
     def _received(self) -> Iterator[bytes]:
         while self._read_so_far < _TELLING:
             yield self._read(socket.MSG_DONTWAIT)
-        # Only who has many sockets pays for it: ctypes takes a megabyte.
+        # Only who has many sockets pays for these: ctypes takes a megabyte.
+        from . import blocks
         from .datagrams import Datagrams
 
+        blocks.give_back()
         room = Datagrams(self._usual, _LONGEST)
         while True:
             for datagrams in room.receive(self._channel):
