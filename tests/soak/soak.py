@@ -16,7 +16,8 @@ from .workers import ONE_ORDER, SHARE, VISITORS, Workers
 
 PERIOD: Final = 30.0
 """Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds: those that one round leaves end in
-the same part of a later one. A timer of 60 s may be late by an eighth (kernel/time/timer.c): then it is quiet."""
+the same part of a later one. A timer of 60 s may be late by an eighth (kernel/time/timer.c); then all is
+quiet."""
 CHURN: Final = 9.0
 QUIET: Final = 26.0
 """By then, what was not found in the churn has been looked for again (sources/owners.py: after 15 s)."""
