@@ -25,6 +25,9 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
 
+_LONGEST_WAIT: Final = 60.0
+"""Seconds. Those in no hurry, and those who have long gone away, must not gather while something hangs."""
+
 
 class Reply(NamedTuple):
     """A whole answer to a request; `headers` are those beside its type and length."""
@@ -90,7 +93,9 @@ class Application:
 
     async def _front(self, status: Callable[[], str]) -> Reply:
         made = self._shared.page(status)
-        await asyncio.wait([made])
+        await asyncio.wait([made], timeout=_LONGEST_WAIT)
+        if not made.done():
+            return Reply(503, b"the page takes too long to make\n")
         if made.exception():
             return Reply(500, b"the page could not be made: see the log of the exporter\n")
         return _page(made.result())
@@ -139,13 +144,13 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def _patience(headers: Mapping[str, str]) -> float | None:
-    """Gives the seconds within which Prometheus wants the answer, less a share for its way; None: no hurry.
+def _patience(headers: Mapping[str, str]) -> float:
+    """Gives the seconds within which Prometheus wants the answer, less a share for its way.
 
-    The answer 503 keeps the connection, where a scraper that gives up would have to close it.
+    An answer in time keeps the connection, where a scraper that gives up would have to close it.
     """
     seconds = _positive(headers.get("x-prometheus-scrape-timeout-seconds", ""))
-    return seconds - min(0.5, seconds / 2) or None
+    return min(seconds - min(0.5, seconds / 2) or _LONGEST_WAIT, _LONGEST_WAIT)
 
 
 def _wants_open_metrics(accept: str) -> bool:

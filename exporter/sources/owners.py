@@ -261,7 +261,8 @@ class InodeOwners(_Known):
 
     def _leave_alone(self, missing: set[int]) -> None:
         if missing and not self._not_found:
-            in_vain = bool(self._retried) and self._owners.keys().isdisjoint(self._retried)
+            # Those that were closed meanwhile say nothing about the others.
+            in_vain = not missing.isdisjoint(self._retried) and self._owners.keys().isdisjoint(self._retried)
             self._retry_after = min(2 * self._retry_after, RETRY_LAST) if in_vain else RETRY_FIRST
             self._retry_at = self._clock() + self._retry_after
         self._not_found |= missing

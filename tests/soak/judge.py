@@ -61,6 +61,16 @@ def owned(said: Mapping[str, States], held: Mapping[str, States]) -> Owned:
     return Owned(right, wrong, there)
 
 
+def disowned(said: Mapping[str, States], held: Mapping[str, States]) -> str:
+    """Whose sockets are said to be other than they are, in words."""
+    return ", ".join(
+        f"{process} has {number} in {state} and is said to have {told}"
+        for process, states in held.items()
+        for state, number in states.items()
+        if (told := said.get(process, {}).get(state, 0)) != number
+    )
+
+
 def conserved(series: Mapping[tuple[str, str, str], float], totals: Mapping[str, float]) -> list[str]:
     """Where the series of a state (its first label) do not add up to its total, in words."""
     sums: Counter[str] = Counter()

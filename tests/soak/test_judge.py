@@ -50,6 +50,9 @@ def test_owners_are_right_or_wrong_or_not_known() -> None:
     held = {"soak1": {"established": 10, "listen": 2}, "soak2": {"established": 5}}
     said = {"soak1": {"established": 8, "listen": 2}, "soak2": {"established": 6}, "other": {"listen": 9}}
     assert judge.owned(said, held) == Owned(right=15, wrong=1, there=17)
+    assert judge.disowned(said, held) == (
+        "soak1 has 10 in established and is said to have 8, soak2 has 5 in established and is said to have 6"
+    )
 
 
 class TestLeaks:

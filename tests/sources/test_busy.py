@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.model import LISTEN
-from exporter.sources.busy import PASSING, PAUSES, WITHIN, while_busy
+from exporter.sources.busy import PAUSES, WITHIN, while_busy
 from exporter.sources.kernel import KernelSource
 from exporter.sources.netlink import NetlinkError, Transport
 
@@ -44,7 +44,7 @@ def by_name(error: int) -> str:
     return errno.errorcode[error]
 
 
-@pytest.mark.parametrize("error", sorted(PASSING), ids=by_name)
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.EINTR, errno.ENOBUFS], ids=by_name)
 @pytest.mark.parametrize("times", range(len(PAUSES) + 1))
 def test_what_passes_is_waited_for(clock: Clock, error: int, times: int) -> None:
     busy = Busy(clock, error, times)
@@ -52,7 +52,7 @@ def test_what_passes_is_waited_for(clock: Clock, error: int, times: int) -> None
     assert busy.asked == times + 1
 
 
-@pytest.mark.parametrize("error", sorted(PASSING), ids=by_name)
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.EINTR, errno.ENOBUFS], ids=by_name)
 def test_what_lasts_is_raised_in_time(clock: Clock, error: int) -> None:
     started = clock.now
     with pytest.raises(NetlinkError) as raised:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.sources import walk
 from exporter.sources.facts import Facts
 from exporter.sources.owners import InodeOwners
 from exporter.sources.processes import ProcReader
@@ -277,12 +278,21 @@ class TestPidsUsedAgain:
         tree.hold(20, 1_000_000, 777)
         assert host.pids(777) == [20]
 
-    def test_a_successor_with_as_many_descriptors_is_read(self, warm: Host, tree: Tree) -> None:
-        """Where nothing seems to have changed, nothing would be read."""
+    def test_a_successor_with_as_many_descriptors_is_read(
+        self, warm: Host, tree: Tree, watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Though nothing seems to have changed there, and a child still has the sockets of who is gone."""
+        monkeypatch.setattr(walk, "_VERIFIED_AT_ONCE", 0)
+
+        def take_time(*_: int) -> None:
+            clock.now += 0.001
+
+        tree.process(40, 101, 102)
+        watch.hook = take_time
+        warm.pids(999)
         tree.kill(10)
         tree.process(10, 777, 778, started=200)
         warm.owners.refresh()
-        warm.live -= {101, 102}
         assert warm.pids(777, 778) == [10, 10]
 
 

@@ -59,6 +59,18 @@ def test_each_time_in_vain_it_is_left_alone_for_twice_as_long(warm: Host, clock:
     assert (waits[0], waits[-1]) == (RETRY_FIRST, RETRY_LAST)
 
 
+def test_those_that_were_closed_meanwhile_do_not_lengthen_the_wait_of_others(
+    warm: Host, clock: Clock
+) -> None:
+    """Where connections come and go fast, some were always closed before anybody looked."""
+    waits = []
+    for number in range(6):
+        assert warm.pids(LOST + number) == [None]
+        waits.append(waited(warm, clock))
+        warm.live.remove(LOST + number)
+    assert waits == [RETRY_FIRST] * 6
+
+
 def test_others_that_are_found_do_not_shorten_the_wait(warm: Host, tree: Tree, clock: Clock) -> None:
     """Without rights most sockets have no owner, and there are always some new ones of our own."""
     waits = []

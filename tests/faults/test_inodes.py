@@ -1,0 +1,141 @@
+"""Inode numbers come again after 2^32: the number of a closed socket may be another process's new one.
+
+No test can make so many: the kernel's answers and /proc are ours here, and all between is the real thing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from exporter.analysis.naming import Namer
+from exporter.exposition.observation import Observation
+from exporter.exposition.observer import Observer, Readers
+from exporter.model import ESTABLISHED, LISTEN, ProcessId
+from exporter.sources import walk
+from exporter.sources.counters import read_counters
+from exporter.sources.descriptor_limits import descriptors
+from exporter.sources.facts import Facts
+from exporter.sources.kernel import KernelSource
+from exporter.sources.limits import read_limits
+from exporter.sources.owners import InodeOwners
+from exporter.sources.processes import ProcReader
+from exporter.sources.walk import Walk
+
+from ..sources.kernels import Canned
+from ..sources.messages import LOOPBACK, done, row
+from ..sources.trees import Tree
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+INODE, OTHERS = 101, 201
+LISTENING = 1 << 10
+
+
+class Kernel(Canned):
+    """A kernel with these sockets."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def has(self, *, connected: bytes = b"", listening: bytes = b"") -> None:
+        self.connected, self.listening = connected, listening
+
+    def exchange(self, request: bytes) -> Iterator[bytes]:
+        states = int.from_bytes(request[16 + 52 : 16 + 56], sys.byteorder)
+        listening = self.listening if states & LISTENING else b""
+        yield listening + (self.connected if states & 1 << ESTABLISHED else b"") + done()
+
+
+class Host:
+    """Processes 10 and 20, of which 10 holds INODE and 20 OTHERS."""
+
+    def __init__(self, root: Path) -> None:
+        self.tree = Tree(root)
+        self.tree.process(10, INODE, comm="first")
+        self.tree.process(20, OTHERS, comm="second")
+        self.kernel = Kernel()
+        proc = Path("/proc")
+        self._observer = Observer(
+            KernelSource(self.kernel),
+            InodeOwners(Walk(root), Facts(ProcReader(root))),
+            Readers(partial(read_limits, proc), partial(read_counters, proc), partial(descriptors, root)),
+            Namer(),
+        )
+
+    def look(self) -> Observation:
+        seen = self._observer.observe()
+        assert not seen.failed & {"states", "listeners", "owners"}
+        return seen
+
+    def reuse(self) -> None:
+        """10 closes its socket, and 20 opens one with that number, where it had none."""
+        self.tree.close(10, 3)
+        self.tree.hold(20, 9, INODE)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    # With many thousands of descriptors, it is hours until it is the turn of the one in question.
+    monkeypatch.setattr(walk, "_VERIFIED_AT_ONCE", 0)
+    return Host(tmp_path / "proc")
+
+
+def connection(cookie: int, inode: int) -> bytes:
+    return row(ESTABLISHED, cookie, inode, local=(LOOPBACK, 40_000 + cookie), remote=(LOOPBACK, 443))
+
+
+def owners(seen: Observation, state: int) -> dict[int | None, int]:
+    """The number of sockets in that state by pid; None: of unknown processes."""
+    counts: dict[int | None, int] = {}
+    for group, count in (seen.groups or {}).items():
+        if group.state == state:
+            pid = group.owner.pid if isinstance(group.owner, ProcessId) else None
+            counts[pid] = counts.get(pid, 0) + count
+    return counts
+
+
+def test_a_new_connection_is_the_new_holders_at_once(host: Host) -> None:
+    host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
+    for _ in range(2):
+        assert owners(host.look(), ESTABLISHED) == {10: 1, 20: 1}
+    host.reuse()
+    host.kernel.has(connected=connection(3, INODE) + connection(2, OTHERS))
+    for _ in range(2):
+        assert owners(host.look(), ESTABLISHED) == {20: 2}
+
+
+def test_also_when_it_came_long_after_the_other_was_closed(host: Host) -> None:
+    host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
+    host.look()
+    host.kernel.has(connected=connection(2, OTHERS))
+    for _ in range(3):
+        assert owners(host.look(), ESTABLISHED) == {20: 1}
+    host.reuse()
+    host.kernel.has(connected=connection(3, INODE) + connection(2, OTHERS))
+    assert owners(host.look(), ESTABLISHED) == {20: 2}
+
+
+def test_where_its_holder_cannot_be_seen_it_is_unknown(host: Host) -> None:
+    host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
+    host.look()
+    host.tree.close(10, 3)
+    host.kernel.has(connected=connection(3, INODE) + connection(2, OTHERS))
+    assert owners(host.look(), ESTABLISHED) == {None: 1, 20: 1}
+
+
+def test_a_new_listener_is_the_new_holders_at_once(host: Host) -> None:
+    def listener(inode: int, port: int) -> bytes:
+        return row(LISTEN, 9, inode, local=(LOOPBACK, port), remote=(bytes(4), 0))
+
+    host.kernel.has(listening=listener(INODE, 80) + listener(OTHERS, 81))
+    for _ in range(2):
+        assert owners(host.look(), LISTEN) == {10: 1, 20: 1}
+    host.reuse()
+    host.kernel.has(listening=listener(INODE, 8080) + listener(OTHERS, 81))
+    for _ in range(2):
+        assert owners(host.look(), LISTEN) == {20: 2}
