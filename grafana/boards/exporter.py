@@ -44,7 +44,7 @@ def _tiles() -> tuple[tuple[int, Json], ...]:
     loaded = f"count({rules.threshold_series('close_wait_age_seconds')}) or vector(0)"
     folded = f"max({of(metrics.FOLDED)})"
     return (
-        (3, stat("Exporters", "That answer.", f"sum({exporters('up')})", SHORT)),
+        (3, stat("Up", "Exporters that answer.", f"sum({exporters('up')})", SHORT)),
         (
             3,
             stat(

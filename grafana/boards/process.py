@@ -111,7 +111,7 @@ def _local_ports() -> Json:
 def _descriptors() -> Json:
     share = recorded("instance_process:socket_close_wait_descriptors:ratio", PROCESS)
     return timeseries(
-        "Descriptors",
+        "Descriptors against the limit",
         "Open ones against the limit, of the worst process of that name; and the part of the open ones that "
         "CLOSE_WAIT holds.",
         [

@@ -1,0 +1,121 @@
+"""Every query of every dashboard, asked of a real Prometheus that has scraped the exporter on a host in trouble.
+
+The host is a network namespace. There are leaks of every cause, one that grows, callers that leave TIME_WAIT, a destination
+towards which no port is left and one that fills up. Rules are those of deploy/, with shorter intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from ..demo.monitoring import Monitoring, monitoring
+from ..demo.ports import HOME, Ports
+from ..grafana.boards import BOARDS, Question, filled, questions, variables
+from ..live.helpers import hold_leak
+from ..tools import require
+from .inside import inside, once
+
+pytestmark = [pytest.mark.live, once, require("prometheus", "prometheus-alertmanager")]
+
+PORTS: Final = Ports()
+RANGE: Final = 150
+"""Ports to connect from."""
+LEAKS: Final = {"not_closed": 110, "not_read": 12, "not_accepted": 12}
+"""Cause -> how many: enough to page, and to open tickets."""
+EMPTY: Final = Path(__file__).parents[1] / "grafana" / "empty.yml"
+
+RIPE: Final = 35.0
+"""Seconds after which everything has long happened: some twenty, the alert for a full destination apart."""
+
+INSTANCE: Final = f"{HOME}:{PORTS.exporter}"
+SPANS: Final = {"__rate_interval": "15s", "__range": "1m"}
+ALL: Final = {**SPANS, "job": ".+", "instance": ".+", "process": "leaky"}
+CHOSEN: Final = {**SPANS, "job": "socket-state-exporter", "instance": INSTANCE, "process": "leaky"}
+"""Values of the variables: everything, and one host."""
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
+    folder = tmp_path_factory.mktemp("dashboards")
+    configuration = folder / "exporter.yml"
+    configuration.write_text("max_processes: 50\n")
+    with inside() as namespace, ExitStack() as leaks:
+        namespace.sysctl("net.ipv4.ip_local_port_range", f"40000 {40000 + RANGE - 1}")
+        started = leaks.enter_context(monitoring(folder, PORTS, f"--config.file={configuration}"))
+        for number, (cause, count) in enumerate(LEAKS.items()):
+            name, limit = f"leak{number}", count + 20
+            leaks.enter_context(hold_leak(namespace, name, cause, count, 19700 + number, limit))
+        started.start_service("leaky", PORTS.leaky, keeps=True)
+        started.start_service("tidy", PORTS.tidy, keeps=False)
+        started.start_service("slow", 19434, keeps=False)
+        # Grows until the ports are gone, by far later than this ends.
+        started.start_caller("visitor", PORTS.leaky, per_second=2, keep=0, count=RANGE)
+        started.start_caller("filler", 19434, per_second=1, keep=RANGE, count=RANGE)
+        started.start_caller("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
+        yield started
+
+
+def ask(watch: Monitoring, path: str, **parameters: Any) -> list[Any]:
+    """What Prometheus finds. It fails for an expression that Prometheus does not take."""
+    query = urllib.parse.urlencode(parameters, doseq=True)
+    with urllib.request.urlopen(f"{watch.prometheus}/api/v1/{path}?{query}", timeout=30) as answer:
+        data = json.load(answer)["data"]
+    return data["result"] if isinstance(data, dict) else data
+
+
+def found(watch: Monitoring, asked: Question, values: Mapping[str, str]) -> list[Any]:
+    """What a query finds, as Grafana asks it, of the last minute."""
+    expression, now = filled(asked.expression, values), time.time()
+    if asked.instant:
+        return ask(watch, "query", query=expression, time=now)
+    return ask(watch, "query_range", query=expression, start=now - 60, end=now, step=3)
+
+
+def listed() -> dict[tuple[str, str, str], str]:
+    """(board, panel, query) -> why it is empty."""
+    return {
+        (one["board"], one["panel"], one["query"]): one["reason"]
+        for one in yaml.safe_load(EMPTY.read_text())
+    }
+
+
+def key(asked: Question) -> tuple[str, str, str]:
+    return asked.board, asked.panel, asked.number
+
+
+@pytest.mark.parametrize("values", [ALL, CHOSEN], ids=["all", "one-host"])
+def test_every_query_returns_data(watch: Monitoring, values: dict[str, str]) -> None:
+    empty = [asked for asked in questions() if key(asked) not in listed()]
+    assert len(empty) > 100
+    deadline = time.monotonic() + RIPE
+    while empty and time.monotonic() < deadline:
+        empty = [asked for asked in empty if not found(watch, asked, values)]
+        time.sleep(1)
+    assert not empty, "\n".join(map(str, empty))
+
+
+def test_what_is_listed_as_empty_is_there_and_empty(watch: Monitoring) -> None:
+    there = {key(asked): asked for asked in questions()}
+    assert listed().keys() <= there.keys()
+    assert [where for where in listed() if found(watch, there[where], ALL)] == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_variable_has_values(watch: Monitoring, name: str) -> None:
+    for variable in variables(BOARDS[name]).values():
+        if variable["type"] == "query":
+            selection, _, label = (
+                variable["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
+            )
+            values = ask(watch, f"label/{label}/values", **{"match[]": filled(selection, ALL)})
+            assert CHOSEN[label] in values
