@@ -86,6 +86,11 @@ def firing(*matchers: str) -> str:
     return f"ALERTS{{{every}}}"
 
 
+def reaching(name: str, expression: str) -> str:
+    """Those of an expression that reach a threshold, as Prometheus has it now."""
+    return f"{expression} >= on () group_left () {rules.threshold_series(name)}"
+
+
 def exporters(name: str, *matchers: str) -> str:
     """Series that Prometheus has of every target, of those jobs that are exporters' or were within a day."""
     return (

@@ -6,25 +6,17 @@ from typing import Final
 
 from exporter.exposition import metrics
 
-from .. import rules
 from ..board import EXPORTER, board, row
 from ..colours import CRITICAL, NOBODY, QUIET, WARNING, WELL, at_threshold, steps
-from ..panels import (
-    BYTES,
-    RATIO,
-    SECONDS,
-    SHORT,
-    SINCE,
-    Json,
-    by_name,
-    stat,
-    state_timeline,
-    timeseries,
-    value_mapping,
-)
-from ..queries import Query, exporters, named, number_of, of, recorded
+from ..figures import state_timeline, value_mapping
+from ..panels import BYTES, RATIO, SECONDS, SHORT, SINCE, Json, by_name, timeseries
+from ..queries import Query, exporters, named, of
 from ..tables import Column, table
-from .parts import OK_OR_FAILED, TO_HOST, firing_table
+from .alerts import firing_table
+from .exporter_tiles import exporter_tiles
+from .parts import TO_HOST
+
+OK_OR_FAILED: Final = value_mapping(_0=("failed", CRITICAL), _1=("ok", WELL))
 
 REASONS: Final = {
     "released": "#B0C4DE",
@@ -34,101 +26,6 @@ REASONS: Final = {
     "disabled": NOBODY,
 }
 """Colours of why the owner of a socket is unknown: orange where more rights would help."""
-
-
-def _tiles() -> tuple[tuple[int, Json], ...]:
-    down = f"({exporters('up')}) == 0"
-    failed = f"{of(metrics.COLLECTOR_SUCCESS)} == 0"
-    refused = f"{of(metrics.RELOAD_SUCCESSFUL)} == 0"
-    slowest = f"max({exporters('scrape_duration_seconds')})"
-    loaded = f"count({rules.threshold_series('close_wait_age_seconds')}) or vector(0)"
-    folded = f"max({of(metrics.FOLDED)})"
-    return (
-        (3, stat("Up", "Exporters that answer.", f"sum({exporters('up')})", SHORT)),
-        (
-            3,
-            stat(
-                "Down",
-                "Exporters that Prometheus cannot scrape.",
-                number_of(down),
-                SHORT,
-                thresholds=steps((1, CRITICAL)),
-                alerts=["SocketExporterDown"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Parts failing",
-                "Collectors of any exporter that fail: what they tell is absent or unknown.",
-                number_of(failed),
-                SHORT,
-                thresholds=steps((1, WARNING)),
-                alerts=["SocketExporterCollectorFailing"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Slowest scrape",
-                "As Prometheus measures it. Beyond scrape_timeout everything is lost.",
-                slowest,
-                SECONDS,
-                thresholds=at_threshold("scrape_duration_seconds"),
-                alerts=["SocketExporterScrapeSlow"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Owners unreadable",
-                "Sockets, TIME_WAIT left out, that are held by processes which the exporter may not look "
-                "into; the "
-                "worst host.",
-                f"max({recorded('instance:socket_exporter_owners_unreadable:ratio')})",
-                RATIO,
-                thresholds=at_threshold("owners_unreadable_ratio"),
-                none="unknown",
-                decimals=0,
-                alerts=["SocketExporterOwnersUnreadable"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Folded",
-                "Values of one label in one family that are hidden in `other`; the worst.",
-                folded,
-                SHORT,
-                thresholds=at_threshold("folded_series"),
-                alerts=["SocketExporterSeriesFolded"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Configuration refused",
-                "Exporters that could not use their configuration file when they last read it.",
-                number_of(refused),
-                SHORT,
-                thresholds=steps((1, WARNING)),
-                alerts=["SocketExporterConfigNotReloaded"],
-            ),
-        ),
-        (
-            3,
-            stat(
-                "Rules",
-                "Whether this Prometheus evaluates deploy/prometheus/rules: without thresholds.yml and "
-                "recording.yml, half of all panels stay empty.",
-                loaded,
-                SHORT,
-                thresholds=steps((1, WELL), base=CRITICAL),
-                mappings=value_mapping(_0=("not loaded", CRITICAL), _1=("loaded", WELL)),
-                alerts=["SocketAlertThresholdsMissing"],
-            ),
-        ),
-    )
 
 
 def _scrapes() -> Json:
@@ -266,7 +163,7 @@ def exporter() -> Json:
         "Exporter health",
         "Whether what the other boards show can be trusted: what fails, what cannot be seen, what it costs.",
         [
-            row(4, *_tiles()),
+            row(4, *exporter_tiles()),
             row(8, (12, _scrapes()), (12, _collectors())),
             row(9, (12, _success()), (12, firing_table('alertname=~"SocketExporter.*|SocketAlert.*"'))),
             row(8, (8, _unowned()), (8, _unreadable()), (8, _folded())),

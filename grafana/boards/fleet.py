@@ -11,17 +11,17 @@ from ..colours import CLOSE_WAIT, QUIET, STATES, TIME_WAIT, at_threshold, below_
 from ..panels import PER_SECOND, RATIO, SECONDS, SHORT, Json, by_name, timeseries
 from ..queries import Query, of, recorded, worst
 from ..tables import Column, table
+from .alerts import firing_table
 from .parts import (
     SERIES_TO_HOST,
     TO_HOST,
     TO_PROCESS,
     descriptors_left,
-    firing_table,
     ports_left,
     ports_taken,
     queue_ratio,
-    tiles,
 )
+from .tiles import tiles
 
 LINES: Final = 10
 """Hosts in a graph: the worst of the range shown."""
@@ -84,7 +84,7 @@ def _soonest() -> Json:
         "What runs out next",
         "Until the last one is taken, were it to go on as in the last quarter of an hour (ports: ten "
         "minutes). "
-        "Only what rises is here. A line drawn for days ahead rarely holds.",
+        "Only what rises, and has taken more than a start does. A line drawn for days ahead rarely holds.",
         labels,
         [
             Column(

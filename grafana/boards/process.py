@@ -11,20 +11,16 @@ from .. import rules
 from ..board import PROCESS as UID
 from ..board import board, process, row
 from ..colours import CLOSE_WAIT, STATES
-from ..panels import BYTES, RATIO, SECONDS, SHORT, Json, by_name, matrix_colours, stat, text, timeseries
+from ..figures import stat, text
+from ..panels import BYTES, RATIO, SECONDS, SHORT, Json, by_name, matrix_colours, timeseries
 from ..queries import PROCESS, Query, count, of, recorded
 from ..tables import Column, matrix, table
-from .host import ages, causes, listeners, remote_ports
-from .parts import (
-    TO_HOST,
-    descriptors_left,
-    firing_table,
-    firing_tile,
-    oldest_tile,
-    ratio_tile,
-    stuck_tile,
-    time_left_tile,
-)
+from .alerts import firing_table, firing_tile
+from .close_wait import ages, causes
+from .host import remote_ports
+from .listeners import listeners
+from .parts import TO_HOST, descriptors_left
+from .tiles import oldest_tile, ratio_tile, stuck_tile, time_left_tile
 
 CAUSES_IN_WORDS: Final = (Path(__file__).parent / "causes.md").read_text(encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """The dashboards have the types that Grafana's own packages declare, from 10.4 up.
 
-tests/fixtures/grafana/make_schemas.sh has made the schemas. They allow nothing that they do not know. What they say nothing
-about is held by other tests: queries, links, and what the Prometheus plugin adds to annotations.
+tests/fixtures/grafana/make_schemas.sh has made the schemas. They allow nothing that they do not know. What
+they say nothing about is held by other tests: links, and what the Prometheus plugin adds to annotations.
 """
 
 from __future__ import annotations
