@@ -80,6 +80,10 @@ wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
 	$(VENV)/bin/python -m pytest -k golden --update-golden
 
+.PHONY: dashboards
+dashboards: $(VENV)/.installed ## write grafana/dashboards and Grafana's alerts anew, after a change of metrics, rules or boards
+	$(VENV)/bin/python -m grafana
+
 .PHONY: lock
 lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(PYTHON) -m venv --clear .venv-lock
