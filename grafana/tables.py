@@ -38,7 +38,8 @@ def table(
     """A table. `labels`: which are shown -> with which heading; `links`: heading -> where its cells lead."""
     headings = [*labels.values(), *(column.heading for column in columns)]
     values = _values(columns)
-    settings = [_override(column) for column in columns]
+    settings = [_as_it_is(heading) for heading in labels.values()]
+    settings += [_override(column) for column in columns]
     for heading, leads in (links or {}).items():
         settings.append(override("byName", heading, links=list(leads)))
     for heading, texts in (mappings or {}).items():
@@ -92,6 +93,11 @@ def _values(columns: Sequence[Column]) -> list[str]:
     return [f"Value #{chr(ord('A') + number)}" for number in range(len(columns))]
 
 
+def _as_it_is(heading: str) -> Json:
+    """Else Grafana takes a port for a number, and shows 19.6 K."""
+    return override("byName", heading, unit="string")
+
+
 def _override(column: Column) -> Json:
     settings: dict[str, Any] = {"unit": column.unit}
     if column.decimals is not None:
@@ -119,7 +125,7 @@ def matrix(
     of the label `column`."""
     label, heading = row
     made = table(title, description, {label: heading}, [Column("Value", expression)])
-    made["fieldConfig"]["overrides"] = list(overrides)
+    made["fieldConfig"]["overrides"] = [_as_it_is(heading), *overrides]
     made["options"]["sortBy"] = []
     made["transformations"] = [
         {

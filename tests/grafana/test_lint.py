@@ -14,7 +14,7 @@ from .. import promql
 from ..deploy.rules import problems
 from .boards import BOARDS, Question, each_board, filled, panels, questions, readable, variables
 
-UNITS: Final = {"short", "percentunit", "s", "bytes", "cps", "dateTimeFromNow"}
+UNITS: Final = {"short", "percentunit", "s", "bytes", "cps", "dateTimeFromNow", "string"}
 """Of Grafana's units those that are used. https://github.com/grafana/grafana: valueFormats/categories.ts"""
 
 NO_TARGET: Final = {
