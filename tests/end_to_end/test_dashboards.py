@@ -8,6 +8,8 @@ intervals.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 import urllib.parse
 import urllib.request
@@ -21,7 +23,7 @@ import yaml
 
 from ..demo.monitoring import Monitoring, monitoring
 from ..demo.ports import HOME, Ports
-from ..grafana.boards import BOARDS, Question, filled, questions, variables
+from ..grafana.boards import BOARDS, Json, Question, filled, panels, questions, variables
 from ..live.helpers import hold_leak
 from ..tools import require
 from .inside import inside, once
@@ -35,7 +37,10 @@ LEAKED: Final = 130
 """Enough to page, while the descriptors of the one that leaks them rise."""
 OTHER_LEAKS: Final = {"not_read": 12, "not_accepted": 12, "sending": 2}
 """Cause -> how many other processes of the same name leak."""
-EMPTY: Final = Path(__file__).parents[1] / "grafana" / "empty.yml"
+HERE: Final = Path(__file__).parents[1] / "grafana"
+EMPTY: Final = HERE / "empty.yml"
+SHOWN: Final = HERE / "shown"
+"""Grafana's own code for tables; `make test-grafana` installs what it needs."""
 
 RIPE: Final = 35.0
 """Seconds after which everything has long happened: some twenty, the alert for a full destination apart."""
@@ -76,9 +81,9 @@ def ask(watch: Monitoring, path: str, **parameters: Any) -> list[Any]:
     return data["result"] if isinstance(data, dict) else data
 
 
-def found(watch: Monitoring, asked: Question, values: Mapping[str, str]) -> list[Any]:
-    """What a query finds, as Grafana asks it, of the last minute."""
-    expression, now = filled(asked.expression, values), time.time()
+def found(watch: Monitoring, asked: Question, values: Mapping[str, str], now: float = 0) -> list[Any]:
+    """What a query finds, as Grafana asks it, of the minute before some time, or before now."""
+    expression, now = filled(asked.expression, values), now or time.time()
     if asked.instant:
         return ask(watch, "query", query=expression, time=now)
     return ask(watch, "query_range", query=expression, start=now - 60, end=now, step=3)
@@ -121,3 +126,72 @@ def test_every_variable_has_values(watch: Monitoring, name: str) -> None:
             )
             values = ask(watch, f"label/{label}/values", **{"match[]": filled(selection, ALL)})
             assert CHOSEN[label] in values
+
+
+TABLES: Final = sum(panel["type"] == "table" for board in BOARDS.values() for panel in panels(board)) - 1
+"""All but that of the exporter's alerts."""
+
+Answers = dict[str, list[Any]]
+"""Letter of a query -> the series that it finds."""
+
+
+def tables(watch: Monitoring) -> list[tuple[Json, Answers]]:
+    """Every table that finds anything, with what its queries find."""
+    # Grafana asks all queries of a panel about the same time, and merges by it.
+    now, found_by = time.time(), []
+    for name, board in BOARDS.items():
+        for panel in panels(board):
+            asked = [one for one in questions() if (one.board, one.panel) == (name, panel["title"])]
+            answers = {one.number: found(watch, one, ALL, now) for one in asked}
+            if panel["type"] == "table" and any(answers.values()):
+                found_by.append((panel, answers))
+    return found_by
+
+
+def expected_of_a_table(headings: dict[str, str], answers: Answers) -> tuple[set[str], list[str]]:
+    """All headings, and those of labels, which name the lines."""
+    series = [one["metric"] for found in answers.values() for one in found]
+    labels = [heading for label, heading in headings.items() if any(one.get(label) for one in series)]
+    values = ["Value"] if len(answers) == 1 else [f"Value #{number}" for number in answers if answers[number]]
+    return {*labels, *(headings[value] for value in values)}, labels
+
+
+def expected_of_a_matrix(
+    headings: dict[str, str], answers: Answers, column: str
+) -> tuple[set[str], list[str]]:
+    """The same where a label makes the columns."""
+    lines = [*headings.values()]
+    return {*lines, *(one["metric"][column] for one in answers["A"])}, lines
+
+
+@pytest.mark.grafana
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (SHOWN / "node_modules").exists(),
+    reason="needs node and @grafana/data (make test-grafana)",
+)
+def test_grafana_shows_every_label_and_figure_under_its_heading(watch: Monitoring) -> None:
+    for _ in watch.until("nearly every table has something to show", RIPE):
+        if len(asked := tables(watch)) >= TABLES:
+            break
+    told = subprocess.run(
+        ["node", SHOWN / "tables.cjs"],
+        input=json.dumps([{"panel": panel, "answers": answers} for panel, answers in asked]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    for (panel, answers), (table,) in zip(asked, json.loads(told.stdout), strict=True):
+        first, last = (panel["transformations"][place]["options"] for place in (0, -1))
+        headings = last["renameByName"]
+        if "columnField" in first:
+            expected, lines = expected_of_a_matrix(headings, answers, first["columnField"])
+            labels = [first["rowField"]]
+        else:
+            expected, lines = expected_of_a_table(headings, answers)
+            labels = [label for label, heading in headings.items() if heading in lines]
+        assert set(table["headings"]) == expected, panel["title"]
+        places = [table["headings"].index(line) for line in lines]
+        named = [tuple(row[place] for place in places) for row in table["rows"]]
+        series = (one["metric"] for found in answers.values() for one in found)
+        assert sorted(named) == sorted({tuple(one.get(label, "") for label in labels) for one in series})
