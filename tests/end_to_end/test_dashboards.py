@@ -11,20 +11,21 @@ import json
 import shutil
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import pytest
 import yaml
 
-from ..demo.monitoring import Monitoring, monitoring
+from ..demo.monitoring import monitoring
 from ..demo.ports import HOME, Ports
 from ..grafana.boards import BOARDS, Json, Question, filled, panels, questions, variables
 from ..live.helpers import hold_leak
+from ..running import until
 from ..tools import require
 from .inside import inside, once
 
@@ -53,7 +54,8 @@ CHOSEN: Final = {**SPANS, "job": "socket-state-exporter", "instance": INSTANCE, 
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HTTPConnection]:
+    """One connection for all questions: there are few ports to connect from."""
     folder = tmp_path_factory.mktemp("dashboards")
     configuration = folder / "exporter.yml"
     configuration.write_text("max_processes: 50\n")
@@ -69,24 +71,27 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
         started.start_caller("visitor", PORTS.leaky, per_second=10, keep=0, count=LEAKED)
         started.start_caller("filler", 19434, per_second=1, keep=RANGE, count=RANGE)
         started.start_caller("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
-        yield started
+        with closing(HTTPConnection(HOME, PORTS.prometheus, timeout=30)) as connection:
+            yield connection
 
 
-def ask(watch: Monitoring, path: str, **parameters: Any) -> list[Any]:
+def ask(prometheus: HTTPConnection, path: str, **parameters: Any) -> list[Any]:
     """What Prometheus finds. It fails for an expression that Prometheus does not take."""
-    query = urllib.parse.urlencode(parameters, doseq=True)
-    url = f"{watch.prometheus}/api/v1/{path}?{query}"
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # our own
-        data = json.load(answer)["data"]
+    prometheus.request("GET", f"/api/v1/{path}?{urlencode(parameters, doseq=True)}")
+    answer = json.load(prometheus.getresponse())
+    assert answer["status"] == "success", answer
+    data = answer["data"]
     return data["result"] if isinstance(data, dict) else data
 
 
-def found(watch: Monitoring, asked: Question, values: Mapping[str, str], now: float = 0) -> list[Any]:
+def found(
+    prometheus: HTTPConnection, asked: Question, values: Mapping[str, str], now: float = 0
+) -> list[Any]:
     """What a query finds, as Grafana asks it, of the minute before some time, or before now."""
     expression, now = filled(asked.expression, values), now or time.time()
     if asked.instant:
-        return ask(watch, "query", query=expression, time=now)
-    return ask(watch, "query_range", query=expression, start=now - 60, end=now, step=3)
+        return ask(prometheus, "query", query=expression, time=now)
+    return ask(prometheus, "query_range", query=expression, start=now - 60, end=now, step=3)
 
 
 def listed() -> dict[tuple[str, str, str], str]:
@@ -101,30 +106,30 @@ def key(asked: Question) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("values", [ALL, CHOSEN], ids=["all", "one-host"])
-def test_every_query_returns_data(watch: Monitoring, values: dict[str, str]) -> None:
+def test_every_query_returns_data(prometheus: HTTPConnection, values: dict[str, str]) -> None:
     empty = [asked for asked in questions() if key(asked) not in listed()]
     assert len(empty) > 100
     deadline = time.monotonic() + RIPE
     while empty and time.monotonic() < deadline:
-        empty = [asked for asked in empty if not found(watch, asked, values)]
+        empty = [asked for asked in empty if not found(prometheus, asked, values)]
         time.sleep(1)
     assert not empty, "\n".join(map(str, empty))
 
 
-def test_what_is_listed_as_empty_is_there_and_empty(watch: Monitoring) -> None:
+def test_what_is_listed_as_empty_is_there_and_empty(prometheus: HTTPConnection) -> None:
     there = {key(asked): asked for asked in questions()}
     assert listed().keys() <= there.keys()
-    assert [where for where in listed() if found(watch, there[where], ALL)] == []
+    assert [where for where in listed() if found(prometheus, there[where], ALL)] == []
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_variable_has_values(watch: Monitoring, name: str) -> None:
+def test_every_variable_has_values(prometheus: HTTPConnection, name: str) -> None:
     for variable in variables(BOARDS[name]).values():
         if variable["type"] == "query":
             selection, _, label = (
                 variable["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
             )
-            values = ask(watch, f"label/{label}/values", **{"match[]": filled(selection, ALL)})
+            values = ask(prometheus, f"label/{label}/values", **{"match[]": filled(selection, ALL)})
             assert CHOSEN[label] in values
 
 
@@ -135,15 +140,15 @@ Answers = dict[str, list[Any]]
 """Letter of a query -> the series that it finds."""
 
 
-def tables(watch: Monitoring) -> list[tuple[Json, Answers]]:
+def tables(prometheus: HTTPConnection) -> list[tuple[Json, Answers]]:
     """Every table that finds anything, with what its queries find."""
     # Grafana asks all queries of a panel about the same time, and merges by it.
     now, found_by = time.time(), []
     for name, board in BOARDS.items():
-        for panel in panels(board):
+        for panel in (one for one in panels(board) if one["type"] == "table"):
             asked = [one for one in questions() if (one.board, one.panel) == (name, panel["title"])]
-            answers = {one.number: found(watch, one, ALL, now) for one in asked}
-            if panel["type"] == "table" and any(answers.values()):
+            answers = {one.number: found(prometheus, one, ALL, now) for one in asked}
+            if any(answers.values()):
                 found_by.append((panel, answers))
     return found_by
 
@@ -169,9 +174,9 @@ def expected_of_a_matrix(
     shutil.which("node") is None or not (SHOWN / "node_modules").exists(),
     reason="needs node and @grafana/data (make test-grafana)",
 )
-def test_grafana_shows_every_label_and_figure_under_its_heading(watch: Monitoring) -> None:
-    for _ in watch.until("nearly every table has something to show", RIPE):
-        if len(asked := tables(watch)) >= TABLES:
+def test_grafana_shows_every_label_and_figure_under_its_heading(prometheus: HTTPConnection) -> None:
+    for _ in until("nearly every table has something to show", RIPE):
+        if len(asked := tables(prometheus)) >= TABLES:
             break
     told = subprocess.run(
         ["node", SHOWN / "tables.cjs"],
