@@ -14,8 +14,8 @@ DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 CHOSEN: Final = 'job=~"$job", instance=~"$instance"'
 """Matchers that every query has."""
 
-PROCESS: Final = 'process=~"$process"'
-"""The matcher of the board about one process."""
+PROCESS: Final = 'process="$process"'
+"""The matcher of the board about one process. Not =~: where one value can be chosen, Grafana escapes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

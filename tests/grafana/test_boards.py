@@ -27,8 +27,6 @@ UIDS: Final = {
 }
 """Links of others lead to them: they stay as they are."""
 
-RED: Final = re.compile(r"\b\w*-?red$|^#[ef][0-9a-f]{1}[0-5]", re.IGNORECASE)
-
 
 def test_made_anew_they_are_the_same(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
@@ -172,14 +170,26 @@ TROUBLE: Final = {"critical from", "skipped", "queue full", "error"}
 """Series that are trouble whenever they are not zero."""
 
 
+def is_red(colour: str) -> bool:
+    if not colour.startswith("#"):
+        return colour.rpartition("-")[2] == "red"
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red > 1.5 * max(green, blue)
+
+
+def test_what_is_red_is_known() -> None:
+    colours = ("red", "dark-red", "#F2495C", "orange", "#B0C4DE", "transparent")
+    assert [is_red(colour) for colour in colours] == [True, True, True, False, False, False]
+
+
 def test_only_trouble_is_red() -> None:
     for board in BOARDS.values():
-        assert {name for name, colour in coloured(board) if RED.search(colour)} <= TROUBLE
+        assert {name for name, colour in coloured(board) if is_red(colour)} <= TROUBLE
         for panel in panels(board):
             defaults = panel.get("fieldConfig", {}).get("defaults", {})
             # The palettes have red in them.
             assert defaults.get("color", {}).get("mode") in {"shades", "thresholds", None}
-            assert not RED.search(defaults.get("color", {}).get("fixedColor", ""))
+            assert not is_red(defaults.get("color", {}).get("fixedColor", ""))
 
 
 def steps(panel: Json) -> Iterator[list[Json]]:
