@@ -33,7 +33,8 @@ ABOUT: Final = (
 HEADER: Final = """\
 # Made by `make dashboards` from deploy/prometheus/rules/alerts.yml: change it there.
 # The same alerts, evaluated by Grafana: copy this into its provisioning/alerting/. Prometheus still loads
-# thresholds.yml and recording.yml, and not alerts.yml: else everything is told twice.
+# thresholds.yml and recording.yml, and not alerts.yml: else everything is told twice. Grafana silences no
+# warning while the critical alert fires, as deploy/alertmanager does.
 """
 
 

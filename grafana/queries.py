@@ -15,7 +15,7 @@ CHOSEN: Final = 'job=~"$job", instance=~"$instance"'
 """Matchers that every query has."""
 
 PROCESS: Final = 'process="$process"'
-"""The matcher of the board about one process. Not =~: where one value can be chosen, Grafana escapes nothing."""
+"""The matcher of the board about one process. Not =~: of one value Grafana escapes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
