@@ -59,6 +59,14 @@ test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, wh
 	command -v chromium >/dev/null || .ci/apt-install chromium || echo "not installed: chromium; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
 
+# A target of its own: 100 MB. Where it is there already, `make test` runs these, too.
+.PHONY: test-grafana
+test-grafana: $(VENV)/.installed tools ## the tests of dashboards with Grafana's own code for tables, from npm, which this installs
+	command -v npm >/dev/null || .ci/apt-install npm || true
+	npm ci --silent --ignore-scripts --prefix tests/grafana/shown || \
+		echo "not installed: @grafana/data; its tests are skipped" >&2
+	$(VENV)/bin/python -m pytest -m grafana $(PYTEST_ARGS)
+
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
 test-wheel: export PYTHONSAFEPATH := 1
@@ -84,6 +92,10 @@ wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 .PHONY: golden
 golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
 	$(VENV)/bin/python -m pytest -k golden --update-golden
+
+.PHONY: dashboards
+dashboards: $(VENV)/.installed ## write grafana/dashboards and Grafana's alerts anew, after a change of metrics, rules or boards
+	$(VENV)/bin/python -m grafana
 
 .PHONY: lock
 lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest

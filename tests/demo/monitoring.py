@@ -110,12 +110,13 @@ class Monitoring:
 
 
 @contextmanager
-def monitoring(folder: Path, ports: Ports) -> Iterator[Monitoring]:
-    """Starts everything with its files in a folder, waits until it is ready, and ends it."""
+def monitoring(folder: Path, ports: Ports, *flags: str) -> Iterator[Monitoring]:
+    """Starts everything with its files in a folder, waits until it is ready, and ends it. Flags are the
+    exporter's."""
     configuration.write(folder, ports)
     with Receiver(ports.receiver) as receiver, Programs(folder / "logs") as programs:
         started = Monitoring(programs, receiver, ports)
-        programs.start("exporter", [*COMMAND, f"--web.listen-address={HOME}:{ports.exporter}"])
+        programs.start("exporter", [*COMMAND, f"--web.listen-address={HOME}:{ports.exporter}", *flags])
         programs.start("prometheus", _prometheus(folder, ports))
         programs.start("alertmanager", _alertmanager(folder, ports))
         for address in (started.exporter, started.prometheus, started.alertmanager):

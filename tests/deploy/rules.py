@@ -30,11 +30,13 @@ OF_TARGETS: Final = frozenset({"job", "instance"})
 OF_PROMETHEUS: Final = {
     "up": frozenset[str](),
     "scrape_duration_seconds": frozenset[str](),
+    "scrape_samples_scraped": frozenset[str](),
+    "process_cpu_seconds_total": frozenset[str](),
+    "process_resident_memory_bytes": frozenset[str](),
     "prometheus_config_last_reload_successful": frozenset[str](),
     "prometheus_rule_evaluation_failures_total": frozenset({"rule_group"}),
-    "ALERTS": frozenset({"alertname", "alertstate", "severity"}),
 }
-"""Series of Prometheus itself."""
+"""Series of Prometheus itself, and of its client libraries."""
 
 
 @cache
@@ -78,6 +80,10 @@ def known_series() -> dict[str, frozenset[str]]:
     for rule in (*rules(THRESHOLDS), *rules(RECORDING)):
         own = known.get(rule["record"], frozenset())
         known[rule["record"]] = own | labels_of(rule).keys() | _labels_in(rule["expr"], known)
+    known["ALERTS_FOR_STATE"] = frozenset({"alertname"}).union(
+        *(labels_of(rule).keys() | _labels_in(rule["expr"], known) for rule in rules(ALERTS))
+    )
+    known["ALERTS"] = known["ALERTS_FOR_STATE"] | {"alertstate"}
     return {name: labels | OF_TARGETS for name, labels in known.items()}
 
 

@@ -1,0 +1,1 @@
+"""Builds the dashboards and the alerts for Grafana: `make dashboards`."""
