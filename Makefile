@@ -8,9 +8,13 @@ PYTEST := -m pytest --numprocesses=2 --dist=loadfile
 LOCK_ARGS ?=
 BENCH_ARGS ?=
 DEMO_ARGS ?=
+BUILD ?= docker build
+IMAGE ?= socket-state-exporter:$(VERSION)
+IMAGE_ARGS ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
+VERSION = $(shell sed -n 's/^__version__[^"]*"\(.*\)"$$/\1/p' exporter/__init__.py)
 SOURCES := $(shell find exporter -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
 SHELL := /bin/bash
@@ -58,6 +62,17 @@ test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, wh
 	command -v chromium >/dev/null || .ci/apt-install chromium || echo "not installed: chromium; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
 
+# A target of its own, too: it installs a small Debian for the image to stand on, which takes most of its two minutes.
+.PHONY: image-test
+image-test: $(VENV)/.installed ## build the image without an engine, run it, scrape it; as root
+	.ci/apt-install buildah debootstrap
+	$(VENV)/bin/python -m pytest -m image tests/image $(PYTEST_ARGS)
+
+.PHONY: image
+image: ## build the image by docker, or BUILD="podman build"; more for it into IMAGE_ARGS
+	$(BUILD) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(IMAGE_ARGS) .
+
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
 test-wheel: export PYTHONSAFEPATH := 1
@@ -84,9 +99,10 @@ golden: $(VENV)/.installed ## rewrite the golden output and the README's referen
 lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/pip --disable-pip-version-check install --quiet $(UV)
-	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(COMPILE) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) --group wheel --constraint requirements-dev.lock --output-file requirements-wheel.lock
 
 .PHONY: clean
 clean: ## remove what make and the tools made
@@ -100,7 +116,7 @@ tools: $(VENV)/.installed
 # Pinned, as another uv may order or annotate differently.
 UV := uv==0.13.9
 # --universal: one lock for every platform and Python we support. No index address: that is the reader's to configure.
-COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_ARGS)
 
 %/.locked: requirements-dev.lock .ci/venv
