@@ -238,16 +238,25 @@ def test_which_rights_show_the_owners(
     assert value(text, "socket_close_wait_sockets", process=owner, **labels) == 1
 
 
-def test_as_process_1_it_obeys_sigterm(container: Container, port: int) -> None:
-    """Without --pid=host. The kernel spares process 1 every signal that it does not ask for."""
-    inside = 'mount -t proc proc "$0/proc" && exec chroot --userspec=65534:65534 "$0" "$@"'
-    alone = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", inside, str(container.root)]
+READ_ONLY: Final = """
+mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t proc proc "$0/proc"
+exec chroot --userspec=65534:65534 "$0" "$@"
+"""
+
+
+def test_without_the_hosts_processes_and_read_only_it_serves_and_stops(
+    container: Container, port: int, leak: int
+) -> None:
+    """There it is process 1, which the kernel spares every signal that it does not ask for."""
+    alone = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", READ_ONLY, str(container.root)]
     with running(container, [*alone, *serving(port)]) as exporter:
         text = scrape(port)
         pid = container.process(PYTHON)
         status = Path(f"/proc/{pid}/status").read_text()
     assert re.search(r"^NSpid:.*\t1$", status, re.MULTILINE)
-    assert value(text, "socket_listener_accept_queue_length", local_port=str(port)) == 0
+    assert value(text, "socket_scrape_collector_success", collector="owners") == 1
+    assert value(text, "socket_listener_accept_queue_length", local_port=str(leak), process="unknown") == 1
+    assert value(text, "socket_exporter_unowned_sockets", reason="not_found") != 0
     assert exporter.process.returncode == 0
 
 
