@@ -132,8 +132,8 @@ def status_line(connection: socket.socket) -> str:
 
 
 def alive(told: str) -> bool:
-    """Whether an answer tells of health. One that demands a user or a certificate does."""
-    return told == REFUSED or re.match(r"HTTP/\S+ (200|401)\b", told) is not None
+    """Whether an answer tells of health. One that demands a user or a certificate, or fewer requests, does."""
+    return told == REFUSED or re.match(r"HTTP/\S+ (200|401|429)\b", told) is not None
 
 
 if __name__ == "__main__":

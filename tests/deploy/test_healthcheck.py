@@ -138,7 +138,13 @@ def answering(status: str, context: ssl.SSLContext | None = None) -> Iterator[st
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("200 OK", 0), ("401 Unauthorized", 0), ("404 Not Found", 1), ("503 Service Unavailable", 1)],
+    [
+        ("200 OK", 0),
+        ("401 Unauthorized", 0),
+        ("429 Too Many Requests", 0),
+        ("404 Not Found", 1),
+        ("503 Service Unavailable", 1),
+    ],
 )
 def test_the_status_tells(processes: Path, status: str, expected: int) -> None:
     with answering(status) as address:
