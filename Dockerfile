@@ -19,11 +19,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         --no-compile --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
-COPY deploy/image/healthcheck.py ./
+COPY deploy deploy
 # Byte code by content, not by time: it stays valid when a builder sets all times to one, and nobody could write it later.
 RUN tools/bin/python -m hatchling build --target wheel --directory dist \
     && tools/bin/pip --python /opt/socket-state-exporter install --quiet --no-index --no-deps --no-compile dist/*.whl \
-    && install -m 644 healthcheck.py /opt/socket-state-exporter/ \
+    && install -m 644 deploy/image/healthcheck.py /opt/socket-state-exporter/ \
     && /opt/socket-state-exporter/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/socket-state-exporter
 
 FROM ${BASE}

@@ -132,7 +132,7 @@ def status_line(connection: socket.socket) -> str:
 
 
 def alive(told: str) -> bool:
-    """Whether an answer tells of health. One that demands a user or a certificate, or fewer requests, does."""
+    """Whether an answer tells of health, as one does that asks for a user, a certificate or patience."""
     return told == REFUSED or re.match(r"HTTP/\S+ (200|401|429)\b", told) is not None
 
 
