@@ -29,8 +29,8 @@ RUN tools/bin/python -m hatchling build --target wheel --directory dist \
 FROM ${BASE}
 COPY --from=build /opt/socket-state-exporter /opt/socket-state-exporter
 ENV PATH=/opt/socket-state-exporter/bin:${PATH}
-# Python's official images have no byte code of the standard library. What is imported here gets it, else every start
-# would compile it anew: three quarters of a second.
+# Python's official images have no byte code of the standard library. What is imported here gets it; else every start
+# would compile it anew, and take twice as long.
 RUN ["/opt/socket-state-exporter/bin/python", "-c", "import encodings.idna, exporter.cli, exporter.exposition.application, exporter.exposition.server"]
 EXPOSE 10066
 # nobody, as a number, so that Kubernetes can tell that it is not root. It counts every socket; to see whose they are
