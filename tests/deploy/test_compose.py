@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import Template
 from typing import Any, Final
 
 import pytest
@@ -177,8 +178,14 @@ def test_every_address_in_a_configuration_is_a_service_of_it() -> None:
         if "rules" not in path.parts and "alerting-optional" not in path.parts
         for text in texts(content)
         for address in addresses(text)
+    } | {
+        (name, *address)
+        for name, service in services().items()
+        for text in texts(service.get("environment", {}))
+        for address in addresses(text)
     }
     assert {path for path, *_ in named} >= {
+        "grafana",
         "deploy/prometheus/prometheus.yml",
         "deploy/alertmanager/alertmanager.yml",
     }
@@ -208,9 +215,9 @@ def test_grafana_is_provisioned_with_the_dashboards_and_this_prometheus() -> Non
     sources = [
         each for path in provisioning.glob("datasources/*.y*ml") for each in document(path)["datasources"]
     ]
-    ((host, port),) = listens(services()["prometheus"])
     assert [(each["uid"], each["type"]) for each in sources] == [("prometheus", "prometheus")]
-    assert addresses(sources[0]["url"]) & {(name, port) for name in (host, *HOME)}
+    ((_, port),) = listens(services()["prometheus"])
+    assert Template(sources[0]["url"]).substitute(grafana["environment"]) == f"http://localhost:{port}"
     providers = [
         each for path in provisioning.glob("dashboards/*.y*ml") for each in document(path)["providers"]
     ]
