@@ -62,10 +62,10 @@ test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, wh
 	command -v chromium >/dev/null || .ci/apt-install chromium || echo "not installed: chromium; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
 
-# A target of its own, too: it installs a small Debian for the image to stand on, which takes most of its two minutes.
+# A target of its own, too: it installs a small Debian for the image to stand on, which takes most of its three minutes.
 .PHONY: image-test
-image-test: $(VENV)/.installed ## build the image without an engine, run it, scrape it; as root
-	.ci/apt-install buildah debootstrap
+image-test: $(VENV)/.installed ## build the image without Docker, run it, scrape it; as root
+	.ci/apt-install buildah debootstrap podman runc
 	$(VENV)/bin/python -m pytest -m image tests/image $(PYTEST_ARGS)
 
 .PHONY: image

@@ -19,13 +19,15 @@ _PACKAGES: Final = {
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",
+    "podman": "podman",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "runc": "runc",
     "ss": "iproute2",
 }
 
-_BIG: Final = frozenset({"buildah", "chromium", "debootstrap"})
+_BIG: Final = frozenset({"buildah", "chromium", "debootstrap", "podman", "runc"})
 """Hundreds of megabytes: nobody who runs `make test` expects that."""
 
 

@@ -16,9 +16,15 @@ from typing import Any, Final
 
 CHECKOUT: Final = Path(__file__).parents[2]
 
+BASE: Final = "localhost/base:test"
+IMAGE: Final = "localhost/socket-state-exporter:test"
+
 _SUITE: Final = "bookworm"
-_OF_THIS_MACHINE: Final = ("find-links", "constraint", "extra-index-url")
-"""What pip is told of files, which are not in a container."""
+_OF_THIS_MACHINE: Final = ("/", "file:")
+"""How the names of files begin, which are not in a container."""
+
+_PATIENCE: Final = 120.0
+"""Seconds: a container's files are copied first."""
 
 _CERTIFICATES: Final = "/run/certificates.pem"
 
@@ -54,7 +60,7 @@ class Store:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-        for code in root.glob("usr/lib/python3*/**/__pycache__"):
+        for code in sorted(root.glob("usr/lib/python3*/**/__pycache__")):
             shutil.rmtree(code)
         container = self.run("from", "scratch")
         self.run("copy", container, root, "/")
@@ -80,11 +86,14 @@ class Store:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def engine(self) -> Engine:
+        """Podman on the same images."""
+        return Engine(self._folder)
+
     def configuration(self, image: str) -> dict[str, Any]:
         """What an image says of itself."""
-        configuration: dict[str, Any] = json.loads(self.run("inspect", "--type=image", image))["Docker"][
-            "config"
-        ]
+        told = json.loads(self.run("inspect", "--type=image", image))
+        configuration: dict[str, Any] = told["Docker"]["config"]
         return configuration
 
     def container(self, image: str, *capabilities: str) -> Container:
@@ -130,6 +139,30 @@ class Container:
         return None
 
 
+class Engine:
+    """Podman, which takes Docker's commands and needs no daemon, with runc for its containers.
+
+    Where there is no systemd, it has no timer for health checks: they are made when asked for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        places = {"root": "images", "runroot": "run", "tmpdir": "podman"}
+        kept = [f"--{flag}={folder / name}" for flag, name in places.items()]
+        how = ["--storage-driver=vfs", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file"]
+        self._command: Final = ["podman", *kept, *how]
+        settings = folder / "podman.conf"
+        # Its own defaults are above what a container's root may have here.
+        settings.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+        self._environment: Final = {**os.environ, "CONTAINERS_CONF": str(settings)}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of Docker's, to its end."""
+        command = [*self._command, *words]
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+
+
 @contextmanager
 def store() -> Iterator[Store]:
     """A store that is removed at the end."""
@@ -156,7 +189,9 @@ def _pip() -> dict[str, str]:
     )
     pairs = (line.partition("=") for line in told.stdout.splitlines())
     named = [(key.rpartition(".")[2], ast.literal_eval(value)) for key, _, value in pairs]
-    return {key: value for key, value in named if key not in _OF_THIS_MACHINE}
+    return {
+        key: value for key, value in named if key == "cert" or not str(value).startswith(_OF_THIS_MACHINE)
+    }
 
 
 def _pip_configuration() -> str:
