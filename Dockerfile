@@ -1,5 +1,6 @@
-# docker build --tag socket-state-exporter .        (or podman build; make image-test builds and scrapes it without either)
+# docker build --tag socket-state-exporter .
 #
+# Or podman build --format=docker, as OCI's format has no HEALTHCHECK. make image adds what the labels tell of the build.
 # Only what is named below gets in, whatever else lies in the checkout; so there is no .dockerignore.
 # Pinned by tag: what stands behind it is rebuilt for security fixes of Debian. Give your own, by digest, with
 # --build-arg BASE=...: it needs python3 of 3.11 or newer, with venv.

@@ -69,7 +69,7 @@ image-test: $(VENV)/.installed ## build the image without Docker, run it, scrape
 	$(VENV)/bin/python -m pytest -m image tests/image $(PYTEST_ARGS)
 
 .PHONY: image
-image: ## build the image by docker, or BUILD="podman build"; more for it into IMAGE_ARGS
+image: ## build the image by Docker; BUILD="podman build --format=docker", IMAGE_ARGS="--no-cache"
 	$(BUILD) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(IMAGE_ARGS) .
 

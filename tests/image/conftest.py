@@ -28,7 +28,7 @@ def container(built: Store) -> Container:
 @pytest.fixture(scope="session")
 def engine(built: Store) -> Iterator[Engine]:
     engine = built.engine()
-    tried = engine.run("run", "--rm", IMAGE, "--version")
+    tried = engine.run("run", "--rm", "--net=none", IMAGE, "--version")
     if tried.returncode:
         pytest.skip(f"podman runs no container here: {tried.stderr}")
     yield engine
