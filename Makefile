@@ -9,9 +9,13 @@ LOCK_ARGS ?=
 BENCH_ARGS ?=
 SOAK_MINUTES ?= 5
 DEMO_ARGS ?=
+BUILD ?= docker build
+IMAGE ?= socket-state-exporter:$(VERSION)
+IMAGE_ARGS ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
+VERSION = $(shell sed -n 's/^__version__[^"]*"\(.*\)"$$/\1/p' exporter/__init__.py)
 SOURCES := $(shell find exporter -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
 SHELL := /bin/bash
@@ -66,6 +70,16 @@ test-grafana: $(VENV)/.installed tools ## the tests of dashboards with Grafana's
 	npm ci --silent --ignore-scripts --prefix tests/grafana/shown || \
 		echo "not installed: @grafana/data; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m grafana $(PYTEST_ARGS)
+# A target of its own, too: it installs a small Debian for the image to stand on, which takes most of its three minutes.
+.PHONY: image-test
+image-test: $(VENV)/.installed ## build the image without Docker, run it, scrape it; as root
+	.ci/apt-install buildah debootstrap podman runc
+	$(VENV)/bin/python -m pytest -m image tests/image $(PYTEST_ARGS)
+
+.PHONY: image
+image: ## build the image by Docker; BUILD="podman build --format=docker", IMAGE_ARGS="--no-cache"
+	$(BUILD) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(IMAGE_ARGS) .
 
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
@@ -101,9 +115,10 @@ dashboards: $(VENV)/.installed ## write grafana/dashboards and Grafana's alerts 
 lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/pip --disable-pip-version-check install --quiet $(UV)
-	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(COMPILE) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) --group wheel --constraint requirements-dev.lock --output-file requirements-wheel.lock
 
 .PHONY: clean
 clean: ## remove what make and the tools made
@@ -117,7 +132,7 @@ tools: $(VENV)/.installed
 # Pinned, as another uv may order or annotate differently.
 UV := uv==0.13.9
 # --universal: one lock for every platform and Python we support. No index address: that is the reader's to configure.
-COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_ARGS)
 
 %/.locked: requirements-dev.lock .ci/venv

@@ -1,7 +1,7 @@
 """Programs that tests call: what is missing here, and which Debian package brings it.
 
 `python tests/tools.py` prints the missing packages, for `make test` to install where it may; what is big
-is left to `make test-browser`.
+is left to `make test-browser` and `make image-test`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ import pytest
 
 _PACKAGES: Final = {
     "amtool": "prometheus-alertmanager",
+    "buildah": "buildah",
     "chromium": "chromium",
+    "debootstrap": "debootstrap",
     "ip": "iproute2",
     "nft": "nftables",
+    "openssl": "openssl",
+    "podman": "podman",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "runc": "runc",
     "ss": "iproute2",
 }
 
-_BIG: Final = frozenset({"chromium"})
+_BIG: Final = frozenset({"buildah", "chromium", "debootstrap", "podman", "runc"})
 """Hundreds of megabytes: nobody who runs `make test` expects that."""
 
 

@@ -1,0 +1,81 @@
+"""The stack of deploy/compose: what is in it, where it listens, and what of the host its containers see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
+
+from .rules import DEPLOY, document
+
+COMPOSE: Final = DEPLOY / "compose" / "compose.yml"
+HOME: Final = ("127.0.0.1", "localhost")
+
+_ADDRESS: Final = re.compile(r"(?<![\w.])([\w.-]+|\[[\d:a-f]*\]|):(\d+)\b")
+
+Service = dict[str, Any]
+
+
+class Mount(NamedTuple):
+    """A folder of the host in a container."""
+
+    host: Path
+    inside: PurePosixPath
+    mode: str
+
+
+def services() -> dict[str, Service]:
+    """Name -> service."""
+    found: dict[str, Service] = document(COMPOSE)["services"]
+    return found
+
+
+def mounts(service: Service) -> Iterator[Mount]:
+    """The host's folders in a container; volumes of its own left out."""
+    for volume in service.get("volumes", ()):
+        source, inside, *mode = volume.split(":")
+        if source.startswith("."):
+            yield Mount((COMPOSE.parent / source).resolve(), PurePosixPath(inside), ":".join(mode))
+
+
+def on_host(service: Service, inside: str) -> Path | None:
+    """The host's file that stands at a place in a container; None where the image's own does."""
+    for mount in mounts(service):
+        if PurePosixPath(inside).is_relative_to(mount.inside):
+            return mount.host / PurePosixPath(inside).relative_to(mount.inside)
+    return None
+
+
+def flag(service: Service, name: str) -> str:
+    """The value of a flag of a service's command, which is there once."""
+    (value,) = [word.partition("=")[2] for word in service["command"] if word.startswith(f"{name}=")]
+    return str(value)
+
+
+def listens(service: Service) -> set[tuple[str, int]]:
+    """Where a service is told to listen: by a flag, the environment, or its one argument."""
+    environment = service.get("environment", {})
+    told = [
+        word for word in service.get("command", ()) if "listen-address" in word or not word.startswith("-")
+    ]
+    if "GF_SERVER_HTTP_PORT" in environment:
+        told.append(f"{environment['GF_SERVER_HTTP_ADDR']}:{environment['GF_SERVER_HTTP_PORT']}")
+    return {address for word in told for address in addresses(word)}
+
+
+def addresses(text: str) -> set[tuple[str, int]]:
+    """All of HOST:PORT in a text."""
+    return {(host.strip("[]"), int(port)) for host, port in _ADDRESS.findall(text)}
+
+
+def texts(value: object) -> Iterator[str]:
+    """All texts in a document, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)

@@ -1,0 +1,224 @@
+"""The stack of deploy/compose as far as it can be known without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import pytest
+
+from exporter import __version__
+from exporter.flags import DEFAULT_ADDRESS, parser
+
+from .compose import COMPOSE, HOME, addresses, flag, listens, mounts, on_host, services, texts
+from .rules import DEPLOY, document
+
+CHECKOUT: Final = DEPLOY.parent
+OURS: Final = f"socket-state-exporter:{__version__}"
+LINKED: Final = ("prometheus", "alertmanager")
+"""Those whose own address stands in what they send."""
+
+each_service = pytest.mark.parametrize("name", sorted(services()))
+
+
+def has_compose() -> bool:
+    """Whether there is a client with `compose`; it needs no engine to read a file."""
+    client = shutil.which("docker")
+    return (
+        bool(client)
+        and not subprocess.run(
+            [str(client), "compose", "version"], capture_output=True, check=False
+        ).returncode
+    )
+
+
+def test_it_is_a_compose_file() -> None:
+    """By the schema of https://github.com/compose-spec/compose-spec."""
+    check = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(COMPOSE),
+    ]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not has_compose(), reason="needs docker with its plugin compose")
+def test_compose_reads_it_as_we_do() -> None:
+    read = ["docker", "compose", "--file", str(COMPOSE), "config", "--format", "json"]
+    told = json.loads(subprocess.run(read, capture_output=True, text=True, check=True).stdout)["services"]
+    assert told.keys() == services().keys()
+    for name, service in services().items():
+        assert told[name].get("command") == service.get("command")
+
+
+def test_all_of_the_stack_is_in_it() -> None:
+    assert set(services()) == {"exporter", "prometheus", "alertmanager", "receiver", "grafana"}
+
+
+@each_service
+def test_images_are_pinned_and_ours_is_never_looked_for_elsewhere(name: str) -> None:
+    """By digest those of others; ours by its version, since it is built here."""
+    service = services()[name]
+    if name in ("exporter", "receiver"):
+        assert service["image"] == OURS
+        assert service["pull_policy"] == ("build" if "build" in service else "never")
+    else:
+        assert re.fullmatch(r"docker\.io/\w+/\w+:v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", service["image"])
+
+
+def test_ours_is_built_of_this_checkout_by_one_service() -> None:
+    """By two at a time, the second fails: it finds the image that the first has just made."""
+    (build,) = [service["build"] for service in services().values() if "build" in service]
+    assert (COMPOSE.parent / build["context"] / "Dockerfile").resolve() == CHECKOUT / "Dockerfile"
+    assert build["args"]["VERSION"] == __version__
+    declared = re.findall(r"^ARG (\w+)", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
+    assert build["args"].keys() <= set(declared)
+
+
+@each_service
+def test_what_is_mounted_is_there_and_not_to_be_written(name: str) -> None:
+    for mount in mounts(services()[name]):
+        assert mount.mode == "ro"
+        assert mount.host.is_dir()
+        assert mount.host.is_relative_to(CHECKOUT)
+        # A single file would stay what it was when an editor or git puts another in its place.
+        assert any(mount.host.iterdir())
+
+
+def test_volumes_are_declared_and_used() -> None:
+    named = {
+        volume.partition(":")[0]
+        for service in services().values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith(".")
+    }
+    assert named == set(document(COMPOSE)["volumes"])
+
+
+def test_every_service_listens_on_loopback_on_a_port_of_its_own() -> None:
+    listening = {name: listens(service) for name, service in services().items()}
+    assert all(len(taken) == 1 for taken in listening.values()), listening
+    taken = [address for taken in listening.values() for address in taken]
+    assert {host for host, _ in taken} == {HOME[0]}
+    assert len({port for _, port in taken}) == len(taken)
+    assert listens(services()["exporter"]) == {(HOME[0], int(DEFAULT_ADDRESS.rpartition(":")[2]))}
+    # Its second listener, else on every interface.
+    assert flag(services()["alertmanager"], "--cluster.listen-address") == ""
+
+
+@each_service
+def test_it_is_on_the_hosts_network_with_no_more_rights_than_it_needs(name: str) -> None:
+    service = services()[name]
+    assert service["network_mode"] == "host"
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges=true" in service["security_opt"]
+    assert not service.get("privileged")
+    sees = name == "exporter"
+    assert service.get("cap_add", []) == (["SYS_PTRACE", "DAC_READ_SEARCH"] if sees else [])
+    assert service.get("pid") == ("host" if sees else None)
+    assert ("apparmor=unconfined" in service["security_opt"]) == sees
+    # Docker gives added capabilities to root alone.
+    assert service.get("user") == ("0" if sees else None)
+
+
+def test_the_exporter_has_the_rights_that_the_readme_names() -> None:
+    exporter = services()["exporter"]
+    (command,) = re.findall(r"^docker run [^`]*", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+    named = {
+        ("--user", exporter["user"]),
+        ("--pid", exporter["pid"]),
+        ("--net", exporter["network_mode"]),
+        ("--cap-drop", *exporter["cap_drop"]),
+        *(("--cap-add", capability) for capability in exporter["cap_add"]),
+        ("--security-opt", exporter["security_opt"][-1]),
+        *([("--read-only",)] if exporter["read_only"] else []),
+    }
+    words = command.split()
+    for name, *value in named:
+        assert any(words[at : at + 2] == [name, *value] for at in range(len(words))) or (
+            "=".join((name, *value)) in words
+        )
+
+
+def test_the_receiver_runs_by_what_the_image_has() -> None:
+    assert services()["receiver"]["entrypoint"][0] in (CHECKOUT / "Dockerfile").read_text()
+
+
+def configurations() -> Iterator[tuple[Path, Any]]:
+    """Every file of YAML that a container is given to read, with what is in it."""
+    for service in services().values():
+        for mount in mounts(service):
+            for path in sorted(mount.host.rglob("*.y*ml")):
+                yield path, document(path)
+
+
+def test_every_address_in_a_configuration_is_a_service_of_it() -> None:
+    listening = {port for service in services().values() for _, port in listens(service)}
+    named = {
+        (path.relative_to(CHECKOUT).as_posix(), *address)
+        for path, content in configurations()
+        # Rules name none, but their unit tests some instances.
+        if "rules" not in path.parts and "alerting-optional" not in path.parts
+        for text in texts(content)
+        for address in addresses(text)
+    } | {
+        (name, *address)
+        for name, service in services().items()
+        for text in texts(service.get("environment", {}))
+        for address in addresses(text)
+    }
+    assert {path for path, *_ in named} >= {
+        "grafana",
+        "deploy/prometheus/prometheus.yml",
+        "deploy/alertmanager/alertmanager.yml",
+    }
+    assert [one for one in sorted(named) if one[1] not in HOME or one[2] not in listening] == []
+
+
+def test_they_tell_the_links_that_people_can_follow() -> None:
+    for name in LINKED:
+        ((_, port),) = listens(services()[name])
+        assert flag(services()[name], "--web.external-url") == f"http://localhost:{port}"
+
+
+def test_there_is_no_secret_in_it() -> None:
+    environment = services()["grafana"]["environment"]
+    assert environment["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD:-}"  # noqa: S105  # the name of one
+    secret = re.compile("password|secret|token|key", re.IGNORECASE)
+    named = {
+        key for service in services().values() for key in service.get("environment", {}) if secret.search(key)
+    }
+    assert named == {"GF_SECURITY_ADMIN_PASSWORD"}
+
+
+def test_grafana_is_provisioned_with_the_dashboards_and_this_prometheus() -> None:
+    grafana = services()["grafana"]
+    provisioning = on_host(grafana, "/etc/grafana/provisioning")
+    assert provisioning
+    sources = [
+        each for path in provisioning.glob("datasources/*.y*ml") for each in document(path)["datasources"]
+    ]
+    assert [(each["uid"], each["type"]) for each in sources] == [("prometheus", "prometheus")]
+    ((_, port),) = listens(services()["prometheus"])
+    assert Template(sources[0]["url"]).substitute(grafana["environment"]) == f"http://localhost:{port}"
+    providers = [
+        each for path in provisioning.glob("dashboards/*.y*ml") for each in document(path)["providers"]
+    ]
+    shown = [on_host(grafana, each["options"]["path"]) for each in providers]
+    assert shown == [CHECKOUT / "grafana" / "dashboards"]
+    assert list(CHECKOUT.glob("grafana/dashboards/*.json"))
+
+
+def test_the_exporter_knows_its_flags() -> None:
+    parser().parse_args(services()["exporter"]["command"])

@@ -1,0 +1,211 @@
+"""What the image's HEALTHCHECK makes of the exporter's flags and answers; in the image: tests/image."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ..running import PATIENCE, running
+from ..tools import require
+from .rules import DEPLOY
+
+HEALTHCHECK: Final = DEPLOY / "image" / "healthcheck.py"
+COMMAND: Final = ("/opt/bin/python", "/opt/bin/socket-state-exporter")
+
+Answer = tuple[int, str]
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Path:
+    """A /proc where nothing of ours runs: something else, and an exporter of another container."""
+    procfs = tmp_path / "proc"
+    process(procfs, 1, ("/sbin/init",), root="/")
+    process(procfs, 2, COMMAND, root=str(tmp_path))
+    (procfs / "3").mkdir()  # it has ended
+    return procfs
+
+
+def process(procfs: Path, pid: int, command: tuple[str, ...], root: str = "/") -> None:
+    folder = procfs / str(pid)
+    folder.mkdir(parents=True)
+    (folder / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in command))
+    (folder / "root").symlink_to(root)
+
+
+def check(procfs: Path) -> Answer:
+    """The exit status and what it says."""
+    done = subprocess.run(
+        [sys.executable, HEALTHCHECK, procfs], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.strip()
+
+
+def checked(procfs: Path, *flags: str) -> Answer:
+    """With the exporter of this container started with some flags."""
+    process(procfs, 44, (*COMMAND, *flags))
+    return check(procfs)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_without_an_exporter_in_this_container_it_fails(processes: Path) -> None:
+    assert check(processes) == (1, "no socket-state-exporter runs in this container")
+
+
+def test_whoever_looks_once_is_no_exporter(processes: Path) -> None:
+    assert checked(processes, "explain", "--json")[0] == 1
+
+
+def test_the_address_is_read_off_the_command_line(processes: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--web.telemetry-path=/else") as exporter:
+        address = exporter.url.removeprefix("http://")
+        healthy = (0, f"{address}: HTTP/1.1 200 OK")
+        assert checked(processes, "--log.level", "warn", f"--web.listen-address={address}") == healthy
+        process(processes, 45, ("python3", "-m", "exporter", "--web.listen-address", address))
+        assert check(processes) == healthy
+        port = address.rpartition(":")[2]
+        process(processes, 46, (*COMMAND, f"--web.listen-address=:{port}"))
+        assert check(processes) == (0, f"{healthy[1]}\n:{port}: HTTP/1.1 200 OK")
+        assert left_by_the_client(int(port)) == 0
+
+
+def left_by_the_client(port: int) -> int:
+    """Sockets in TIME_WAIT from or to a port of IPv4."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = [(row[1], row[2]) for row in rows if row[3] == "06"]
+    return sum(f"{port:04X}" in (local[-4:], remote[-4:]) for local, remote in ends)
+
+
+def test_every_address_has_to_answer(processes: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "log") as exporter:
+        answering = f"--web.listen-address={exporter.url.removeprefix('http://')}"
+        port = free_port()
+        status, said = checked(processes, answering, f"--web.listen-address=127.0.0.1:{port}")
+    assert status == 1
+    assert f"127.0.0.1:{port}: [Errno {errno.ECONNREFUSED}]" in said
+
+
+def test_without_a_flag_it_is_the_default_address(processes: Path) -> None:
+    """Whoever listens there: that is not ours to choose."""
+    assert checked(processes)[1].startswith(":10066: ")
+
+
+def test_what_is_no_address_is_told(processes: Path) -> None:
+    assert checked(processes, "--web.listen-address=10066")[0] == 1
+
+
+@contextmanager
+def answering(status: str, context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The address of a server that answers whatever is asked with a status, over TLS with a context."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    async def serve() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        told.append(server.sockets[0].getsockname()[1])
+        ready.set()
+        await asyncio.to_thread(over.wait)
+        server.close()
+
+    told: list[int] = []
+    ready, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        yield f"127.0.0.1:{told[0]}"
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("200 OK", 0),
+        ("401 Unauthorized", 0),
+        ("429 Too Many Requests", 0),
+        ("404 Not Found", 1),
+        ("503 Service Unavailable", 1),
+    ],
+)
+def test_the_status_tells(processes: Path, status: str, expected: int) -> None:
+    with answering(status) as address:
+        assert checked(processes, f"--web.listen-address={address}") == (
+            expected,
+            f"{address}: HTTP/1.1 {status}",
+        )
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """With a certificate that nobody knows."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "rsa:2048",
+        "-subj",
+        "/CN=elsewhere",
+        "-days",
+        "1",
+    ]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], capture_output=True, check=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(certificate)
+    return context
+
+
+@require("openssl")
+@pytest.mark.parametrize(("status", "expected"), [("200 OK", 0), ("401 Unauthorized", 0), ("500 Oh", 1)])
+def test_over_tls_too(processes: Path, tls: ssl.SSLContext, status: str, expected: int) -> None:
+    tls.verify_mode = ssl.CERT_NONE
+    tls.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    with answering(status, tls) as address:
+        assert checked(processes, f"--web.listen-address={address}") == (
+            expected,
+            f"{address}: HTTP/1.1 {status}",
+        )
+
+
+@require("openssl")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_wants_a_certificate_from_us_is_alive(
+    processes: Path, tls: ssl.SSLContext, version: ssl.TLSVersion
+) -> None:
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.maximum_version = version
+    with answering("200 OK", tls) as address:
+        told = checked(processes, f"--web.listen-address={address}")
+    assert told == (0, f"{address}: TLS, and only for clients with a certificate")
+
+
+def test_who_accepts_and_says_nothing_is_not(processes: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert checked(processes, f"--web.listen-address=127.0.0.1:{port}") == (
+            1,
+            f"127.0.0.1:{port}: timed out",
+        )

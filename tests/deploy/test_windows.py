@@ -1,0 +1,56 @@
+"""The Windows service's configuration, as far as it can be read elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PureWindowsPath
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from exporter import __version__
+from exporter.exposition.server import DEFAULT_LIMITS
+from exporter.flags import DEFAULT_ADDRESS, NAME, parser
+
+from .rules import DEPLOY
+
+SERVICE: Final = DEPLOY / "windows" / f"{NAME}.xml"
+
+WINSW: Final = {
+    *("id", "name", "description", "executable", "argument", "startmode", "onfailure", "resetfailure"),
+    *("stoptimeout", "log"),
+}
+"""The elements of https://github.com/winsw/winsw/blob/v3/docs/xml-config-file.md that version 2 has, too."""
+
+
+def service() -> ET.Element:
+    return ET.fromstring(SERVICE.read_text(encoding="utf-8"))  # noqa: S314  # our own file
+
+
+def text(name: str) -> str:
+    return service().findtext(name, default="")
+
+
+def seconds(name: str) -> float:
+    (number,) = re.findall(r"^(\d+) sec$", text(name))
+    return float(number)
+
+
+def test_it_has_what_winsw_knows() -> None:
+    assert service().tag == "service"
+    assert {element.tag for element in service()} <= WINSW
+
+
+def test_it_starts_what_pip_installs_beside_it() -> None:
+    started = PureWindowsPath(text("executable"))
+    assert started.parts == ("%BASE%", "venv", "Scripts", f"{NAME}.exe")
+    assert text("id") == NAME == SERVICE.stem
+    assert f"{NAME.replace('-', '_')}-{__version__}-py3-none-any.whl" in SERVICE.read_text()
+
+
+def test_the_exporter_knows_its_flags() -> None:
+    flags = parser().parse_args([element.text or "" for element in service().iter("argument")])
+    assert flags.addresses == [DEFAULT_ADDRESS]
+
+
+def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
+    assert seconds("stoptimeout") > DEFAULT_LIMITS.shutdown_seconds
