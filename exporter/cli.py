@@ -25,6 +25,7 @@ from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observat
 from .exposition.observer import Observer, Readers, Source
 from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
 from .reload import Configuration
+from .settings_file import ConfigError
 from .sources.counters import read_counters
 from .sources.descriptor_limits import descriptors
 from .sources.facts import Facts
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(flags.log_level, flags.log_format)
     try:
         settings = config.load(flags.config_file) if flags.config_file else config.Config()
-    except config.ConfigError as error:
+    except ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return MISUSED
     warn(settings)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .config import Config, ConfigError, load
+from .config import Config, load
 from .exposition.families.configuration import Reloaded
 from .logs import fields
+from .settings_file import ConfigError
 
 log: Final = logging.getLogger(__name__)
 
