@@ -69,7 +69,8 @@ def read(path: str) -> str:
 def decode(text: str, filename: str, schema: type[Schema]) -> Schema:
     """The settings in `text`, of a file named `filename`. Raises ConfigError.
 
-    A problem that the schema's __post_init__ finds is a ValueError that says `KEY: PROBLEM`.
+    A problem that the schema's __post_init__ finds is a ValueError that says `KEY: PROBLEM`. Its REFUSED has
+    the keys that other programs know, and why this one does not.
     """
     try:
         return msgspec.convert(_settings(_read_yaml(text), schema), schema)
@@ -154,6 +155,8 @@ def _validation_problem(message: str, schema: type[msgspec.Struct]) -> str:
         within = unknown["path"] or ""
         known = _schema_at(within, schema)
         place = ".".join(filter(None, (within, unknown["key"] or "''")))
+        if reason := getattr(known, "REFUSED", {}).get(unknown["key"]):
+            return f"{place}: {reason}"
         return f"{place}: unknown key (known: {', '.join(sorted(known.__struct_fields__))})"
     if wrong := _WRONG_VALUE.fullmatch(message):
         place = f"{wrong['path']}: " if wrong["path"] else ""

@@ -221,7 +221,7 @@ class TestPages:
         assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert collector.collections == 0
 
-    @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload", ""])
+    @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload/", ""])
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_an_unknown_path_is_not_found(
         self, application: Application, collector: Counted, path: str, method: str

@@ -18,7 +18,8 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from exporter.exposition.server import Limits, address_of, listen, parse_address
+from exporter.exposition.server import address_of, listen, parse_address
+from exporter.exposition.web_crowd import Limits
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from exporter import logs
 from exporter.exposition.application import Application
-from exporter.exposition.server import Limits, address_of, listen, serve
+from exporter.exposition.server import address_of, listen, serve
+from exporter.exposition.web_crowd import Limits
 
 folder, addresses, limits = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 
@@ -348,7 +350,7 @@ class TestRequests:
         for address in running.addresses:
             client = http.client.HTTPConnection(address, timeout=20)
             assert ask(client, "/-/ready")[0].status == 200
-            assert f'level=info msg="Listening on" address={address}\n' in running.log()
+            assert f'level=info msg="Listening on" address={address} tls=false\n' in running.log()
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
     def test_a_port_alone_is_served_over_both_families(self, start: Start) -> None:
@@ -467,23 +469,45 @@ class TestDeadlines:
 
 
 class TestConnections:
-    def test_beyond_the_bound_are_reset_until_one_is_closed(self, start: Start) -> None:
+    def test_beyond_the_bound_who_has_asked_nothing_has_to_go_first(self, start: Start) -> None:
         running = start(connections=3)
-        clients = [running.client() for _ in range(3)]
-        assert [ask(client)[0].status for client in clients] == [200] * 3
-        assert [is_turned_away(running) for _ in range(2)] == [True, True]
+        scraper = running.client()
+        assert ask(scraper)[0].status == 200
+        with running.connect() as oldest, running.connect() as younger:
+            younger.sendall(b"GET /metr")
+            assert ask(running.client(), "/-/healthy")[0].status == 200
+            assert is_reset(oldest)
+            assert ask(running.client(), "/-/healthy")[0].status == 200
+            assert is_reset(younger)
+        kept = scraper.sock
+        assert ask(scraper)[0].status == 200
+        assert scraper.sock is kept
         assert running.log().count('level=warn msg="Too many connections" limit=3') == 1
-        assert [ask(client)[0].status for client in clients] == [200] * 3
-        for client in clients[1:]:
-            client.close()
 
-        def is_served() -> bool:
-            try:
-                return ask(running.client(), "/-/healthy")[0].status == 200
-            except ConnectionError:
-                return False
+    def test_then_who_has_been_idle_for_longest(self, start: Start) -> None:
+        running = start(connections=2)
+        first, second, third = (running.client() for _ in range(3))
+        for client in (first, second):
+            assert ask(client, "/-/healthy")[0].status == 200
+        # Now the second one is the older.
+        assert ask(first, "/-/healthy")[0].status == 200
+        kept = first.sock
+        assert ask(third, "/-/healthy")[0].status == 200
+        assert second.sock
+        assert is_reset(second.sock)
+        assert ask(first, "/-/healthy")[0].status == 200
+        assert first.sock is kept
 
-        until(is_served, "a free place")
+    def test_but_nobody_who_is_being_answered(self, start: Start) -> None:
+        running = start(connections=2)
+        running.hold()
+        with running.connect() as one, running.connect() as other:
+            for connection in (one, other):
+                connection.sendall(request())
+            until((running.folder / "collecting").exists, "a collection")
+            until(lambda: is_turned_away(running), "both requests being known")
+            running.release()
+            assert [answer(connection)[0] for connection in (one, other)] == [200, 200]
         until(
             lambda: 'level=info msg="Connections are accepted again"' in running.log(),
             "the end of the problem",

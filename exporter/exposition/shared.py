@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -26,7 +26,8 @@ _GZIP_LEVEL: Final = 5
 
 
 class Form(NamedTuple):
-    """How the metrics are to be written. `names` are the families wanted, all if empty.
+    """How the metrics are to be written. `names` are the families wanted, all if empty; `collectors` those
+    whose families are, all if None.
 
     A family is meant by its own name and by those of its samples. Without `open_metrics`: text format 0.0.4.
     """
@@ -34,6 +35,17 @@ class Form(NamedTuple):
     open_metrics: bool
     gzipped: bool
     names: frozenset[str]
+    collectors: frozenset[str] | None = None
+
+
+class Selection(NamedTuple):
+    """The collectors that a request may choose from, and how families are narrowed down to those chosen."""
+
+    collectors: Sequence[str]
+    narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]]
+
+
+NO_SELECTION: Final = Selection((), lambda families, _: families)
 
 
 class SharedWork:
@@ -43,8 +55,13 @@ class SharedWork:
     cost as much as one, and none of them can make the event loop wait. So it is with the status page.
     """
 
-    def __init__(self, registry: Collector) -> None:
+    def __init__(
+        self,
+        registry: Collector,
+        narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]] = NO_SELECTION.narrow,
+    ) -> None:
         self._registry = registry
+        self._narrow = narrow
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collection")
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
@@ -61,7 +78,7 @@ class SharedWork:
         if form not in self._bodies:
             # The only worker takes its work in order, so the families are there when this begins.
             families = self._families
-            body = asyncio.wrap_future(self._worker.submit(_encode, families, form))
+            body = asyncio.wrap_future(self._worker.submit(_encode, families, form, self._narrow))
             body.add_done_callback(lambda body: self._finished(families, body))
             self._bodies[form] = body
         return self._bodies[form]
@@ -104,8 +121,13 @@ class _Families(NamedTuple):
                 yield family
 
 
-def _encode(collected: Future[list[Metric]], form: Form) -> bytes:
-    families = _Families(collected.result(), form.names)
+def _encode(
+    collected: Future[list[Metric]],
+    form: Form,
+    narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]],
+) -> bytes:
+    chosen = collected.result() if form.collectors is None else narrow(collected.result(), form.collectors)
+    families = _Families(chosen, form.names)
     if form.open_metrics:
         body = _generate_open_metrics(families, version=OPEN_METRICS_VERSION)
     else:
