@@ -25,7 +25,6 @@ from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
 from .exposition.observer import Observer, Readers, Source
 from .exposition.selection import narrowed
-from .exposition.shared import Selection
 from .exposition.web import Front, Guard, Web
 from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
 from .reload import Configuration
@@ -212,7 +211,7 @@ def serve(
 ) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
-    from .exposition import application, server
+    from .exposition import application, server, shared
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -225,7 +224,7 @@ def serve(
             title=NAME,
             description=DESCRIPTION,
             status=partial(status, look, flags) if flags.status_page else None,
-            selection=Selection(sorted(wanted(flags) - {OWNERS}), narrowed),
+            selection=shared.Selection(sorted(wanted(flags) - {OWNERS}), narrowed),
             reload=reload if flags.lifecycle else None,
         )
         sockets = listeners(flags)

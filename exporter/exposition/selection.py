@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
 
 from . import metrics
 from .kinds import Gauge
@@ -63,13 +64,15 @@ def narrowed(families: Iterable[Metric], parts: frozenset[str]) -> Iterator[Metr
     others = FAMILIES.keys() - parts
     for family in families:
         if family.name in _BY_PART:
-            yield _without(family, others)
+            yield _with(family, lambda sample: sample.labels["collector"] not in others)
+        elif family.name == metrics.FOLDED.name:
+            yield _with(family, lambda sample: _PART_OF.get(sample.labels["family"]) not in others)
         elif _PART_OF.get(family.name) not in others:
             yield family
 
 
-def _without(family: Metric, parts: Iterable[str]) -> Metric:
+def _with(family: Metric, wanted: Callable[[Sample], bool]) -> Metric:
     """A copy: the family itself is shared with other requests."""
     kept = Metric(family.name, family.documentation, family.type)
-    kept.samples = [sample for sample in family.samples if sample.labels["collector"] not in parts]
+    kept.samples = list(filter(wanted, family.samples))
     return kept
