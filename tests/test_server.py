@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ import pytest
 from exporter.exposition.server import address_of, listen, parse_address
 from exporter.exposition.web_crowd import Limits
 
+from .certificates import Authority
+from .tools import require
+
 T = TypeVar("T")
 
 # A server with one collector that waits while the file `gate` exists and fails while `broken` does.
@@ -31,6 +35,7 @@ from prometheus_client.core import GaugeMetricFamily
 from exporter import logs
 from exporter.exposition.application import Application
 from exporter.exposition.server import address_of, listen, serve
+from exporter.exposition.web import from_file
 from exporter.exposition.web_crowd import Limits
 
 folder, addresses, limits = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -51,7 +56,8 @@ class Tiny:
 logs.configure("info", "logfmt")
 listeners = [listen(address) for address in addresses]
 print(json.dumps([address_of(listener) for listener in listeners]), flush=True)
-serve(Application(Tiny(), title="Tiny"), listeners, Limits(**limits))
+web = from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
+serve(Application(Tiny(), title="Tiny"), listeners, Limits(**limits), tls=lambda: web.tls)
 """
 
 
@@ -466,6 +472,115 @@ class TestDeadlines:
                 assert is_reset(silent)
             connection.sendall(request("/-/healthy"))
             assert answer(connection)[0] == 200
+
+
+@require("openssl")
+class TestTls:
+    @pytest.fixture
+    def start(self, start: Start, tmp_path: Path) -> Start:
+        authority = Authority(tmp_path)
+        authority.sign("server")
+        (tmp_path / "web.yml").write_text(
+            "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
+        )
+        return start
+
+    @staticmethod
+    def client(running: Running) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=str(running.folder / "ca.pem"))
+        return http.client.HTTPSConnection("localhost", running.ports[0], timeout=20, context=context)
+
+    def test_requests_are_answered_over_one_connection(self, start: Start) -> None:
+        running = start()
+        (running.folder / "weight").write_text(str(1_000_000))
+        client = self.client(running)
+        first, body = ask(client)
+        assert (first.status, collections(body), len(body) > 1_000_000) == (200, 1, True)
+        kept = client.sock
+        assert isinstance(kept, ssl.SSLSocket)
+        assert kept.version() == "TLSv1.3"
+        assert collections(ask(client)[1]) == 2
+        assert client.sock is kept
+        client.close()
+        assert time_waits(running.ports[0]) == 0
+
+    @pytest.mark.parametrize(
+        "sent", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["", "byte", "half"]
+    )
+    def test_who_does_not_say_hello_is_cut_off(self, start: Start, sent: bytes) -> None:
+        running = start(request_seconds=0.3)
+        with running.connect() as connection:
+            connection.sendall(sent)
+            assert is_reset(connection)
+        assert ask(self.client(running))[0].status == 200
+        assert time_waits(running.ports[0]) == 0
+
+    def test_the_handshake_and_the_request_share_a_deadline(self, start: Start) -> None:
+        running = start(request_seconds=3)
+        context = ssl.create_default_context(cafile=str(running.folder / "ca.pem"))
+        with running.connect() as raw:
+            time.sleep(1.5)
+            with context.wrap_socket(raw, server_hostname="localhost") as slow, running.connect() as later:
+                slow.sendall(b"GET /metr")
+                is_reset(slow)
+                # Whose time began when the handshake was over.
+                assert select.select([later], [], [], 0)[0] == []
+                assert is_reset(later)
+        assert time_waits(running.ports[0]) == 0
+
+    @pytest.mark.parametrize("sent", [request(), b"rubbish" * 100, b"\x16\x03\x01\x00\x05hello"])
+    def test_who_speaks_no_tls_is_cut_off_at_once_and_leaves_no_trace(
+        self, start: Start, sent: bytes
+    ) -> None:
+        running = start()
+        with running.connect() as connection:
+            connection.sendall(sent)
+            assert select.select([connection], [], [], 5)[0], "cut off only by its deadline"
+            is_reset(connection)
+        assert ask(self.client(running))[0].status == 200
+        assert "Traceback" not in running.log()
+        assert [line for line in running.log().splitlines() if "level=info" not in line] == []
+
+    def test_while_others_are_silent_scrapes_are_answered(self, start: Start) -> None:
+        running = start()
+        silent = [running.connect() for _ in range(50)]
+        assert ask(self.client(running))[0].status == 200
+        for connection in silent:
+            connection.close()
+
+    def test_a_signal_ends_handshakes_and_lets_scrapes_finish(self, start: Start) -> None:
+        running = start()
+        client = self.client(running)
+        running.hold()
+        client.request("GET", "/metrics")
+        until((running.folder / "collecting").exists, "a collection")
+        with running.connect() as silent:
+            ask(self.client(running), "/-/healthy")
+            running.process.send_signal(signal.SIGTERM)
+            assert is_reset(silent)
+            running.release()
+            response = client.getresponse()
+            assert (response.status, collections(response.read())) == (200, 1)
+        assert running.process.wait(20) == 0
+
+    @pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), to see a reset without reading")
+    def test_an_answer_that_nobody_reads_is_given_up(self, start: Start) -> None:
+        running = start(response_seconds=0.5)
+        (running.folder / "weight").write_text(str(20_000_000))
+        client = self.client(running)
+        client.request("GET", "/metrics")
+        poll = select.poll()
+        poll.register(client.sock, 0)
+        assert poll.poll(20_000) == [(client.sock.fileno(), select.POLLERR | select.POLLHUP)]
+
+    def test_an_answer_that_is_read_late_is_not(self, start: Start) -> None:
+        running = start(response_seconds=1, request_seconds=1.5)
+        (running.folder / "weight").write_text(str(20_000_000))
+        client = self.client(running)
+        assert ask(client)[0].status == 200
+        with running.connect() as silent:
+            assert is_reset(silent)
+        assert ask(client, "/-/healthy")[0].status == 200
 
 
 class TestConnections:
