@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import sys
+from asyncio import sslproto
 from typing import Any, Final
 
 import h11
@@ -37,6 +38,9 @@ _BAD_REQUEST_HEADERS: Final = (
     (b"content-length", str(len(_BAD_REQUEST)).encode()),
     (b"connection", b"close"),
 )
+
+# asyncio's 256 KiB for each connection would be 128 MiB for as many as may come. TLS has records of 16 KiB.
+sslproto.SSLProtocol.max_size = 32_768
 
 _TLS_FAREWELL_SECONDS: Final = 5.0
 """For a client to confirm the end of TLS."""
