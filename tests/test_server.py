@@ -537,6 +537,7 @@ class TestTls:
             connection.sendall(sent)
             assert select.select([connection], [], [], 5)[0], "cut off only by its deadline"
             is_reset(connection)
+        assert time_waits(running.ports[0]) == 0
         assert ask(self.client(running))[0].status == 200
         assert "Traceback" not in running.log()
         assert [line for line in running.log().splitlines() if "level=info" not in line] == []

@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 _clients_log: Final = logging.getLogger("uvicorn.error.clients")
 _clients_log.setLevel(logging.ERROR)
 
-# SO_LINGER: on, 0 seconds. Winsock's struct has short members.
+# SO_LINGER: on, with 0 seconds, and off. Winsock's struct has short members.
 _NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+_LINGER: Final = bytes(len(_NO_LINGER))
 
 _PIECE: Final = 65_536
 """Bytes of an answer written at a time: all that a client costs that does not read, but for the kernel's."""
@@ -128,7 +129,7 @@ class Connection(H11Protocol):
             # It is the body, of a request that has had its answer.
             self.reset()
             return
-        self._leave_no_time_wait()
+        self.end_by_reset(abrupt=True)
         self.transport.write(answer)
         self.transport.close()
 
@@ -153,9 +154,9 @@ class Connection(H11Protocol):
         self._crowd.leave(self)
 
     def reset(self) -> None:
-        """Ends the connection by RST: a client that misbehaves leaves no TIME_WAIT on our port."""
+        """Ends the connection at once."""
         if self._below:
-            self._leave_no_time_wait()
+            self.end_by_reset(abrupt=True)
             self._below.abort()
 
     def _await_request(self) -> None:
@@ -167,12 +168,12 @@ class Connection(H11Protocol):
         else:
             self._request_deadline.stop()
 
-    def _leave_no_time_wait(self) -> None:
+    def end_by_reset(self, *, abrupt: bool) -> None:
+        """Whether the end, whoever brings it about, is a reset: that leaves no TIME_WAIT on our port."""
         if self._below:
+            how, connection = _NO_LINGER if abrupt else _LINGER, self._below.get_extra_info("socket")
             with contextlib.suppress(OSError):
-                self._below.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
-                )
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
     def _response_is_due(self) -> None:
         # Over TLS nobody says when the last piece has gone: it may have, long ago.
@@ -194,6 +195,8 @@ class TlsArrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._connection.arrive(transport)
+        # As long as nothing is agreed on, it may be anybody.
+        self._connection.end_by_reset(abrupt=True)
         if not transport.is_closing():
             self._handshake = asyncio.get_running_loop().create_task(self._shake_hands(transport))
 
@@ -229,6 +232,7 @@ class TlsArrival(asyncio.Protocol):
             logger.debug("Client's certificate has no name that is allowed")
             self._connection.reset()
             return
+        self._connection.end_by_reset(abrupt=False)
         transport.set_protocol(self._connection)
         self._connection.connection_made(transport)
         if self._early:

@@ -66,7 +66,7 @@ def test_scrapers_at_once_share_collections_and_all_get_the_whole(
 ) -> None:
     target = start(tls=tls, users=tls)
     target.scrape()
-    rounds, seconds, memory = 5, 0.0, []
+    rounds, seconds, most, memory = 5, 0.0, 0, []
     for _ in range(rounds):
         with ExitStack() as stack, ThreadPoolExecutor(16) as threads:
             raw = [stack.enter_context(target.connect()) for _ in range(size.scrapers)]
@@ -82,12 +82,13 @@ def test_scrapers_at_once_share_collections_and_all_get_the_whole(
             # The same collection says the same to everybody.
             assert collections.setdefault(moment, host) == host
         assert len(texts) == size.scrapers
-        assert len(collections) <= max(3, size.scrapers / 10)
+        most = max(most, len(collections))
+    assert most <= max(3, size.scrapers / 10)
     assert memory[-1] - memory[0] < 10
     over = "TLS, with a password" if tls else "plain HTTP"
     tell(
         f"{size.scrapers} scrapers at once, {over}, {rounds} times",
-        f"all answered in {seconds:.1f} s at most, from {len(collections)} collections the last time; "
+        f"all answered, each in {seconds:.1f} s at most, from {most} collections at most; "
         f"{memory[-1]:.0f} MiB resident, {memory[-1] - memory[0]:+.1f} since the first time",
     )
 
