@@ -29,7 +29,7 @@ class Authority:
         secret = ("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)
         openssl("req", *_NEW_KEY, *secret, "-keyout", made.key, "-out", request, "-subj", f"/CN={name}")
         extensions = self._folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={','.join(names or ('DNS:localhost', 'IP:127.0.0.1'))}\n")
+        extensions.write_text(_LEAF.format(names=",".join(names or ("DNS:localhost", "IP:127.0.0.1"))))
         signer = ("-CA", self.own.cert, "-CAkey", self.own.key, "-CAcreateserial")
         openssl(
             "x509", "-req", "-in", request, *signer, "-days", "2", "-extfile", extensions, "-out", made.cert
@@ -40,11 +40,25 @@ class Authority:
 def self_signed(folder: Path, name: str) -> Certificate:
     """A certificate that vouches for itself."""
     made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
-    files = ("-keyout", made.key, "-out", made.cert)
+    files = (
+        "-keyout",
+        made.key,
+        "-out",
+        made.cert,
+        "-addext",
+        "keyUsage=critical,keyCertSign,digitalSignature",
+    )
     openssl("req", "-x509", *_NEW_KEY, "-nodes", *files, "-days", "2", "-subj", f"/CN={name}")
     return made
 
 
+# Python 3.13 and later want all of RFC 5280.
+_LEAF = """
+basicConstraints=critical,CA:FALSE
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+subjectAltName={names}
+"""
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 
 
