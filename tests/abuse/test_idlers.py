@@ -58,7 +58,7 @@ def test_scrapes_are_answered_and_idlers_cut_off(start: Start, size: Size, tls: 
     # On a machine so busy that a scrape in peace takes long, idlers must not make it much longer.
     assert max(took) < max(AT_ONCE, 4 * calm)
     grown = target.memory() - before
-    assert grown < 50
+    assert grown < 60
     assert target.own_sockets()["ESTABLISHED"] == 1
     assert target.complaints() == []
     over = "on a TLS port" if tls else "over plain HTTP"

@@ -58,7 +58,7 @@ AUTHORIZATIONS: Final = st.one_of(
 NAMES: Final = st.sampled_from(
     (
         *("Accept", "Accept-Encoding", "Authorization", "Connection", "Content-Encoding", "Content-Length"),
-        *("Cookie", "Expect", "Host", "If-None-Match", "Range", "TE", "Transfer-Encoding", "Upgrade"),
+        *("Cookie", "Expect", "Host", "If-None-Match", "Range", "Transfer-Encoding", "Upgrade"),
     )
 )
 PRINTABLE: Final = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
