@@ -16,9 +16,6 @@ from .target import PASSWORD, USER, Target
 
 FIGURES: Final = pytest.StashKey[list[tuple[str, str]]]()
 
-# Cheap, since it is requests that are counted here; what bcrypt costs is another matter.
-SALT: Final = b"$2b$04$abcdefghijklmnopqrstuu"
-
 
 class Size(NamedTuple):
     """How many."""
@@ -62,16 +59,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Target]]:
-    """Starts an exporter, over TLS or not, for users or everybody."""
+    """Starts an exporter, over TLS or not, for users or everybody. cost: of bcrypt; the least, by default."""
     with ExitStack() as stack:
 
-        def started(*, tls: bool = False, users: bool = False) -> Target:
+        def started(*, tls: bool = False, users: bool = False, cost: int = 4) -> Target:
             settings = ""
             if tls:
                 Authority(tmp_path).sign("server")
                 settings += "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
             if users:
-                hashed = bcrypt.hashpw(PASSWORD.encode(), SALT).decode()
+                hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(cost)).decode()
                 settings += f"basic_auth_users: {{{USER}: {hashed}}}\n"
             file = tmp_path / "web.yml"
             file.write_text(settings)

@@ -6,9 +6,11 @@ import base64
 import re
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import quote
 
@@ -166,20 +168,34 @@ def test_nonsense_is_answered_in_peace(start: Start, size: Size, tell: Tell) -> 
 
 
 def test_guessing_does_not_keep_out_who_knows(start: Start, size: Size, tell: Tell) -> None:
-    target = start(users=True)
+    """With bcrypt as dear as it usually is."""
+    target = start(users=True, cost=10)
     known = target.client()
     calm = max(target.scrape(known) for _ in range(5))
-    guesses = size.requests // 20
-    statuses, took = Counter[int](), []
-    guesser = target.client()
-    for number in range(guesses):
-        wrong = base64.b64encode(f"user{number % 7}:guess{number}".encode()).decode()
-        guesser.request("GET", "/metrics", headers={"Authorization": f"Basic {wrong}"})
-        answer = guesser.getresponse()
-        answer.read()
-        statuses[answer.status] += 1
-        if number % 20 == 0:
-            took.append(target.scrape(known))
-    assert statuses == {401: guesses}
+    guessers, over = size.idlers // 8, threading.Event()
+
+    def guess(guesser: int) -> Counter[int]:
+        statuses, client = Counter[int](), target.client()
+        while not over.is_set():
+            wrong = f"user{guesser % 7}:guess {guesser} {sum(statuses.values())}"
+            credentials = base64.b64encode(wrong.encode()).decode()
+            client.request("GET", "/metrics", headers={"Authorization": f"Basic {credentials}"})
+            answer = client.getresponse()
+            answer.read()
+            statuses[answer.status] += 1
+            over.wait(0.02)
+        return statuses
+
+    with ThreadPoolExecutor(guessers) as threads:
+        guessing = [threads.submit(guess, each) for each in range(guessers)]
+        took = [target.scrape(known) for _ in range(size.requests // 50)]
+        over.set()
+        statuses = sum((each.result() for each in guessing), Counter[int]())
+    assert 401 in statuses
+    assert statuses.keys() <= {401, 429}
     assert max(took) < max(1.0, 4 * calm)
-    tell(f"{guesses} guesses of names and passwords", f"all 401; scrapes meanwhile {max(took):.2f} s at most")
+    tell(
+        f"{guessers} clients that guess names and passwords, bcrypt's cost being 10",
+        f"401: {statuses[401]:,}, 429: {statuses[429]:,}; "
+        f"{len(took)} scrapes meanwhile took {max(took):.2f} s at most",
+    )
