@@ -127,7 +127,7 @@ def exchange(target: Target, said: bytes) -> bytes:
         return heard
 
 
-def test_nonsense_is_answered_in_peace(start: Start, size: Size, tell: Tell) -> None:
+def test_nonsense_is_answered_in_peace(start: Start, size: Size, full: bool, tell: Tell) -> None:
     target = start(users=True)
     for _ in range(5):
         target.scrape()
@@ -156,7 +156,7 @@ def test_nonsense_is_answered_in_peace(start: Start, size: Size, tell: Tell) -> 
     grown = target.memory() - before
     assert grown < 5
     assert target.descriptors() <= descriptors + 5
-    assert statuses.keys() & {200, 400, 401, 404, 405} == {200, 400, 401, 404, 405}
+    assert statuses.keys() >= ({200, 400, 401, 404, 405} if full else {400, 401})
     assert statuses[0] < 0.2 * sum(statuses.values())
     assert target.complaints() == []
     target.scrape()
