@@ -537,9 +537,16 @@ class TestTls:
             connection.sendall(sent)
             assert select.select([connection], [], [], 5)[0], "cut off only by its deadline"
             is_reset(connection)
+        with running.connect() as connection:
+            connection.sendall(sent)
+            is_reset(connection)
         assert time_waits(running.ports[0]) == 0
         assert ask(self.client(running))[0].status == 200
         assert "Traceback" not in running.log()
+        (told,) = [line for line in running.log().splitlines() if "TLS" in line]
+        assert (
+            'level=info msg="TLS handshake failed; others like it are logged at level debug" reason=' in told
+        )
         assert [line for line in running.log().splitlines() if "level=info" not in line] == []
 
     def test_while_others_are_silent_scrapes_are_answered(self, start: Start) -> None:

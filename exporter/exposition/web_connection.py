@@ -15,12 +15,9 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from ..logs import fields
 from .reply import AsgiApplication, Receive, Scope, Send
 from .web_crowd import Crowd, Deadline, Limits, State
 from .web_tls import ServerTls
-
-logger = logging.getLogger(__name__)
 
 # uvicorn warns of every request that is none. Here clients do not fill the log; a bug of ours is an error.
 _clients_log: Final = logging.getLogger("uvicorn.error.clients")
@@ -222,14 +219,14 @@ class TlsArrival(asyncio.Protocol):
                 ssl_shutdown_timeout=_TLS_FAREWELL_SECONDS,
             )
         except (OSError, EOFError) as error:
-            logger.debug("TLS handshake failed", extra=fields(error=error))
+            self._tls.tell(error, _address(below))
             self._connection.left()
             return
         if transport is None or transport.is_closing():
             self._connection.left()
             return
         if not self._tls.admits(transport.get_extra_info("ssl_object")):
-            logger.debug("Client's certificate has no name that is allowed")
+            self._tls.tell("no name of its certificate is allowed", _address(below))
             self._connection.reset()
             return
         self._connection.end_by_reset(abrupt=False)
@@ -237,6 +234,12 @@ class TlsArrival(asyncio.Protocol):
         self._connection.connection_made(transport)
         if self._early:
             self._connection.data_received(b"".join(self._early))
+
+
+def _address(below: asyncio.Transport) -> str:
+    """Of the client."""
+    host, port = (below.get_extra_info("peername") or ("unknown", 0))[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _in_pieces(application: AsgiApplication) -> AsgiApplication:

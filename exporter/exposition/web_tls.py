@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..logs import Once
+from ..logs import Once, fields
 from .web_settings import TlsServer
+
+logger: Final = logging.getLogger(__name__)
 
 _VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
@@ -49,7 +51,8 @@ class ServerTls:
         self._directory = directory
         self._policy = POLICIES[settings.policy]
         self._allowed = settings.client_allowed_sans
-        self._once = Once(logging.getLogger(__name__))
+        self._once = Once(logger)
+        self._told = set[str]()
         self._stamp = self._stamp_now()
         self._context = self._build()
 
@@ -72,6 +75,17 @@ class ServerTls:
         certificate = connection.getpeercert() or {}
         names: Any = certificate.get("subjectAltName", ())
         return not {_plain(kind, name) for kind, name in names}.isdisjoint(self._allowed)
+
+    def tell(self, failure: Exception | str, client: object) -> None:
+        """Logs why TLS could not be agreed on with a client: each reason once, at level debug every time."""
+        about = fields(reason=_reason(failure), client=client)
+        # Who went away, or was cut off, has nothing to mend.
+        news = isinstance(failure, ssl.SSLError | str) and _reason(failure) not in self._told
+        if news:
+            self._told.add(_reason(failure))
+            logger.info("TLS handshake failed; others like it are logged at level debug", extra=about)
+        else:
+            logger.debug("TLS handshake failed", extra=about)
 
     def _renew(self) -> None:
         try:
@@ -214,5 +228,7 @@ def _plain(kind: str, name: str) -> str:
     return name
 
 
-def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or error.strerror or "unknown").lower().replace("_", " ")
+def _reason(failure: Exception | str) -> str:
+    if isinstance(failure, ssl.SSLError):
+        return (failure.reason or failure.strerror or "unknown").lower().replace("_", " ")
+    return str(failure)
