@@ -461,6 +461,24 @@ class TestDeadlines:
             assert poll.poll(20_000) == [(connection.fileno(), select.POLLERR | select.POLLHUP)]
         assert ask(running.client(), "/-/healthy")[0].status == 200
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
+    def test_many_answers_that_nobody_reads_cost_little(self, start: Start) -> None:
+        running = start()
+        (running.folder / "weight").write_text(str(20_000_000))
+        process = psutil.Process(running.process.pid)
+        running.hold()
+        connections = [running.connect() for _ in range(30)]
+        for connection in connections:
+            connection.sendall(request())
+        assert ask(running.client(), "/-/healthy")[0].status == 200
+        running.release()
+        for connection in connections:
+            assert connection.recv(1000)
+        # The answer itself a few times over, not once for each.
+        assert process.memory_info().rss < 300_000_000
+        for connection in connections:
+            connection.close()
+
     def test_an_answer_that_is_read_late_is_not(self, start: Start) -> None:
         running = start(response_seconds=1, request_seconds=1.5)
         (running.folder / "weight").write_text(str(20_000_000))

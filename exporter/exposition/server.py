@@ -21,7 +21,8 @@ import uvicorn
 from ..logs import Once, fields
 from . import web_systemd
 from .reply import AsgiApplication
-from .web_connection import Connection, TlsArrival
+from .web_arrival import TlsArrival
+from .web_connection import Connection
 from .web_crowd import Crowd, Limits
 from .web_tls import ServerTls
 
