@@ -59,6 +59,11 @@ test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, wh
 	command -v chromium >/dev/null || .ci/apt-install chromium || echo "not installed: chromium; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
 
+# Ten thousand requests, and clients that have to be waited for until they are cut off: three minutes.
+.PHONY: test-abuse
+test-abuse: $(VENV)/.installed tools ## many scrapers, stalling and raving clients at full size; prints what it measured
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest tests/abuse --abuse $(PYTEST_ARGS)
+
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel
 test-wheel: export PYTHONSAFEPATH := 1

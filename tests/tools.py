@@ -16,6 +16,7 @@ _PACKAGES: Final = {
     "chromium": "chromium",
     "ip": "iproute2",
     "nft": "nftables",
+    "openssl": "openssl",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",

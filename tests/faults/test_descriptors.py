@@ -67,6 +67,7 @@ def crowd(exporter: Exporter, number: int) -> Iterator[None]:
 def test_clients_never_take_the_descriptors_that_a_scrape_needs(exporter: Exporter) -> None:
     assert resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE)[0] == ENOUGH
     client = Client(exporter)
+    client.scrape()
     with crowd(exporter, 600):
         for _ in range(5):
             assert failing(client.scrape()) == set()
@@ -75,6 +76,7 @@ def test_clients_never_take_the_descriptors_that_a_scrape_needs(exporter: Export
 
 def test_where_few_are_allowed_there_are_fewer_clients(poor: Exporter) -> None:
     client = Client(poor)
+    client.scrape()
     with crowd(poor, 2 * FEW):
         scrapes_until_all_work(client)
         for _ in range(5):
