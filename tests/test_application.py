@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.samples import Sample
 
+from exporter.exposition import application as application_module
 from exporter.exposition.application import Application
 from exporter.exposition.shared import Selection
 
@@ -446,6 +447,23 @@ class TestStatusPage:
         assert status.made == 1
         assert {answer.body for answer in answers} == {b"<!doctype html>page 1"}
 
+    def test_visitors_do_not_wait_for_ever(
+        self, application: Application, status: Status, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(application_module, "_LONGEST_WAIT", 0.02)
+
+        async def scenario() -> tuple[int, int]:
+            status.may_go_on.clear()
+            late = await ask(application, "/")
+            monkeypatch.undo()
+            waiting = asyncio.create_task(ask(application, "/"))
+            await asyncio.sleep(0)
+            status.may_go_on.set()
+            return late.status, (await waiting).status
+
+        assert asyncio.run(scenario()) == (503, 200)
+        assert status.made == 1
+
     def test_a_visitor_who_leaves_takes_nothing_from_the_others(
         self, application: Application, status: Status
     ) -> None:
@@ -535,14 +553,16 @@ class TestFailures:
 
         assert b"tiny_collections 2.0" in asyncio.run(scenario()).body
 
-    @pytest.mark.parametrize(("timeout", "waited"), [("10", 9.5), ("0.4", 0.2), ("", None), ("soon", None)])
+    @pytest.mark.parametrize(
+        ("timeout", "waited"), [("10", 9.5), ("0.4", 0.2), ("", 60), ("soon", 60), ("inf", 60)]
+    )
     def test_a_share_of_the_timeout_is_left_for_the_way(
-        self, application: Application, monkeypatch: pytest.MonkeyPatch, timeout: str, waited: float | None
+        self, application: Application, monkeypatch: pytest.MonkeyPatch, timeout: str, waited: float
     ) -> None:
-        waits: list[float | None] = []
+        waits: list[float] = []
         wait = asyncio.wait
 
-        async def recorded(bodies: list[asyncio.Future[bytes]], **options: float | None) -> None:
+        async def recorded(bodies: list[asyncio.Future[bytes]], **options: float) -> None:
             waits.append(options["timeout"])
             await wait(bodies)
 

@@ -21,6 +21,9 @@ from .shared import NO_SELECTION, OPEN_METRICS_VERSION, Form, Ready, Selection, 
 _OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
 
+_LONGEST_WAIT: Final = 60.0
+"""Seconds. Those in no hurry, and those who have long gone away, must not gather while something hangs."""
+
 
 class Application:
     """The ASGI application: the metrics at `telemetry_path`, `/`, `/-/healthy` and `/-/ready`.
@@ -88,7 +91,9 @@ class Application:
 
     async def _front(self, status: Callable[[], str]) -> Reply:
         made = self._shared.page(status)
-        await asyncio.wait([made])
+        await asyncio.wait([made], timeout=_LONGEST_WAIT)
+        if not made.done():
+            return Reply(503, b"the page takes too long to make\n")
         if made.exception():
             return Reply(500, b"the page could not be made: see the log of the exporter\n")
         return _page(made.result())
@@ -145,13 +150,13 @@ def _page(body: bytes) -> Reply:
     return Reply(200, body, _HTML, headers)
 
 
-def _patience(headers: Mapping[str, str]) -> float | None:
-    """Gives the seconds within which Prometheus wants the answer, less a share for its way; None: no hurry.
+def _patience(headers: Mapping[str, str]) -> float:
+    """Gives the seconds within which Prometheus wants the answer, less a share for its way.
 
-    The answer 503 keeps the connection, where a scraper that gives up would have to close it.
+    An answer in time keeps the connection, where a scraper that gives up would have to close it.
     """
     seconds = _positive(headers.get("x-prometheus-scrape-timeout-seconds", ""))
-    return seconds - min(0.5, seconds / 2) or None
+    return min(seconds - min(0.5, seconds / 2) or _LONGEST_WAIT, _LONGEST_WAIT)
 
 
 def _wants_open_metrics(accept: str) -> bool:
