@@ -70,6 +70,7 @@ test-grafana: $(VENV)/.installed tools ## the tests of dashboards with Grafana's
 	npm ci --silent --ignore-scripts --prefix tests/grafana/shown || \
 		echo "not installed: @grafana/data; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m grafana $(PYTEST_ARGS)
+
 # A target of its own, too: it installs a small Debian for the image to stand on, which takes most of its three minutes.
 .PHONY: image-test
 image-test: $(VENV)/.installed ## build the image without Docker, run it, scrape it; as root
@@ -80,6 +81,11 @@ image-test: $(VENV)/.installed ## build the image without Docker, run it, scrape
 image: ## build the image by Docker; BUILD="podman build --format=docker", IMAGE_ARGS="--no-cache"
 	$(BUILD) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg CREATED="$$(date --utc +%Y-%m-%dT%H:%M:%SZ)" $(IMAGE_ARGS) .
+
+# Ten thousand requests, and clients that have to be waited for until they are cut off: three minutes.
+.PHONY: test-abuse
+test-abuse: $(VENV)/.installed tools ## many scrapers, stalling and raving clients at full size; prints what it measured
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest tests/abuse --abuse $(PYTEST_ARGS)
 
 # PYTHONSAFEPATH keeps the working directory off sys.path, here and in the processes that tests start.
 .PHONY: test-wheel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from . import __version__, config, logs
 from .analysis.fold import Limits
-from .exposition import explain, report, status_page
+from .exposition import explain, report, status_page, web_systemd
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
 from .exposition.garbage import leave_out_what_is_there
@@ -25,8 +26,11 @@ from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
 from .exposition.observer import Observer, Readers, Source
+from .exposition.selection import narrowed
+from .exposition.web import Front, Guard, Web
 from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
 from .reload import Configuration
+from .settings_file import ConfigError
 from .sources.counters import read_counters
 from .sources.descriptor_limits import descriptors
 from .sources.facts import Facts
@@ -53,14 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explains = list(words[:1]) == [EXPLAIN]
     flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
     logs.configure(flags.log_level, flags.log_format)
+    configuration = Configuration(flags.config_file, None if explains else flags.web_config_file)
     try:
-        settings = config.load(flags.config_file) if flags.config_file else config.Config()
-    except config.ConfigError as error:
+        settings, web = configuration.read()
+    except ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return MISUSED
     warn(settings)
     if not explains and flags.config_check:
-        print(f"{flags.config_file or 'no configuration file'}: fine")
+        for file in filter(None, (flags.config_file or "no configuration file", flags.web_config_file)):
+            print(f"{file}: fine")
         return OK
     try:
         source = choose_source(flags.source, flags.procfs)
@@ -71,7 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if explains:
         return tell(observer.observe(), source, flags)
     look = LastLook(observer.observe)
-    configuration = Configuration(flags.config_file)
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = look.new if flags.status_page and not flags.once else observer.observe
     limits = bounds(settings)
@@ -86,12 +91,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.once:
         return once(collector)
 
-    def use(settings: config.Config) -> None:
+    front = Front(web)
+
+    def use(settings: config.Config, web: Web) -> None:
         warn(settings)
         observer.rename(settings.namer)
         collector.bound(bounds(settings))
+        front.web = web
 
-    return serve(collector, look, flags, partial(configuration.reload, use))
+    def reload() -> bool:
+        with web_systemd.reloading():
+            return configuration.reload(use)
+
+    return serve(collector, look, flags, front, reload)
 
 
 def warn(settings: config.Config) -> None:
@@ -190,12 +202,25 @@ def status(look: LastLook, flags: argparse.Namespace) -> str:
     )
 
 
+def listeners(flags: argparse.Namespace) -> list[socket.socket]:
+    """The sockets to serve on. Raises ValueError for what is no address, OSError for one not to be had."""
+    from .exposition import server
+
+    if flags.systemd_socket:
+        return web_systemd.listeners()
+    return [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]
+
+
 def serve(
-    collector: SocketCollector, look: LastLook, flags: argparse.Namespace, reload: Callable[[], None]
+    collector: SocketCollector,
+    look: LastLook,
+    flags: argparse.Namespace,
+    front: Front,
+    reload: Callable[[], bool],
 ) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
     # Only who serves pays for the server: a third of a second and 5 MiB.
-    from .exposition import application, room, server
+    from .exposition import application, room, server, shared
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -209,8 +234,10 @@ def serve(
             description=DESCRIPTION,
             ready=collector.ready,
             status=partial(status, look, flags) if flags.status_page else None,
+            selection=shared.Selection(sorted(wanted(flags) - {OWNERS}), narrowed),
+            reload=reload if flags.lifecycle else None,
         )
-        listeners = [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]
+        sockets = listeners(flags)
     except ValueError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return MISUSED
@@ -219,5 +246,5 @@ def serve(
         return FAILED
     leave_out_what_is_there()
     bounded = replace(server.DEFAULT_LIMITS, connections=room.make(server.DEFAULT_LIMITS.connections))
-    server.serve(app, listeners, bounded, reload=reload)
+    server.serve(Guard(app, front.now), sockets, bounded, tls=front.tls, reload=reload)
     return OK

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--config.check",
         dest="config_check",
         action="store_true",
-        help="check the configuration file and exit",
+        help="check the configuration files and exit",
     )
     flags.add_argument(
         "--once",
@@ -80,12 +80,31 @@ def explain_parser() -> argparse.ArgumentParser:
 
 
 def _add_web_flags(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument(
+    where = flags.add_mutually_exclusive_group()
+    where.add_argument(
         "--web.listen-address",
         dest="addresses",
         metavar="ADDRESS",
         action="append",
         help=f"address to serve on, HOST:PORT or :PORT; may be repeated (default {DEFAULT_ADDRESS})",
+    )
+    where.add_argument(
+        "--web.systemd-socket",
+        dest="systemd_socket",
+        action="store_true",
+        help="serve on the sockets that systemd passes, instead of an address",
+    )
+    flags.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        help="YAML with TLS, users, headers and rate limit, as exporter-toolkit has it (default none)",
+    )
+    flags.add_argument(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="let POST to /-/reload read the configuration files again, as SIGHUP does",
     )
     flags.add_argument(
         "--web.telemetry-path",

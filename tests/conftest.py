@@ -11,6 +11,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what is produced into tests/golden, to be reviewed",
     )
+    parser.addoption(
+        "--abuse", action="store_true", help="run tests/abuse at the sizes that the README tells, and measure"
+    )
 
 
 @pytest.fixture

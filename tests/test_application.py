@@ -2,7 +2,7 @@ import asyncio
 import gzip
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 
 from exporter.exposition import application as application_module
 from exporter.exposition.application import Application
+from exporter.exposition.shared import Selection
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -223,7 +224,7 @@ class TestPages:
         assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert collector.collections == 0
 
-    @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload", ""])
+    @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload/", ""])
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_an_unknown_path_is_not_found(
         self, application: Application, collector: Counted, path: str, method: str
@@ -268,6 +269,91 @@ class TestPages:
     def test_a_path_that_cannot_be_served_is_refused(self, collector: Counted, path: str) -> None:
         with pytest.raises(ValueError, match="telemetry path"):
             Application(collector, telemetry_path=path, title="Tiny")
+
+
+class TestSelection:
+    @pytest.fixture
+    def application(self, collector: Counted) -> Application:
+        def narrow(families: Iterable[Metric], collectors: frozenset[str]) -> Iterator[Metric]:
+            return (family for family in families if family.name.removeprefix("tiny_") in collectors)
+
+        selection = Selection(("collections", "events"), narrow)
+        return Application(collector, title="Tiny", selection=selection)
+
+    @pytest.mark.parametrize(
+        ("query", "families"),
+        [
+            ("collect[]=events", {"tiny_events"}),
+            ("collect%5B%5D=events&collect[]=collections", {"tiny_events", "tiny_collections"}),
+            ("exclude[]=events", {"tiny_collections"}),
+            ("exclude[]=events&exclude[]=collections", set()),
+            ("collect[]=", {"tiny_events", "tiny_collections"}),
+            ("collect[]=events&name[]=tiny_collections", set()),
+        ],
+    )
+    def test_collectors_can_be_chosen(self, application: Application, query: str, families: set[str]) -> None:
+        answer = get(application, query=query)
+        assert answer.status == 200
+        assert {family.name for family in parse_text(answer.body.decode())} == families
+
+    @pytest.mark.parametrize(
+        "query", ["collect[]=events&exclude[]=events", "exclude[]=none&collect[]=events"]
+    )
+    def test_not_both_ways_at_once(self, application: Application, collector: Counted, query: str) -> None:
+        answer = get(application, query=query)
+        assert (answer.status, answer.body) == (400, b"either collect[] or exclude[], not both\n")
+        assert collector.collections == 0
+
+    @pytest.mark.parametrize(
+        "query", ["collect[]=none", "exclude[]=<b>", "collect[]=events&collect[]=Events"]
+    )
+    def test_one_that_is_none_is_answered_with_those_there_are(
+        self, application: Application, collector: Counted, query: str
+    ) -> None:
+        answer = get(application, query=query)
+        assert answer.status == 400
+        assert answer.body == b"no such collector; those that can be chosen here: collections, events\n"
+        assert collector.collections == 0
+
+    def test_those_who_choose_differently_share_a_collection(
+        self, application: Application, collector: Counted
+    ) -> None:
+        async def scenario() -> list[Answer]:
+            collector.hold()
+            asks = (ask(application, query=query) for query in ("", "collect[]=events", "exclude[]=events"))
+            tasks = [asyncio.create_task(each) for each in asks]
+            await until(collector.begun)
+            await asyncio.sleep(0)
+            collector.may_go_on.set()
+            return await asyncio.gather(*tasks)
+
+        everything, events, others = asyncio.run(scenario())
+        assert collector.collections == 1
+        assert others.body + events.body == everything.body
+
+
+class TestReload:
+    @pytest.mark.parametrize("method", ["POST", "PUT"])
+    @pytest.mark.parametrize(("works", "status"), [(True, 200), (False, 500)])
+    def test_it_is_done_and_told(self, collector: Counted, method: str, works: bool, status: int) -> None:
+        reloads: list[None] = []
+
+        def reload() -> bool:
+            reloads.append(None)
+            return works
+
+        answer = get(Application(collector, title="Tiny", reload=reload), "/-/reload", method=method)
+        assert (answer.status, len(reloads)) == (status, 1)
+
+    def test_it_is_forbidden_where_it_was_not_enabled(self, application: Application) -> None:
+        answer = get(application, "/-/reload", method="POST")
+        assert (answer.status, answer.body) == (403, b"not enabled: see --web.enable-lifecycle\n")
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+    def test_it_is_not_done_by_looking(self, collector: Counted, method: str) -> None:
+        application = Application(collector, title="Tiny", reload=lambda: pytest.fail("reloaded"))
+        answer = get(application, "/-/reload", method=method)
+        assert (answer.status, answer.headers["allow"]) == (405, "POST, PUT")
 
 
 class Status:

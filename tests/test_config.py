@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.config import Config, ConfigError, load, parse
+from exporter.config import Config, load, parse
 from exporter.model import Process
+from exporter.settings_file import ConfigError
 
 FILES = Path(__file__).parent / "fixtures" / "config"
 

@@ -19,13 +19,15 @@ MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PA
 MAY_IMPORT: Final = {
     "model": {"model"},
     "logs": set(),
+    "settings_file": set(),
     "sources": {"model", "sources"},
     "analysis": {"model", "analysis"},
-    "exposition": {"model", "sources", "analysis", "exposition", "logs", "__init__"},
-    "config": {"model", "analysis"},
-    "reload": {"config", "exposition", "logs"},
+    "exposition": {"model", "sources", "analysis", "exposition", "logs", "settings_file", "__init__"},
+    "config": {"model", "analysis", "settings_file"},
+    "reload": {"config", "exposition", "logs", "settings_file"},
     "flags": {"exposition", "logs", "__init__"},
-    "cli": {"model", "sources", "analysis", "exposition", "logs", "config", "flags", "reload", "__init__"},
+    "cli": {"model", "sources", "analysis", "exposition", "logs", "settings_file"}
+    | {"config", "flags", "reload", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

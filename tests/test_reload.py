@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Config
+from exporter.exposition.web import Web
 from exporter.reload import Configuration
 
 from .running import Exporter, running, until, value
@@ -21,7 +22,8 @@ TIMESTAMP = "socket_exporter_config_last_reload_success_timestamp_seconds"
 class Use(list[Config]):
     """What was given to be used."""
 
-    __call__ = list.append
+    def __call__(self, config: Config, _web: Web) -> None:
+        self.append(config)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_what_is_read_is_used_and_its_time_told(file: Path) -> None:
     clock = iter([100.0, 200.0])
-    configuration, use = Configuration(str(file), clock.__next__), Use()
+    configuration, use = Configuration(str(file), now=clock.__next__), Use()
     assert configuration.last == (True, 100.0)
     file.write_text("max_processes: 8\n")
     configuration.reload(use)
@@ -45,7 +47,7 @@ def test_what_is_read_is_used_and_its_time_told(file: Path) -> None:
 def test_the_old_one_stays_where_the_new_one_is_wrong(
     file: Path, content: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    configuration, use = Configuration(str(file), iter([100.0, 300.0]).__next__), Use()
+    configuration, use = Configuration(str(file), now=iter([100.0, 300.0]).__next__), Use()
     file.unlink() if content is None else file.write_text(content)
     configuration.reload(use)
     assert not use

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,7 +19,11 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from exporter.exposition.server import Limits, address_of, listen, parse_address
+from exporter.exposition.server import address_of, listen, parse_address
+from exporter.exposition.web_crowd import Limits
+
+from .certificates import Authority
+from .tools import require
 
 T = TypeVar("T")
 
@@ -29,7 +34,9 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from exporter import logs
 from exporter.exposition.application import Application
-from exporter.exposition.server import Limits, address_of, listen, serve
+from exporter.exposition.server import address_of, listen, serve
+from exporter.exposition.web import from_file
+from exporter.exposition.web_crowd import Limits
 
 folder, addresses, limits = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 
@@ -49,7 +56,8 @@ class Tiny:
 logs.configure("info", "logfmt")
 listeners = [listen(address) for address in addresses]
 print(json.dumps([address_of(listener) for listener in listeners]), flush=True)
-serve(Application(Tiny(), title="Tiny"), listeners, Limits(**limits))
+web = from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
+serve(Application(Tiny(), title="Tiny"), listeners, Limits(**limits), tls=lambda: web.tls)
 """
 
 
@@ -348,7 +356,7 @@ class TestRequests:
         for address in running.addresses:
             client = http.client.HTTPConnection(address, timeout=20)
             assert ask(client, "/-/ready")[0].status == 200
-            assert f'level=info msg="Listening on" address={address}\n' in running.log()
+            assert f'level=info msg="Listening on" address={address} tls=false\n' in running.log()
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
     def test_a_port_alone_is_served_over_both_families(self, start: Start) -> None:
@@ -453,6 +461,24 @@ class TestDeadlines:
             assert poll.poll(20_000) == [(connection.fileno(), select.POLLERR | select.POLLHUP)]
         assert ask(running.client(), "/-/healthy")[0].status == 200
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
+    def test_many_answers_that_nobody_reads_cost_little(self, start: Start) -> None:
+        running = start()
+        (running.folder / "weight").write_text(str(20_000_000))
+        process = psutil.Process(running.process.pid)
+        running.hold()
+        connections = [running.connect() for _ in range(30)]
+        for connection in connections:
+            connection.sendall(request())
+        assert ask(running.client(), "/-/healthy")[0].status == 200
+        running.release()
+        for connection in connections:
+            assert connection.recv(1000)
+        # The answer itself a few times over, not once for each.
+        assert process.memory_info().rss < 300_000_000
+        for connection in connections:
+            connection.close()
+
     def test_an_answer_that_is_read_late_is_not(self, start: Start) -> None:
         running = start(response_seconds=1, request_seconds=1.5)
         (running.folder / "weight").write_text(str(20_000_000))
@@ -466,24 +492,163 @@ class TestDeadlines:
             assert answer(connection)[0] == 200
 
 
+@require("openssl")
+class TestTls:
+    @pytest.fixture
+    def start(self, start: Start, tmp_path: Path) -> Start:
+        authority = Authority(tmp_path)
+        authority.sign("server")
+        (tmp_path / "web.yml").write_text(
+            "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
+        )
+        return start
+
+    @staticmethod
+    def client(running: Running) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=str(running.folder / "ca.pem"))
+        return http.client.HTTPSConnection("localhost", running.ports[0], timeout=20, context=context)
+
+    def test_requests_are_answered_over_one_connection(self, start: Start) -> None:
+        running = start()
+        (running.folder / "weight").write_text(str(1_000_000))
+        client = self.client(running)
+        first, body = ask(client)
+        assert (first.status, collections(body), len(body) > 1_000_000) == (200, 1, True)
+        kept = client.sock
+        assert isinstance(kept, ssl.SSLSocket)
+        assert kept.version() == "TLSv1.3"
+        assert collections(ask(client)[1]) == 2
+        assert client.sock is kept
+        client.close()
+        assert time_waits(running.ports[0]) == 0
+
+    @pytest.mark.parametrize(
+        "sent", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["", "byte", "half"]
+    )
+    def test_who_does_not_say_hello_is_cut_off(self, start: Start, sent: bytes) -> None:
+        running = start(request_seconds=0.3)
+        with running.connect() as connection:
+            connection.sendall(sent)
+            assert is_reset(connection)
+        assert ask(self.client(running))[0].status == 200
+        assert time_waits(running.ports[0]) == 0
+
+    def test_the_handshake_and_the_request_share_a_deadline(self, start: Start) -> None:
+        running = start(request_seconds=3)
+        context = ssl.create_default_context(cafile=str(running.folder / "ca.pem"))
+        with running.connect() as raw:
+            time.sleep(1.5)
+            with context.wrap_socket(raw, server_hostname="localhost") as slow, running.connect() as later:
+                slow.sendall(b"GET /metr")
+                is_reset(slow)
+                # Whose time began when the handshake was over.
+                assert select.select([later], [], [], 0)[0] == []
+                assert is_reset(later)
+        assert time_waits(running.ports[0]) == 0
+
+    @pytest.mark.parametrize("sent", [request(), b"rubbish" * 100, b"\x16\x03\x01\x00\x05hello"])
+    def test_who_speaks_no_tls_is_cut_off_at_once_and_leaves_no_trace(
+        self, start: Start, sent: bytes
+    ) -> None:
+        running = start()
+        with running.connect() as connection:
+            connection.sendall(sent)
+            assert select.select([connection], [], [], 5)[0], "cut off only by its deadline"
+            is_reset(connection)
+        with running.connect() as connection:
+            connection.sendall(sent)
+            is_reset(connection)
+        assert time_waits(running.ports[0]) == 0
+        assert ask(self.client(running))[0].status == 200
+        assert "Traceback" not in running.log()
+        (told,) = [line for line in running.log().splitlines() if "TLS" in line]
+        assert (
+            'level=info msg="TLS handshake failed; others like it are logged at level debug" reason=' in told
+        )
+        assert [line for line in running.log().splitlines() if "level=info" not in line] == []
+
+    def test_while_others_are_silent_scrapes_are_answered(self, start: Start) -> None:
+        running = start()
+        silent = [running.connect() for _ in range(50)]
+        assert ask(self.client(running))[0].status == 200
+        for connection in silent:
+            connection.close()
+
+    def test_a_signal_ends_handshakes_and_lets_scrapes_finish(self, start: Start) -> None:
+        running = start()
+        client = self.client(running)
+        running.hold()
+        client.request("GET", "/metrics")
+        until((running.folder / "collecting").exists, "a collection")
+        with running.connect() as silent:
+            ask(self.client(running), "/-/healthy")
+            running.process.send_signal(signal.SIGTERM)
+            assert is_reset(silent)
+            running.release()
+            response = client.getresponse()
+            assert (response.status, collections(response.read())) == (200, 1)
+        assert running.process.wait(20) == 0
+
+    @pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), to see a reset without reading")
+    def test_an_answer_that_nobody_reads_is_given_up(self, start: Start) -> None:
+        running = start(response_seconds=0.5)
+        (running.folder / "weight").write_text(str(20_000_000))
+        client = self.client(running)
+        client.request("GET", "/metrics")
+        poll = select.poll()
+        poll.register(client.sock, 0)
+        assert poll.poll(20_000) == [(client.sock.fileno(), select.POLLERR | select.POLLHUP)]
+
+    def test_an_answer_that_is_read_late_is_not(self, start: Start) -> None:
+        running = start(response_seconds=1, request_seconds=1.5)
+        (running.folder / "weight").write_text(str(20_000_000))
+        client = self.client(running)
+        assert ask(client)[0].status == 200
+        with running.connect() as silent:
+            assert is_reset(silent)
+        assert ask(client, "/-/healthy")[0].status == 200
+
+
 class TestConnections:
-    def test_beyond_the_bound_are_reset_until_one_is_closed(self, start: Start) -> None:
+    def test_beyond_the_bound_who_has_asked_nothing_has_to_go_first(self, start: Start) -> None:
         running = start(connections=3)
-        clients = [running.client() for _ in range(3)]
-        assert [ask(client)[0].status for client in clients] == [200] * 3
-        assert [is_turned_away(running) for _ in range(2)] == [True, True]
+        scraper = running.client()
+        assert ask(scraper)[0].status == 200
+        with running.connect() as oldest, running.connect() as younger:
+            younger.sendall(b"GET /metr")
+            assert ask(running.client(), "/-/healthy")[0].status == 200
+            assert is_reset(oldest)
+            assert ask(running.client(), "/-/healthy")[0].status == 200
+            assert is_reset(younger)
+        kept = scraper.sock
+        assert ask(scraper)[0].status == 200
+        assert scraper.sock is kept
         assert running.log().count('level=warn msg="Too many connections" limit=3') == 1
-        assert [ask(client)[0].status for client in clients] == [200] * 3
-        for client in clients[1:]:
-            client.close()
 
-        def is_served() -> bool:
-            try:
-                return ask(running.client(), "/-/healthy")[0].status == 200
-            except ConnectionError:
-                return False
+    def test_then_who_has_been_idle_for_longest(self, start: Start) -> None:
+        running = start(connections=2)
+        first, second, third = (running.client() for _ in range(3))
+        for client in (first, second):
+            assert ask(client, "/-/healthy")[0].status == 200
+        # Now the second one is the older.
+        assert ask(first, "/-/healthy")[0].status == 200
+        kept = first.sock
+        assert ask(third, "/-/healthy")[0].status == 200
+        assert second.sock
+        assert is_reset(second.sock)
+        assert ask(first, "/-/healthy")[0].status == 200
+        assert first.sock is kept
 
-        until(is_served, "a free place")
+    def test_but_nobody_who_is_being_answered(self, start: Start) -> None:
+        running = start(connections=2)
+        running.hold()
+        with running.connect() as one, running.connect() as other:
+            for connection in (one, other):
+                connection.sendall(request())
+            until((running.folder / "collecting").exists, "a collection")
+            until(lambda: is_turned_away(running), "both requests being known")
+            running.release()
+            assert [answer(connection)[0] for connection in (one, other)] == [200, 200]
         until(
             lambda: 'level=info msg="Connections are accepted again"' in running.log(),
             "the end of the problem",

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from . import page
-from .shared import OPEN_METRICS_VERSION, Form, Ready, SharedWork
-
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+from .reply import Receive, Reply, Scope, Send, joined
+from .shared import NO_SELECTION, OPEN_METRICS_VERSION, Form, Ready, Selection, SharedWork
 
 _OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
@@ -29,18 +25,11 @@ _LONGEST_WAIT: Final = 60.0
 """Seconds. Those in no hurry, and those who have long gone away, must not gather while something hangs."""
 
 
-class Reply(NamedTuple):
-    """A whole answer to a request; `headers` are those beside its type and length."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 class Application:
     """The ASGI application: the metrics at `telemetry_path`, `/`, `/-/healthy` and `/-/ready`.
 
+    selection: the collectors that `collect[]` and `exclude[]` may name, and the families that are left.
+    reload: reads the configuration again at `/-/reload`, and says whether it could be used; None forbids it.
     status: makes the page at `/`, a whole HTML document, in the thread that also collects. Without it,
     there is a page of links with `title` and `description`, plain text. Either gives way where the
     telemetry path is `/`. ready: what there is for scrapes that cannot wait for the collection (see
@@ -57,10 +46,14 @@ class Application:
         description: str = "",
         status: Callable[[], str] | None = None,
         ready: Ready | None = None,
+        selection: Selection = NO_SELECTION,
+        reload: Callable[[], bool] | None = None,
     ) -> None:
         if not telemetry_path.startswith("/") or telemetry_path.startswith("/-/"):
             raise ValueError(f"telemetry path {telemetry_path!r} must begin with / and not with /-/")
-        self._shared = SharedWork(registry, ready)
+        self._shared = SharedWork(registry, selection.narrow, ready)
+        self._collectors = frozenset(selection.collectors)
+        self._reload = reload
         self._telemetry_path = telemetry_path
         self._status = status
         self._pages = {
@@ -71,16 +64,12 @@ class Application:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         reply = await self._reply(scope)
-        headers = [
-            (b"content-type", reply.content_type.encode()),
-            (b"content-length", str(len(reply.body)).encode()),
-            *reply.headers,
-        ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        await reply.send(scope, send)
 
     async def _reply(self, scope: Scope) -> Reply:
         path = scope["path"]
+        if path == "/-/reload":
+            return self._reloaded(scope["method"])
         if path != self._telemetry_path and path not in self._pages:
             return Reply(404, b"not found\n")
         if scope["method"] not in ("GET", "HEAD"):
@@ -90,6 +79,15 @@ class Application:
         if path == "/" and self._status:
             return await self._front(self._status)
         return self._pages[path]
+
+    def _reloaded(self, method: str) -> Reply:
+        if method not in ("POST", "PUT"):
+            return Reply(405, b"method not allowed\n", headers=((b"allow", b"POST, PUT"),))
+        if self._reload is None:
+            return Reply(403, b"not enabled: see --web.enable-lifecycle\n")
+        if self._reload():
+            return Reply(200, b"")
+        return Reply(500, b"not reloaded: see the log of the exporter\n")
 
     async def _front(self, status: Callable[[], str]) -> Reply:
         made = self._shared.page(status)
@@ -101,12 +99,17 @@ class Application:
         return _page(made.result())
 
     async def _metrics(self, scope: Scope) -> Reply:
-        headers = _joined(scope["headers"])
+        headers = joined(scope["headers"])
         query = parse_qs(scope["query_string"].decode("latin-1"))
+        try:
+            collectors = self._chosen(query)
+        except ValueError as problem:
+            return Reply(400, f"{problem}\n".encode())
         form = Form(
             open_metrics=_wants_open_metrics(headers.get("accept", "")),
             gzipped=_wants_gzip(headers.get("accept-encoding", "")),
             names=frozenset(query.get("name[]", ())),
+            collectors=collectors,
         )
         asked_at = time.monotonic()
         whole = self._shared.body(form)
@@ -123,6 +126,18 @@ class Application:
         content_type = _OPEN_METRICS if form.open_metrics else CONTENT_TYPE_PLAIN_0_0_4
         return Reply(200, body.result(), content_type, tuple(described))
 
+    def _chosen(self, query: Mapping[str, list[str]]) -> frozenset[str] | None:
+        """The collectors that the request names, None for all. Raises ValueError for those there are not."""
+        collected, excluded = (frozenset(query.get(key, ())) for key in ("collect[]", "exclude[]"))
+        if collected and excluded:
+            raise ValueError("either collect[] or exclude[], not both")
+        if not collected | excluded <= self._collectors:
+            known = ", ".join(sorted(self._collectors)) or "none"
+            raise ValueError(f"no such collector; those that can be chosen here: {known}")
+        if not collected | excluded:
+            return None
+        return collected or self._collectors - excluded
+
 
 def _page(body: bytes) -> Reply:
     """An HTML page, which no cache keeps, and from which a browser loads nothing and tells nobody."""
@@ -133,15 +148,6 @@ def _page(body: bytes) -> Reply:
         (b"x-content-type-options", b"nosniff"),
     )
     return Reply(200, body, _HTML, headers)
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Gives the headers by lower-case name, repeated ones joined by commas."""
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        joined[key] = f"{joined[key]},{text}" if key in joined else text
-    return joined
 
 
 def _patience(headers: Mapping[str, str]) -> float:

@@ -186,7 +186,7 @@ FOLDED: Final = Gauge(
 )
 RELOAD_SUCCESSFUL: Final = Gauge(
     "socket_exporter_config_last_reload_successful",
-    "Whether the configuration file could be used when it was last read: 1 or 0. At 0 an older one is used.",
+    "Whether the configuration files could be used when last read: 1 or 0. At 0 older ones are used.",
 )
 RELOAD_TIMESTAMP: Final = Gauge(
     "socket_exporter_config_last_reload_success_timestamp_seconds",

@@ -10,20 +10,21 @@ import contextlib
 import logging
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any, Final
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..logs import Once, fields
-from .application import AsgiApplication
+from . import web_systemd
+from .reply import AsgiApplication
+from .web_arrival import TlsArrival
+from .web_connection import Connection
+from .web_crowd import Crowd, Limits
+from .web_tls import ServerTls
 
 logger = logging.getLogger(__name__)
 
@@ -31,27 +32,6 @@ _BACKLOG: Final = 128
 
 _NO_RESOURCES: Final = "socket.accept() out of system resource"
 """What asyncio says when there is no descriptor for a new connection."""
-
-# SO_LINGER: on, 0 seconds. Winsock's struct has short members.
-_NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may take of us. Times in seconds."""
-
-    connections: int = 512
-    """Open at once; those beyond are reset at once."""
-    request_seconds: float = 10
-    """From the connect, or from the first byte of a later request, to the last byte of the request."""
-    response_seconds: float = 30
-    """For the client to take what has been written to it."""
-    idle_seconds: int = 310
-    """Between two requests. Longer than the 5 minutes after which Prometheus closes an idle connection:
-    the side that closes first is the side that keeps the TIME_WAIT."""
-    shutdown_seconds: int = 15
-    """For the answers in flight when the server is told to stop."""
-
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -84,7 +64,9 @@ def listen(address: str) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Gives the address a socket is bound to, as parse_address takes it."""
+    """Gives the address a socket is bound to, as parse_address takes it; of a Unix socket, its path."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return str(listener.getsockname())
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -93,18 +75,22 @@ def serve(
     application: AsgiApplication,
     listeners: Sequence[socket.socket],
     limits: Limits = DEFAULT_LIMITS,
-    reload: Callable[[], None] | None = None,
+    *,
+    tls: Callable[[], ServerTls | None] = lambda: None,
+    reload: Callable[[], object] = lambda: None,
 ) -> None:
     """Serves until SIGINT or SIGTERM (on Windows also SIGBREAK), finishes what is in flight, and returns.
 
-    reload: called at every SIGHUP. The signals are heard only when called in the main thread. Closes the
+    tls: asked at every new connection. reload: called at every SIGHUP, in the thread that serves. The signals
+    are heard only when called in the main thread. Tells systemd when it serves and when it stops. Closes the
     listeners.
     """
-    if reload and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda _number, _frame: reload())
+    server = _Server(_config(application, limits), limits, tls, reload)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, server.handle_hangup)
     for listener in listeners:
-        logger.info("Listening on", extra=fields(address=address_of(listener)))
-    _Server(_Config(application, limits)).run(list(listeners))
+        logger.info("Listening on", extra=fields(address=address_of(listener), tls=tls() is not None))
+    server.run(list(listeners))
     logger.info("Stopped")
 
 
@@ -135,34 +121,43 @@ def _listener(family: int, endpoint: Any) -> socket.socket:
     return listener
 
 
-class _Config(uvicorn.Config):
-    def __init__(self, application: AsgiApplication, limits: Limits) -> None:
-        super().__init__(
-            application,
-            http=_Connection,
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            interface="asgi3",
-            # Said, because uvicorn would ask the environment.
-            workers=1,
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=limits.idle_seconds,
-            timeout_graceful_shutdown=limits.shutdown_seconds,
-        )
-        self.limits = limits
-        self.once = Once(logger)
+def _config(application: AsgiApplication, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        interface="asgi3",
+        # Said, because uvicorn would ask the environment.
+        workers=1,
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
+    )
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, for which a signal is a wish and not a failure, and which sleeps while idle."""
 
-    config: _Config
-    _wake: Callable[[], object] | None = None
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        limits: Limits,
+        tls: Callable[[], ServerTls | None],
+        reload: Callable[[], object],
+    ) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self._crowd = Crowd(limits.connections)
+        self._tls = tls
+        self._reload = reload
+        self._hung_up = False
+        self._wake: Callable[[], object] | None = None
+        self._once = Once(logger)
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """Stops at a signal, without uvicorn's raising it again afterwards: the exit status stays 0."""
@@ -171,97 +166,47 @@ class _Server(uvicorn.Server):
         if self._wake:
             self._wake()
 
+    def handle_hangup(self, _sig: int, _frame: FrameType | None) -> None:
+        """Reads the configuration again, soon: not in the middle of whatever the signal interrupts."""
+        self._hung_up = True
+        if self._wake:
+            self._wake()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: self._tell(context))
+        self.servers = [
+            await loop.create_server(self._accept, sock=each, backlog=_BACKLOG) for each in sockets or ()
+        ]
+        self.started = True
+        web_systemd.ready()
+
     async def main_loop(self) -> None:
         """Wakes once a second, for the header Date; uvicorn's ten times cost 0.2 % of a processor."""
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._tell(context))
-        stop = asyncio.Event()
-        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
+        wish = asyncio.Event()
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, wish.set)
         while not await self.on_tick(0):
+            if self._hung_up:
+                self._hung_up = False
+                self._reload()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1)
+                await asyncio.wait_for(wish.wait(), 1)
+            wish.clear()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        web_systemd.stopping()
+        self._crowd.dismiss()
+        await super().shutdown(sockets)
+
+    def _accept(self) -> asyncio.Protocol:
+        self._once.solved(_NO_RESOURCES, "Connections can be accepted again")
+        connection = Connection(
+            self.config, self._limits, self._crowd, server_state=self.server_state, app_state={}
+        )
+        tls = self._tls()
+        return TlsArrival(connection, tls) if tls else connection
 
     def _tell(self, context: dict[str, Any]) -> None:
-        """Logs what asyncio has to say, once: that descriptors lack it says a hundred times a second."""
+        """Logs what asyncio has to say, once."""
         message = context["message"]
-        self.config.once.problem(message, message, error=context.get("exception"))
-
-
-class _Deadline:
-    """A timer that can be started again and again; a start while it runs changes nothing."""
-
-    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
-        self._seconds = seconds
-        self._action = action
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._action)
-
-    def stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
-
-class _Connection(H11Protocol):
-    """uvicorn's connection, one of a bounded number, with deadlines for what the client has to do."""
-
-    config: _Config
-
-    def __init__(self, config: _Config, **others: Any) -> None:
-        super().__init__(config, **others)
-        self._request_deadline = _Deadline(config.limits.request_seconds, self._reset)
-        self._response_deadline = _Deadline(config.limits.response_seconds, self._reset)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.config.once.solved(_NO_RESOURCES, "Connections can be accepted again")
-        # Whatever the kernel does not take at once calls pause_writing.
-        transport.set_write_buffer_limits(high=0)
-        limit = self.config.limits.connections
-        if len(self.connections) > limit:
-            self.config.once.problem("connections", "Too many connections", limit=limit)
-            self._reset()
-        else:
-            self._await_request()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._await_request()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._await_request()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._response_deadline.start()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._response_deadline.stop()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._request_deadline.stop()
-        self._response_deadline.stop()
-        # Well below the limit, lest a few clients coming and going fill the log.
-        if len(self.connections) <= self.config.limits.connections // 2:
-            self.config.once.solved("connections", "Connections are accepted again")
-
-    def _await_request(self) -> None:
-        """Starts the deadline of a request that has begun, ends that of one that is complete."""
-        first = self.cycle is None
-        begun = self.conn.their_state is h11.IDLE and (first or self.conn.trailing_data[0])
-        if begun or self.conn.their_state is h11.SEND_BODY:
-            self._request_deadline.start()
-        else:
-            self._request_deadline.stop()
-
-    def _reset(self) -> None:
-        """Ends the connection by RST: a client that misbehaves leaves no TIME_WAIT on our port."""
-        connection = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self.transport.abort()
+        self._once.problem(message, message, error=context.get("exception"))

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
@@ -41,7 +41,8 @@ one may wait for longer than the other."""
 
 
 class Form(NamedTuple):
-    """How the metrics are to be written. `names` are the families wanted, all if empty.
+    """How the metrics are to be written. `names` are the families wanted, all if empty; `collectors` those
+    whose families are, all if None.
 
     A family is meant by its own name and by those of its samples. Without `open_metrics`: text format 0.0.4.
     """
@@ -49,6 +50,17 @@ class Form(NamedTuple):
     open_metrics: bool
     gzipped: bool
     names: frozenset[str]
+    collectors: frozenset[str] | None = None
+
+
+class Selection(NamedTuple):
+    """The collectors that a request may choose from, and how families are narrowed down to those chosen."""
+
+    collectors: Sequence[str]
+    narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]]
+
+
+NO_SELECTION: Final = Selection((), lambda families, _: families)
 
 
 class SharedWork:
@@ -58,8 +70,14 @@ class SharedWork:
     cost as much as one, and none of them can make the event loop wait. So it is with the status page.
     """
 
-    def __init__(self, registry: Collector, ready: Ready | None = None) -> None:
+    def __init__(
+        self,
+        registry: Collector,
+        narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]] = NO_SELECTION.narrow,
+        ready: Ready | None = None,
+    ) -> None:
         self._registry = registry
+        self._narrow = narrow
         self._ready = ready
         self._late_at: float | None = None
         self._worker = Worker("collection")
@@ -78,7 +96,9 @@ class SharedWork:
         if form not in self._bodies:
             # The only worker takes its work in order, so the families are there when this begins.
             families = self._families
-            body = asyncio.wrap_future(self._worker.submit(lambda: _encode(families.result(), form)))
+            body = asyncio.wrap_future(
+                self._worker.submit(lambda: _encode(families.result(), form, self._narrow))
+            )
             body.add_done_callback(lambda body: self._finished(families, body))
             self._bodies[form] = body
         return self._bodies[form]
@@ -97,7 +117,7 @@ class SharedWork:
         )
         body = asyncio.get_running_loop().create_future()
         try:
-            body.set_result(_encode(self._ready(asked_at - _RECENT), form))
+            body.set_result(_encode(self._ready(asked_at - _RECENT), form, self._narrow))
         except Exception as error:  # noqa: BLE001  # as of a collection: told and logged, whatever it is
             body.set_exception(error)
         self._tell(body, "Answer in part")
@@ -144,8 +164,13 @@ class _Families(NamedTuple):
                 yield family
 
 
-def _encode(collected: Iterable[Metric], form: Form) -> bytes:
-    families = _Families(collected, form.names)
+def _encode(
+    collected: Iterable[Metric],
+    form: Form,
+    narrow: Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]],
+) -> bytes:
+    chosen = collected if form.collectors is None else narrow(collected, form.collectors)
+    families = _Families(chosen, form.names)
     if form.open_metrics:
         body = _generate_open_metrics(families, version=OPEN_METRICS_VERSION)
     else:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from ..certificates import Authority
 from ..faults.hung import HungProc
 from ..running import Exporter, running, until
 from ..tools import require
@@ -40,17 +41,35 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
         yield exporter
 
 
+SECURED: Final = """
+  scheme: https
+  tls_config: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key, server_name: localhost}
+  basic_auth: {username: prometheus, password_file: password}
+  params: {"collect[]": [states, listeners]}
+"""
+
+WEB: Final = """
+tls_server_config:
+  cert_file: server.pem
+  key_file: server.key
+  client_ca_file: ca.pem
+  client_auth_type: RequireAndVerifyClientCert
+basic_auth_users: {prometheus: $2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW}
+"""
+"""The password is `secret`."""
+
+
 @pytest.fixture
 def prometheus(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
-    with watching(tmp_path, exporter) as address:
+    with scraping(tmp_path, exporter) as address:
         yield address
 
 
 @contextmanager
-def watching(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
-    """The address of a Prometheus that scrapes the exporter each second."""
+def scraping(tmp_path: Path, exporter: Exporter, more: str = "") -> Iterator[str]:
+    """The address of a Prometheus that scrapes the exporter each second, with more in its scrape job."""
     configuration = tmp_path / "prometheus.yml"
-    configuration.write_text(CONFIGURATION.format(target=exporter.url.removeprefix("http://")))
+    configuration.write_text(CONFIGURATION.format(target=exporter.url.removeprefix("http://")) + more)
     address = f"127.0.0.1:{free_port()}"
     with (tmp_path / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
@@ -94,19 +113,40 @@ def test_prometheus_scrapes_what_is_there(prometheus: str, exporter: Exporter) -
     assert {result["value"][1] for result in query(prometheus, difference)} == {"0"}
 
 
+@require("openssl")
+def test_prometheus_scrapes_over_tls_as_a_user_with_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    for name in ("server", "client"):
+        authority.sign(name)
+    (tmp_path / "web.yml").write_text(WEB)
+    (tmp_path / "password").write_text("secret")
+    with (
+        running(tmp_path / "exporter.log", f"--web.config.file={tmp_path}/web.yml") as exporter,
+        scraping(tmp_path, exporter, SECURED) as prometheus,
+    ):
+        for _ in until("Prometheus has scraped it three times"):
+            scraped = query(prometheus, "sum_over_time(up[1m])")
+            if scraped and int(scraped[0]["value"][1]) >= 3:
+                break
+        assert query(prometheus, "socket_host_states")
+        assert query(prometheus, "socket_listener_states or socket_listener_accept_queue_limit")
+        assert query(prometheus, "socket_time_wait_limit") == []
+        assert time_waits(exporter) == ""
+
+
 def test_being_scraped_leaves_no_time_wait_behind(prometheus: str, exporter: Exporter) -> None:
     for _ in until("Prometheus has scraped five times"):
         scraped = query(prometheus, "count_over_time(up[1m])")
         if scraped and int(scraped[0]["value"][1]) >= 5:
             break
+    assert time_waits(exporter) == ""
+
+
+def time_waits(exporter: Exporter) -> str:
+    """What `ss` lists on the exporter's port."""
     port = exporter.url.rpartition(":")[2]
-    listed = subprocess.run(
-        ["ss", "-Htan", "state", "time-wait", f"( sport = :{port} )"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert listed.stdout == ""
+    command = ["ss", "-Htan", "state", "time-wait", f"( sport = :{port} )"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -117,7 +157,7 @@ def test_a_scrape_that_takes_too_long_is_in_time_for_prometheus(tmp_path: Path) 
         running(
             tmp_path / "exporter.log", f"--path.procfs={HungProc(tmp_path / 'proc', held).root}"
         ) as exporter,
-        watching(tmp_path, exporter) as prometheus,
+        scraping(tmp_path, exporter) as prometheus,
     ):
         for _ in until("the part that is ready is in Prometheus"):
             if query(prometheus, "up == 1") and query(prometheus, 'socket_host_states{state="listen"} > 0'):

@@ -1,0 +1,234 @@
+"""TLS contexts by exporter-toolkit's settings, made anew when a certificate's file has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from ..logs import Once, fields
+from .web_settings import TlsServer
+
+logger: Final = logging.getLogger(__name__)
+
+_VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name.
+_NO_CHECK_TIME: Final = 0x200000
+
+
+class Policy(NamedTuple):
+    """Whether a client's certificate is asked for or demanded, and whether a CA has to stand behind it."""
+
+    mode: ssl.VerifyMode
+    verified: bool
+
+
+POLICIES: Final = {
+    "NoClientCert": Policy(ssl.CERT_NONE, verified=False),
+    "RequestClientCert": Policy(ssl.CERT_OPTIONAL, verified=False),
+    "RequireAnyClientCert": Policy(ssl.CERT_REQUIRED, verified=False),
+    "VerifyClientCertIfGiven": Policy(ssl.CERT_OPTIONAL, verified=True),
+    "RequireAndVerifyClientCert": Policy(ssl.CERT_REQUIRED, verified=True),
+}
+
+
+class ServerTls:
+    """How connections are encrypted and clients known.
+
+    directory: what relative files of the settings are relative to. Raises ValueError, `PLACE: PROBLEM`, for
+    files that cannot be used.
+    """
+
+    def __init__(self, settings: TlsServer, directory: Path) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._policy = POLICIES[settings.policy]
+        self._allowed = settings.client_allowed_sans
+        self._once = Once(logger)
+        self._told = set[str]()
+        self._stamp = self._stamp_now()
+        self._context = self._build()
+
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection, with the certificates as they are now.
+
+        Never raises: where new files cannot be used, which is logged once, the old ones hold.
+        """
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._renew()
+        # It learns each certificate that comes: shared, it would grow with every client.
+        return self._build_or_last() if self._policy.mode and not self._policy.verified else self._context
+
+    def admits(self, connection: ssl.SSLObject) -> bool:
+        """Whether the certificate of this client, which has shaken hands, has a name that is allowed."""
+        if self._allowed is None:
+            return True
+        certificate = connection.getpeercert() or {}
+        names: Any = certificate.get("subjectAltName", ())
+        return not {_plain(kind, name) for kind, name in names}.isdisjoint(self._allowed)
+
+    def tell(self, failure: Exception | str, client: object) -> None:
+        """Logs why TLS could not be agreed on with a client: each reason once, at level debug every time."""
+        about = fields(reason=_reason(failure), client=client)
+        # Who went away, or was cut off, has nothing to mend.
+        news = isinstance(failure, ssl.SSLError | str) and _reason(failure) not in self._told
+        if news:
+            self._told.add(_reason(failure))
+            logger.info("TLS handshake failed; others like it are logged at level debug", extra=about)
+        else:
+            logger.debug("TLS handshake failed", extra=about)
+
+    def _renew(self) -> None:
+        try:
+            self._context = self._build()
+        except ValueError as error:
+            self._once.problem("files", f"Certificates not renewed, the old ones stay: {error}")
+        else:
+            self._once.solved("files", "Certificates renewed")
+
+    def _build_or_last(self) -> ssl.SSLContext:
+        try:
+            return self._build()
+        except ValueError:
+            return self._context
+
+    def _stamp_now(self) -> tuple[object, ...]:
+        """What changes when a file does, be it written, replaced, or behind a symbolic link that moves."""
+        stamp: list[object] = []
+        for name in ("cert_file", "key_file", "client_ca_file"):
+            if file := getattr(self._settings, name):
+                try:
+                    status = (self._directory / file).stat()
+                except OSError as error:
+                    stamp.append(error.errno)
+                else:
+                    stamp.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(stamp)
+
+    def _build(self) -> ssl.SSLContext:
+        settings = self._settings
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[settings.lowest]
+        context.maximum_version = _VERSIONS[settings.highest]
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        self._load_own(context)
+        if self._policy.verified:
+            self._load_authority(context)
+        elif self._policy.mode:
+            _believe_everybody(context)
+        context.verify_mode = self._policy.mode
+        return context
+
+    def _load_own(self, context: ssl.SSLContext) -> None:
+        with self._file("cert") as (place, cert), self._file("key") as (_, key):
+            try:
+                context.load_cert_chain(cert, key, password=_no_password)
+            except ssl.SSLError as error:
+                if error.reason == "KEY_VALUES_MISMATCH":
+                    raise ValueError(f"{place}: the key does not belong to this certificate") from None
+                raise ValueError(f"{place}: no certificate and key in PEM ({_reason(error)})") from None
+
+    def _load_authority(self, context: ssl.SSLContext) -> None:
+        if not (self._settings.client_ca or self._settings.client_ca_file):
+            # As Go does: the authorities that this system trusts.
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+            return
+        with self._file("client_ca") as (place, file):
+            try:
+                context.load_verify_locations(cafile=file)
+            except ssl.SSLError as error:
+                raise ValueError(f"{place}: no certificate in PEM ({_reason(error)})") from None
+
+    @contextlib.contextmanager
+    def _file(self, name: str) -> Iterator[tuple[str, str]]:
+        """The place of a setting, and a file with what it says: OpenSSL wants files."""
+        text: str | None = getattr(self._settings, name)
+        if text:
+            with _hidden_file(text) as path:
+                yield f"tls_server_config.{name}", path
+            return
+        path = str(self._directory / getattr(self._settings, f"{name}_file"))
+        place = f"tls_server_config.{name}_file: {path}"
+        try:
+            with open(path, "rb"):  # noqa: PTH123  # OpenSSL's own error names no file
+                pass
+        except OSError as error:
+            raise ValueError(f"{place}: {error.strerror}") from None
+        yield place, path
+
+
+@contextlib.contextmanager
+def _hidden_file(text: str) -> Iterator[str]:
+    """A file with this text for a moment: in memory, where the system can, for it may be a key."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pem")
+        try:
+            os.write(descriptor, text.encode())
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pem")
+        path.write_text(text, encoding="utf-8")
+        yield str(path)
+
+
+def _no_password() -> str:
+    """Instead of OpenSSL's asking the terminal."""
+    raise ValueError("tls_server_config: the key is encrypted; it has to be without a passphrase")
+
+
+def _believe_everybody(context: ssl.SSLContext) -> None:
+    """Makes the context content with any certificate, of whoever holds its key, as Go's policies without
+    "Verify" are. Python always verifies: so it is told, when a certificate arrives, to trust that one.
+    """
+    if not hasattr(ssl.SSLContext, "_msg_callback"):
+        raise ValueError("tls_server_config.client_auth_type: this Python cannot but verify certificates")
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
+    # Private, but the only way in: ssl.py has it since 3.8, for debugging.
+    context._msg_callback = _trust  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _trust(
+    connection: ssl.SSLObject,
+    direction: str,
+    _version: object,
+    _content: object,
+    kind: object,
+    message: bytes,
+) -> None:
+    """Trusts the client's certificate, if this message has it (RFC 5246 7.4.2, RFC 8446 4.4.2)."""
+    if direction != "read" or getattr(kind, "name", "") != "CERTIFICATE":
+        return
+    body = message[4:]
+    if int.from_bytes(body[:3], "big") != len(body) - 3:
+        # TLS 1.3 has a context in front of the list.
+        body = body[1 + body[0] :]
+    first = body[6 : 6 + int.from_bytes(body[3:6], "big")]
+    if first:
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            connection.context.load_verify_locations(cadata=first)
+
+
+def _plain(kind: str, name: str) -> str:
+    if kind == "IP Address":
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(name))
+    return name
+
+
+def _reason(failure: Exception | str) -> str:
+    if isinstance(failure, ssl.SSLError):
+        return (failure.reason or failure.strerror or "unknown").lower().replace("_", " ")
+    return str(failure)
