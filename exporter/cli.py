@@ -22,10 +22,11 @@ from .exposition import explain, report, status_page, web_systemd
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
 from .exposition.garbage import leave_out_what_is_there
+from .exposition.inputs import Readers, Source
 from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
-from .exposition.observer import Observer, Readers, Source
+from .exposition.observer import Observer
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final
 
 from ..analysis.classify import Classifiers
 from ..analysis.close_wait import Ages, cause
@@ -21,20 +20,16 @@ from ..logs import Once
 from ..model import (
     LISTEN,
     STATE_NAMES,
-    Batch,
-    Descriptors,
     Direction,
     EphemeralRange,
     Group,
-    HalfClosed,
-    KernelCounters,
-    Limits,
     Listener,
     Owner,
     ProcessId,
 )
 from ..sources.busy import while_busy
 from ..sources.owners import Owners
+from .inputs import Readers, Source
 from .look import Look, Names
 from .observation import (
     CLOSE_WAIT,
@@ -60,40 +55,6 @@ _DEAR: Final = 0.005
 # The other parts stand on these, whether they are exported or not.
 _SOCKETS: Final = frozenset({STATES, LISTENERS, OWNERS})
 _NEEDED: Final = _SOCKETS | {LIMITS}
-
-
-class Source(Protocol):
-    """Where sockets are read from."""
-
-    @property
-    def name(self) -> str:
-        """What build_info calls it."""
-
-    def sockets(self) -> Iterator[Batch]:
-        """All TCP sockets but listeners and what rest() gives."""
-
-    def rest(self) -> Iterator[Batch]:
-        """Those sockets that nobody can hold and that sockets() left out; ask for them later."""
-
-    @property
-    def to_come(self) -> frozenset[int]:
-        """States of sockets that only rest() will tell of, once sockets() has ended."""
-
-    def listeners(self) -> list[Listener]:
-        """All listening TCP sockets; ask for them after sockets()."""
-
-    def half_closed(self) -> list[HalfClosed]:
-        """The connections in CLOSE_WAIT, more closely; ask for them after sockets()."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """What is read beside sockets and their owners."""
-
-    limits: Callable[[], Limits]
-    counters: Callable[[], KernelCounters]
-    descriptors: Callable[[int], Descriptors]
-    """pid -> its descriptors. Raises OSError where it cannot be read."""
 
 
 class Observer:

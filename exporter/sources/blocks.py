@@ -15,9 +15,9 @@ BYTES: Final = 1 << 20
 def give_back() -> None:
     """From now on, and for good: blocks of that size are the system's again when freed.
 
-    By itself the library learns from the first one that is freed to keep all of them, up to 32 MiB each. Tables
-    that are made anew all the time then leave holes that nothing fits into: 15 MiB of 90 at 150,000 sockets.
-    Other C libraries have no such setting, and nothing is changed there.
+    By itself the library learns from the first one that is freed to keep all of them, up to 32 MiB each.
+    Tables that are made anew all the time then leave holes that nothing fits into: 15 MiB of 90 at 150,000
+    sockets. Other C libraries have no such setting, and nothing is changed there.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):

@@ -145,9 +145,7 @@ class Walk:
             self.unreadable[reason_of(failure)] += 1
 
 
-def _unless_unchanged(
-    table: DescriptorTable, read: Callable[[], Iterator[list[int]]]
-) -> Iterator[list[int]]:
+def _unless_unchanged(table: DescriptorTable, read: Callable[[], Iterator[list[int]]]) -> Iterator[list[int]]:
     if not table.is_unchanged():
         yield from read()
 

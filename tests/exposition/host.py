@@ -9,6 +9,7 @@ from itertools import count
 from typing import Final
 
 from exporter.analysis.naming import Namer
+from exporter.exposition.inputs import Readers
 from exporter.exposition.observation import (
     CLOSE_WAIT as CLOSE_WAIT_PART,
 )
@@ -21,7 +22,7 @@ from exporter.exposition.observation import (
     STATES,
     Observation,
 )
-from exporter.exposition.observer import Observer, Readers
+from exporter.exposition.observer import Observer
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,

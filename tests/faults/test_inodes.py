@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from exporter.analysis.naming import Namer
+from exporter.exposition.inputs import Readers
 from exporter.exposition.observation import Observation
-from exporter.exposition.observer import Observer, Readers
+from exporter.exposition.observer import Observer
 from exporter.model import ESTABLISHED, LISTEN, ProcessId
 from exporter.sources import walk
 from exporter.sources.counters import read_counters

@@ -23,7 +23,8 @@ from prometheus_client import generate_latest
 from exporter.analysis import fold
 from exporter.analysis.naming import Namer
 from exporter.exposition.collector import SocketCollector
-from exporter.exposition.observer import Observer, Readers
+from exporter.exposition.inputs import Readers
+from exporter.exposition.observer import Observer
 from exporter.sources import busy
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors

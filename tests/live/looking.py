@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from exporter.analysis.naming import Namer
-from exporter.exposition.observer import Observer, Readers
+from exporter.exposition.inputs import Readers
+from exporter.exposition.observer import Observer
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors
 from exporter.sources.facts import Facts
