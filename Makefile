@@ -11,7 +11,8 @@ DEMO_ARGS ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
-SOURCES := $(shell find exporter -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+SOURCES := $(shell find exporter deploy $(wildcard grafana) -name __pycache__ -prune -o -print) \
+	pyproject.toml requirements.lock README.md LICENSE
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

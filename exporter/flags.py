@@ -87,7 +87,7 @@ def assets_parser() -> argparse.ArgumentParser:
     """The flags of `assets`, behind that word."""
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {ASSETS}",
-        description="Writes out what comes with the exporter: alert rules, runbooks, dashboards, systemd unit.",
+        description="Writes out what comes with the exporter: alert rules, runbooks, dashboards, the unit.",
         epilog="Run again after an upgrade: what was changed there is kept, the new version laid beside it.",
         allow_abbrev=False,
     )

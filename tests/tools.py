@@ -14,12 +14,15 @@ import pytest
 _PACKAGES: Final = {
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
+    "fish": "fish",
     "ip": "iproute2",
     "nft": "nftables",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "ss": "iproute2",
+    "systemd-analyze": "systemd",
+    "zsh": "zsh",
 }
 
 _BIG: Final = frozenset({"chromium"})
