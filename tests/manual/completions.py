@@ -131,8 +131,7 @@ def fish(commands: Iterable[Command]) -> str:
     itself, *others = commands
     words = " ".join(command.word for command in others)
     lines = [_WRITTEN, f"complete -c {NAME} -f"]
-    for command in others:
-        lines.append(f"complete -c {NAME} -n '__fish_is_first_arg' -a {command.word}")
+    lines += [f"complete -c {NAME} -n '__fish_is_first_arg' -a {command.word}" for command in others]
     for command in (itself, *others):
         condition = f"__fish_seen_subcommand_from {command.word or words}"
         condition = condition if command.word else f"not {condition}"

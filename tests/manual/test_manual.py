@@ -106,7 +106,8 @@ def test_bash_completes(typed: str, offered: set[str], folder: Path) -> None:
 def test_fish_completes(typed: str, offered: set[str], folder: Path) -> None:
     done = subprocess.run(
         ["fish", "--no-config", "-c", f"source {MANUAL / NAME}.fish; complete -C '{NAME} {typed}'"],
-        cwd=folder, env={"HOME": str(folder), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+        cwd=folder, env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""
     answers = (line.split("\t")[0].rstrip("/") for line in done.stdout.splitlines())
