@@ -11,10 +11,11 @@ from exporter.flags import DESCRIPTION, NAME
 from .commands import Command, Flag
 
 _INTRODUCTION: Final = (
-    "Counts every TCP socket of the host by state, owning process and remote port, reckons ports, descriptors "
-    "and queues against their limits, and serves it to Prometheus. It needs no configuration. It runs as any "
-    "user; to see whose the sockets of other users are, it needs the capabilities CAP_SYS_PTRACE and "
-    "CAP_DAC_READ_SEARCH, both. SIGHUP has it read its configuration again; SIGTERM ends it."
+    "Counts every TCP socket of the host by state, owning process and remote port, reckons ports, "
+    "descriptors and queues against their limits, and serves it to Prometheus. It needs no configuration. "
+    "It runs as any user; to see whose the sockets of other users are, it needs the capabilities "
+    "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, both. "
+    "SIGHUP has it read its configuration again; SIGTERM ends it."
 )
 
 _STATUS: Final = {
