@@ -4,10 +4,11 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
 # Tests wait more than they reckon: two at a time, and those of a file together, since they share what it builds.
-PYTEST := -m pytest --numprocesses=2 --dist=loadfile
+PYTEST := -m pytest --numprocesses=2 --dist=loadfile -m "not install"
 LOCK_ARGS ?=
 BENCH_ARGS ?=
 DEMO_ARGS ?=
+DEB_ARCH ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
@@ -68,6 +69,12 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 # The picture's library is installed here only, so that `make test` stays light.
+# A target of its own: it makes a Debian of 300 MB below ~/.cache, once, and boots copies of it.
+.PHONY: test-install
+test-install: deb ## each way to install it, on a Debian with systemd in namespaces of its own, as root
+	command -v debootstrap >/dev/null || .ci/apt-install debootstrap || echo "not installed: debootstrap" >&2
+	$(VENV)/bin/python -m pytest -m install $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_ARGS="--quick" in a minute
 	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
@@ -76,6 +83,9 @@ bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_
 
 .PHONY: wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
+
+.PHONY: deb
+deb: dist/.packaged ## build dist/*.deb, from the wheel; DEB_ARCH=arm64
 
 .PHONY: golden
 golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
@@ -127,4 +137,8 @@ $(WHEEL_VENV)/.installed: $(WHEEL_VENV)/.locked dist/.built
 dist/.built: $(SOURCES) $(VENV)/.locked
 	rm -rf dist
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
+	@touch $@
+
+dist/.packaged: dist/.built
+	deploy/debian/build.sh $(VENV)/bin/python dist/*.whl dist $(DEB_ARCH)
 	@touch $@

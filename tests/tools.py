@@ -14,6 +14,7 @@ import pytest
 _PACKAGES: Final = {
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
+    "debootstrap": "debootstrap",
     "fish": "fish",
     "ip": "iproute2",
     "nft": "nftables",
@@ -25,8 +26,8 @@ _PACKAGES: Final = {
     "zsh": "zsh",
 }
 
-_BIG: Final = frozenset({"chromium"})
-"""Hundreds of megabytes: nobody who runs `make test` expects that."""
+_BIG: Final = frozenset({"chromium", "debootstrap"})
+"""Hundreds of megabytes, or used to make such: nobody who runs `make test` expects that."""
 
 
 def missing(*tools: str) -> tuple[str, ...]:
