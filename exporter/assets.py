@@ -19,7 +19,7 @@ _HERE: Final = Path(__file__).parent
 SHIPPED: Final = _HERE / "shipped"
 """Where a wheel has them. pyproject.toml says which; a checkout has them beside the package."""
 
-_CHECKOUT: Final = ("deploy", "grafana", "requirements.lock")
+_CHECKOUT: Final = ("deploy", "grafana")
 _LEFT_OUT: Final = ("deploy/debian", "__pycache__")
 """Packaging's own, and what Python leaves behind."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import stat
 import subprocess
@@ -163,7 +164,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(source: Path, directory: P
 def test_everything_that_the_project_ships_is_there() -> None:
     """From a wheel as from a checkout: what git knows of deploy/ and grafana/, less what builds them."""
     listed = subprocess.run(
-        ["git", "ls-files", "deploy", "grafana", "requirements.lock"],
+        ["git", "ls-files", "deploy", "grafana"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if listed.returncode:
@@ -178,6 +179,14 @@ def test_everything_that_the_project_ships_is_there() -> None:
     assert not [name for name in assets.assets() if name.endswith(".pyc")]
     for name in wanted:
         assert assets.assets()[name].read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_a_wheel_puts_nothing_beside_the_package() -> None:
+    files = importlib.metadata.files("socket-state-exporter")
+    assert files is not None
+    beside = {file.parts[0] for file in files} - {"exporter", ".."}
+    version = importlib.metadata.version("socket-state-exporter")
+    assert beside <= {f"socket_state_exporter-{version}.dist-info", "_socket_state_exporter.pth"}
 
 
 def test_the_command_writes_them_and_says_what_it_did(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ if [ -n "$wheel" ]; then
   "$python" -m venv "$new"
   # The wheel has the lock of what it was tested with, hashes included.
   "$new/bin/python" -c 'import sys, zipfile
-sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("exporter/shipped/requirements.lock"))' \
+sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("exporter/shipped/deploy/requirements.lock"))' \
     "$wheel" >"$new/requirements.lock"
   pip="$new/bin/pip --disable-pip-version-check --no-input install --quiet --no-deps"
   $pip --require-hashes --only-binary :all: --requirement "$new/requirements.lock"
@@ -79,6 +79,7 @@ if [ -n "$wheel" ]; then
   install -D -m 644 "$manual/$name.fish" $share/fish/vendor_completions.d/$name.fish
   old=$(readlink "$bin" || true)
   point() { ln -s "$1" "$bin.new" && mv -T "$bin.new" "$bin"; }
+  install -m 755 "$files/systemd/uninstall.sh" "$opt/uninstall.sh"
   mkdir -p "$(dirname "$bin")"
   point "$new/bin/$name"
 fi

@@ -25,8 +25,7 @@ if [ -e /usr/local/lib/systemd/system/$name.service ]; then
 fi
 # One that pipx brought is pipx' to remove.
 case $(readlink "$bin" || true) in /opt/$name/venv.*) rm -f "$bin" ;; esac
-rm -rf /opt/$name/venv.*
-rmdir /opt/$name 2>/dev/null || true
+rm -rf /opt/$name
 share=/usr/local/share
 rm -f $share/man/man1/$name.1 $share/bash-completion/completions/$name \
   $share/zsh/site-functions/_$name $share/fish/vendor_completions.d/$name.fish
