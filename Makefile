@@ -95,9 +95,10 @@ golden: $(VENV)/.installed ## rewrite the golden output and the README's referen
 lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/pip --disable-pip-version-check install --quiet $(UV)
-	$(COMPILE) --output-file requirements.lock
-	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(COMPILE) --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(COMPILE) --group ansible --constraint requirements-dev.lock --output-file requirements-ansible.lock
 
 .PHONY: clean
 clean: ## remove what make and the tools made
@@ -111,7 +112,7 @@ tools: $(VENV)/.installed
 # Pinned, as another uv may order or annotate differently.
 UV := uv==0.13.9
 # --universal: one lock for every platform and Python we support. No index address: that is the reader's to configure.
-COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_ARGS)
 
 %/.locked: requirements-dev.lock .ci/venv

@@ -106,6 +106,9 @@ if [ -n "$wheel" ]; then
   for venv in "$opt"/venv.*; do
     [ "$venv" = "$new" ] || rm -rf "$venv"
   done
+  # Says which wheel this is, to whoever asks whether it is installed: deploy/ansible does.
+  rm -f "$opt"/installed.*
+  : >"$opt/installed.$(sha256sum <"$wheel" | cut -d' ' -f1)"
 fi
 if running; then
   echo "$name serves; its flags are in /etc/default/$name, its log in journalctl --unit $name"

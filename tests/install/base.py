@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 SUITE: Final = "bookworm"
-PACKAGES: Final = ("ca-certificates", "pipx", "python3", "python3-venv", "systemd")
+PACKAGES: Final = ("ca-certificates", "pipx", "python3", "python3-apt", "python3-venv", "systemd")
 BEYOND_PYTHON: Final = ("pipx", "python3-userpath", "python3-venv", "python3.11-venv")
 """Of these, what a host with python3 need not have."""
 
