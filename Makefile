@@ -87,6 +87,25 @@ wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 .PHONY: deb
 deb: dist/.packaged ## build dist/*.deb, from the wheel; DEB_ARCH=arm64
 
+.PHONY: install
+install: wheel ## install it below /opt, with its service, as root; again for an upgrade
+	deploy/systemd/install.sh dist/*.whl
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` brought, as root; your configuration stays
+	deploy/systemd/uninstall.sh
+
+.PHONY: release
+release: ## on a tagged commit: check that tag, version and changelog agree, build everything that is published
+	tag=$$(git describe --exact-match --dirty) version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py); \
+		[[ $$tag == "v$$version" ]] || { echo "tag $$tag, but version $$version" >&2; exit 1; }; \
+		[[ $$(head -n 1 CHANGELOG.md) =~ ^"## $$version / "[0-9-]{10}$$ ]] || \
+		{ echo "CHANGELOG.md does not begin with '## $$version / DATE'" >&2; exit 1; }
+	rm -rf dist
+	$(MAKE) deb
+	deploy/debian/build.sh $(VENV)/bin/python dist/*.whl dist arm64
+	cd dist && sha256sum *.whl *.tar.gz *.deb | tee SHA256SUMS
+
 .PHONY: golden
 golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
 	$(VENV)/bin/python -m pytest -k golden --update-golden

@@ -17,6 +17,8 @@ fail() {
 }
 
 [ "$(id -u)" -eq 0 ] || fail "needs root"
+[ ! -e /usr/lib/$name/exporter ] || fail "the Debian package is installed: upgrade that, or remove it first"
+umask 022
 
 # Not one in somebody's home: the service runs as a user of its own, which may not look in there.
 python() {
@@ -44,7 +46,6 @@ if [ -n "$wheel" ]; then
   new=$(mktemp -d "$opt/venv.XXXXXX")
   trap 'rm -rf "$new"' EXIT
   chmod 755 "$new"
-  umask 022
   "$python" -m venv "$new"
   # The wheel has the lock of what it was tested with, hashes included.
   "$new/bin/python" -c 'import sys, zipfile

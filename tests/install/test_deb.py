@@ -13,6 +13,7 @@ import pytest
 
 from ..running import until, value
 from . import base
+from .conftest import ROOT
 from .machine import Machine
 from .serving import DEFAULTS, NAME, UNIT, URL, check, listening, show
 
@@ -142,6 +143,14 @@ def test_it_brings_its_assets(installed: Machine) -> None:
 def test_it_was_compiled_when_it_was_installed(installed: Machine) -> None:
     """The service may not write there, so it would compile at every start."""
     assert list(installed.path(f"/usr/lib/{NAME}/exporter/__pycache__").glob("cli.*.pyc"))
+
+
+def test_the_other_way_to_install_it_is_refused(installed: Machine, wheel: Path) -> None:
+    """It would stand in front of this one, half noticed."""
+    script = installed.put(ROOT / "deploy/systemd/install.sh", "/root/install.sh")
+    refused = installed.run(script, installed.put(wheel, f"/root/{wheel.name}"), check=False)
+    assert (refused.returncode, "the Debian package is installed" in refused.stderr) == (1, True)
+    assert not installed.path(f"/opt/{NAME}").exists()
 
 
 def test_an_upgrade_restarts_it_and_keeps_the_flags(configured: Machine, deb: Path, tmp_path: Path) -> None:
