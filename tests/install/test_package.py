@@ -37,6 +37,12 @@ def test_built_again_it_is_the_same_to_the_byte(deb: Path, wheel: Path, tmp_path
     assert (tmp_path / deb.name).read_bytes() == deb.read_bytes()
 
 
+def test_the_wheel_too_is_the_same_again(wheel: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+
+
 @pytest.mark.parametrize("version", ["311", "312", "313", "314"])
 def test_extension_modules_are_there_for_every_python(tree: Path, version: str) -> None:
     lib = tree / "usr/lib/socket-state-exporter"
