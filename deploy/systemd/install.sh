@@ -18,6 +18,7 @@ fail() {
 
 [ "$(id -u)" -eq 0 ] || fail "needs root"
 [ ! -e /usr/lib/$name/exporter ] || fail "the Debian package is installed: upgrade that, or remove it first"
+command -v systemctl >/dev/null || fail "needs systemd"
 umask 022
 
 # Not one in somebody's home: the service runs as a user of its own, which may not look in there.

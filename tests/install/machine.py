@@ -37,7 +37,7 @@ exec unshare --mount --pid --cgroup --ipc --uts --net --fork --kill-child sh -ec
     touch dev/$node
     mount --bind /dev/$node dev/$node
   done
-  mkdir dev/pts dev/shm .host
+  mkdir -p dev/pts dev/shm .host
   mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
   ln -s pts/ptmx dev/ptmx
   ln -s /proc/self/fd dev/fd

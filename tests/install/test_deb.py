@@ -105,6 +105,42 @@ def test_reload_has_the_configuration_read_again(configured: Machine) -> None:
     configuration.unlink()
 
 
+def test_inside_its_sandbox_it_serves_tls_to_users(configured: Machine, tmp_path: Path) -> None:
+    """With a key and passwords that only root may read."""
+    folder = configured.path("/etc/socket-state-exporter")
+    folder.mkdir(mode=0o700)
+    key = ("-newkey", "rsa:2048", "-noenc", "-keyout", folder / "key.pem", "-out", folder / "cert.pem")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, capture_output=True)
+    (folder / "web.yml").write_text(
+        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+        # Of "secret", as `htpasswd -nB` writes it.
+        "basic_auth_users: {ann: $2b$04$QHLynyt6n8cOUA81ngQBneytoAM4F/sxb9ElT12nEanuz2FRW2hbK}\n"
+    )
+    for file in folder.iterdir():
+        file.chmod(0o600)
+    configured.path(DEFAULTS).write_text(
+        'ARGS="--web.config.file=/etc/socket-state-exporter/web.yml"\n', encoding="utf-8"
+    )
+    configured.run("systemctl", "restart", UNIT)
+    assert "socket_states{" in asked(configured, "https://localhost:10066/metrics", "ann:secret")
+    assert "401" in asked(configured, "https://localhost:10066/metrics", "ann:wrong")
+    shutil.rmtree(folder)
+
+
+def asked(machine: Machine, url: str, user: str) -> str:
+    """What is served there to that user, over TLS by the certificate of the test above; or the refusal."""
+    code = (
+        "import base64, ssl, sys, urllib.error, urllib.request as u\n"
+        "trust = ssl.create_default_context(cafile='/etc/socket-state-exporter/cert.pem')\n"
+        "user = base64.b64encode(sys.argv[2].encode()).decode()\n"
+        "asked = u.Request(sys.argv[1], headers={'Authorization': f'Basic {user}'})\n"
+        "try:\n    print(u.urlopen(asked, context=trust, timeout=20).read().decode())\n"
+        "except urllib.error.HTTPError as error:\n    print(error)\n"
+    )
+    return machine.run("python3", "-c", code, url, user).stdout
+
+
 def test_wrong_flags_fail_at_once_and_are_not_tried_again(configured: Machine) -> None:
     configured.path(DEFAULTS).write_text('ARGS="--nonsense"\n')
     assert configured.run("systemctl", "restart", UNIT, check=False).returncode == 1
