@@ -105,12 +105,12 @@ def test_reload_has_the_configuration_read_again(configured: Machine) -> None:
     configuration.unlink()
 
 
-def test_inside_its_sandbox_it_serves_tls_to_users(configured: Machine, tmp_path: Path) -> None:
+def test_inside_its_sandbox_it_serves_tls_to_users(configured: Machine) -> None:
     """With a key and passwords that only root may read."""
     folder = configured.path("/etc/socket-state-exporter")
     folder.mkdir(mode=0o700)
     key = ("-newkey", "rsa:2048", "-noenc", "-keyout", folder / "key.pem", "-out", folder / "cert.pem")
-    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
     subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, capture_output=True)
     (folder / "web.yml").write_text(
         "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
@@ -123,8 +123,8 @@ def test_inside_its_sandbox_it_serves_tls_to_users(configured: Machine, tmp_path
         'ARGS="--web.config.file=/etc/socket-state-exporter/web.yml"\n', encoding="utf-8"
     )
     configured.run("systemctl", "restart", UNIT)
-    assert "socket_states{" in asked(configured, "https://localhost:10066/metrics", "ann:secret")
-    assert "401" in asked(configured, "https://localhost:10066/metrics", "ann:wrong")
+    assert "socket_states{" in asked(configured, "https://127.0.0.1:10066/metrics", "ann:secret")
+    assert "401" in asked(configured, "https://127.0.0.1:10066/metrics", "ann:wrong")
     shutil.rmtree(folder)
 
 
