@@ -19,7 +19,7 @@ _HERE: Final = Path(__file__).parent
 SHIPPED: Final = _HERE / "shipped"
 """Where a wheel has them. pyproject.toml says which; a checkout has them beside the package."""
 
-_CHECKOUT: Final = ("deploy", "grafana")
+_CHECKOUT: Final = ("deploy", "grafana/dashboards", "grafana/provisioning")
 _LEFT_OUT: Final = ("deploy/debian", "__pycache__")
 """Packaging's own, and what Python leaves behind."""
 
@@ -66,7 +66,7 @@ def assets() -> dict[str, Path]:
 
 def _below(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
     name = path.relative_to(root).as_posix()
-    if name.endswith(_LEFT_OUT) or (name.startswith("grafana/") and path.suffix == ".py"):
+    if name.endswith(_LEFT_OUT):
         return
     if path.is_dir():
         for child in sorted(path.iterdir()):
