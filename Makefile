@@ -72,7 +72,7 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 # A target of its own: it makes a Debian of 300 MB below ~/.cache, once, and boots copies of it.
 .PHONY: test-install
 test-install: deb ## each way to install it, on a Debian with systemd in namespaces of its own, as root
-	.ci/apt-install debootstrap lintian || echo "not installed: debootstrap, lintian; the tests that need them are skipped" >&2
+	.ci/apt-install debootstrap lintian openssl || echo "not installed: debootstrap, lintian, openssl; the tests that need them are skipped" >&2
 	$(VENV)/bin/python -m pytest -m install $(PYTEST_ARGS)
 
 .PHONY: bench
