@@ -12,11 +12,13 @@ DEMO_ARGS ?=
 BUILD ?= docker build
 IMAGE ?= socket-state-exporter:$(VERSION)
 IMAGE_ARGS ?=
+DEB_ARCH ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
 VERSION = $(shell sed -n 's/^__version__[^"]*"\(.*\)"$$/\1/p' exporter/__init__.py)
-SOURCES := $(shell find exporter -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+SOURCES := $(shell find exporter deploy grafana -name __pycache__ -prune -o -print) \
+	pyproject.toml requirements.lock README.md LICENSE
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -96,6 +98,12 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 # The picture's library is installed here only, so that `make test` stays light.
+# A target of its own: it makes a Debian of 300 MB below ~/.cache, once, and boots copies of it.
+.PHONY: test-install
+test-install: deb ## each way to install it, on a Debian with systemd in namespaces of its own, as root
+	.ci/apt-install debootstrap lintian openssl || echo "not installed: debootstrap, lintian, openssl; the tests that need them are skipped" >&2
+	$(VENV)/bin/python -m pytest -m install $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_ARGS="--quick" in a minute
 	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
@@ -108,6 +116,28 @@ soak: $(VENV)/.installed tools ## sockets and processes come and go for SOAK_MIN
 
 .PHONY: wheel
 wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
+
+.PHONY: deb
+deb: dist/.packaged ## build dist/*.deb, from the wheel; DEB_ARCH=arm64
+
+.PHONY: install
+install: wheel ## install it below /opt, with its service, as root; again for an upgrade
+	deploy/systemd/install.sh dist/*.whl
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` brought, as root; your configuration stays
+	deploy/systemd/uninstall.sh
+
+.PHONY: release
+release: ## on a tagged commit: check that tag, version and changelog agree, build everything that is published
+	tag=$$(git describe --exact-match --dirty) version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py); \
+		[[ $$tag == "v$$version" ]] || { echo "tag $$tag, but version $$version" >&2; exit 1; }; \
+		[[ $$(head -n 1 CHANGELOG.md) =~ ^"## $$version / "[0-9-]{10}$$ ]] || \
+		{ echo "CHANGELOG.md does not begin with '## $$version / DATE'" >&2; exit 1; }
+	rm -rf dist
+	$(MAKE) deb
+	deploy/debian/build.sh $(VENV)/bin/python dist/*.whl dist arm64
+	cd dist && sha256sum *.whl *.tar.gz *.deb | tee SHA256SUMS
 
 .PHONY: golden
 golden: $(VENV)/.installed ## rewrite the golden output and the README's reference; read the diff
@@ -125,6 +155,7 @@ lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 	$(COMPILE) --group wheel --constraint requirements-dev.lock --output-file requirements-wheel.lock
+	$(COMPILE) --group ansible --constraint requirements-dev.lock --output-file requirements-ansible.lock
 
 .PHONY: clean
 clean: ## remove what make and the tools made
@@ -164,4 +195,8 @@ $(WHEEL_VENV)/.installed: $(WHEEL_VENV)/.locked dist/.built
 dist/.built: $(SOURCES) $(VENV)/.locked
 	rm -rf dist
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
+	@touch $@
+
+dist/.packaged: dist/.built
+	deploy/debian/build.sh $(VENV)/bin/python dist/*.whl dist $(DEB_ARCH)
 	@touch $@

@@ -1,4 +1,4 @@
-"""The two commands: wiring and exit statuses. The only place that builds objects."""
+"""The commands: wiring and exit statuses. The only place that builds objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from . import __version__, config, logs
+from . import __version__, assets, config, logs
 from .analysis.fold import Limits
 from .exposition import explain, report, status_page, web_systemd
 from .exposition.collector import SocketCollector
@@ -29,7 +29,7 @@ from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observat
 from .exposition.observer import Observer
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
-from .flags import DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, explain_parser, parser
+from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .reload import Configuration
 from .settings_file import ConfigError
 from .sources.counters import read_counters
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Of `explain`: see exposition.explain.status.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    if list(words[:1]) == [ASSETS]:
+        return write_assets(assets_parser().parse_args(words[1:]))
     explains = list(words[:1]) == [EXPLAIN]
     flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
     logs.configure(flags.log_level, flags.log_format)
@@ -105,6 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return configuration.reload(use)
 
     return serve(collector, look, flags, front, reload)
+
+
+def write_assets(flags: argparse.Namespace) -> int:
+    """Writes out the files that come with the exporter, and says what became of them."""
+    try:
+        written = assets.write(flags.directory, assets.assets(), flags.overwrite)
+    except OSError as error:
+        print(f"{NAME}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    print(*written.told(), sep="\n")
+    return OK
 
 
 def warn(settings: config.Config) -> None:

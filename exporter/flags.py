@@ -1,4 +1,4 @@
-"""The flags of both commands, which are the README's reference too."""
+"""The flags of the commands, which are the README's reference too."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ EXPLAIN: Final = "explain"
 """The first word of the second command. A word, and no subparser of argparse: there, flags in front of the
 word are silently overruled by the defaults of those behind it."""
 
+ASSETS: Final = "assets"
+"""The first word of the third."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The flags of the exporter itself."""
     flags = argparse.ArgumentParser(
         prog=NAME,
         description=DESCRIPTION,
-        epilog=f"`{NAME} {EXPLAIN}` looks once and says in words what is wrong; it has a --help of its own.",
+        epilog=f"`{NAME} {EXPLAIN}` looks once and says in words what is wrong; `{NAME} {ASSETS} DIR` writes "
+        "out the alert rules, dashboards and units that come with it. Each has a --help of its own.",
         allow_abbrev=False,
     )
     flags.add_argument(
@@ -76,6 +80,19 @@ def explain_parser() -> argparse.ArgumentParser:
     _add_procfs(flags)
     _add_log_flags(flags, level="warn")
     flags.set_defaults(**dict.fromkeys(PARTS, True))
+    return flags
+
+
+def assets_parser() -> argparse.ArgumentParser:
+    """The flags of `assets`, behind that word."""
+    flags = argparse.ArgumentParser(
+        prog=f"{NAME} {ASSETS}",
+        description="Writes out what comes with the exporter: alert rules, runbooks, dashboards, the unit.",
+        epilog="Run again after an upgrade: what was changed there is kept, the new version laid beside it.",
+        allow_abbrev=False,
+    )
+    flags.add_argument("directory", metavar="DIR", type=Path, help="where to write; made where it is missing")
+    flags.add_argument("--overwrite", action="store_true", help="also replace files that were changed there")
     return flags
 
 

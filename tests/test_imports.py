@@ -26,8 +26,9 @@ MAY_IMPORT: Final = {
     "config": {"model", "analysis", "settings_file"},
     "reload": {"config", "exposition", "logs", "settings_file"},
     "flags": {"exposition", "logs", "__init__"},
+    "assets": set(),
     "cli": {"model", "sources", "analysis", "exposition", "logs", "settings_file"}
-    | {"config", "flags", "reload", "__init__"},
+    | {"config", "flags", "reload", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -16,6 +16,7 @@ _PACKAGES: Final = {
     "buildah": "buildah",
     "chromium": "chromium",
     "debootstrap": "debootstrap",
+    "fish": "fish",
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",
@@ -25,10 +26,12 @@ _PACKAGES: Final = {
     "promtool": "prometheus",
     "runc": "runc",
     "ss": "iproute2",
+    "systemd-analyze": "systemd",
+    "zsh": "zsh",
 }
 
 _BIG: Final = frozenset({"buildah", "chromium", "debootstrap", "podman", "runc"})
-"""Hundreds of megabytes: nobody who runs `make test` expects that."""
+"""Hundreds of megabytes, or used to make such: nobody who runs `make test` expects that."""
 
 
 def missing(*tools: str) -> tuple[str, ...]:

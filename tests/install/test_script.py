@@ -1,0 +1,119 @@
+"""deploy/systemd/install.sh: a virtual environment below /opt and its service; and out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from .conftest import OFFLINE, ROOT
+from .machine import Machine
+from .serving import DEFAULTS, NAME, UNIT, check, served_version, show
+
+pytestmark = pytest.mark.install
+
+SCRIPT: Final = "/root/install.sh"
+COMMAND: Final = f"/usr/local/bin/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def installed(supplied: Machine, wheel: Path) -> Machine:
+    """A machine on which it has been installed, by the script and the wheel alone."""
+    supplied.put(ROOT / "deploy/systemd/install.sh", SCRIPT)
+    install(supplied, wheel)
+    return supplied
+
+
+def install(machine: Machine, wheel: Path, check: bool = True) -> str:
+    """Gives what the script says."""
+    done = machine.run(SCRIPT, machine.put(wheel, f"/root/{wheel.name}"), env=OFFLINE, check=check)
+    return done.stdout + done.stderr
+
+
+def venvs(machine: Machine) -> list[Path]:
+    return list(machine.path(f"/opt/{NAME}").glob("venv.*"))
+
+
+def test_it_serves_at_once_and_sees_all(installed: Machine) -> None:
+    check(installed)
+    assert installed.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    assert installed.run("systemd-analyze", "verify", "--man=no", UNIT).stderr == ""
+    assert installed.run(COMMAND, "--version").stdout.startswith(f"{NAME} ")
+    assert installed.path(f"/usr/local/share/man/man1/{NAME}.1").exists()
+    assert installed.path(f"/usr/local/share/bash-completion/completions/{NAME}").exists()
+
+
+def test_again_it_changes_nothing_and_leaves_one_environment(installed: Machine, wheel: Path) -> None:
+    (before,) = venvs(installed)
+    said = install(installed, wheel)
+    (after,) = venvs(installed)
+    assert before != after
+    assert f"{NAME} serves" in said
+    check(installed)
+
+
+def test_an_upgrade_serves_the_new_version_and_keeps_the_flags(installed: Machine, newer_wheel: Path) -> None:
+    flags = 'ARGS="--log.level=info"\n# mine\n'
+    installed.path(DEFAULTS).write_text(flags)
+    install(installed, newer_wheel)
+    assert served_version(installed) == "99.0"
+    assert installed.path(DEFAULTS).read_text() == flags
+    check(installed)
+
+
+def test_a_version_that_cannot_be_installed_leaves_the_old_one_serving(
+    installed: Machine, tmp_path: Path
+) -> None:
+    before = venvs(installed)
+    broken = tmp_path / "socket_state_exporter-100.0-py3-none-any.whl"
+    broken.write_text("no wheel")
+    assert "serves" not in install(installed, broken, check=False)
+    assert venvs(installed) == before
+    assert served_version(installed) == "99.0"
+
+
+def test_a_version_that_does_not_start_gives_way_to_the_old_one(installed: Machine, wheel: Path) -> None:
+    """Here because of flags that are no more: the old one runs with them no better, so all of it is told."""
+    before = venvs(installed)
+    drop_ins = installed.path(f"/etc/systemd/system/{UNIT}.d")
+    drop_ins.mkdir()
+    # Fails for any version but the one that serves.
+    (drop_ins / "gate.conf").write_text(
+        f"[Service]\nExecStartPre=/bin/sh -c 'readlink {COMMAND} | grep -q {before[0].name}'\n"
+    )
+    said = install(installed, wheel, check=False)
+    assert "it does not start (see above); the old version serves again" in said
+    assert venvs(installed) == before
+    assert served_version(installed) == "99.0"
+    (drop_ins / "gate.conf").unlink()
+    check(installed)
+
+
+def test_uninstalled_it_is_gone_but_for_its_flags(installed: Machine) -> None:
+    """The last test of this file."""
+    said = installed.run(f"/opt/{NAME}/uninstall.sh").stdout
+    assert said == f"kept: {DEFAULTS}\n"
+    assert show(installed, "ActiveState", "LoadState") == ["inactive", "not-found"]
+    assert left(installed) == [DEFAULTS, f"/etc/systemd/system/{UNIT}.d"]
+    installed.put(ROOT / "deploy/systemd/uninstall.sh", "/root/uninstall.sh")
+    installed.run("/root/uninstall.sh", "--purge")
+    assert left(installed) == []
+
+
+def left(machine: Machine) -> list[str]:
+    """What the machine still has of it, systemd's own records aside."""
+    found = machine.run(
+        "find",
+        "/",
+        "-xdev",
+        "-name",
+        f"*{NAME}*",
+        "-not",
+        "-path",
+        "/root/*",
+        "-not",
+        "-path",
+        "*/lib/private/*",
+    )
+    return sorted(found.stdout.splitlines())
