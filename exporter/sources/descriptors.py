@@ -23,7 +23,7 @@ _ROOM_FOR_EACH: Final = 8
 _FREE_AT_MOST: Final = 64
 # Where there were no sockets, so many are looked at, and so many behind the last.
 _UNHELD_AT_MOST: Final = 128
-_BEHIND: Final = 16
+_OPENED_AT_MOST: Final = 16
 # Descriptors read before anybody looks whether it is enough: at first, and at most, after doubling.
 _AT_ONCE_FIRST: Final = 64
 _AT_ONCE_LAST: Final = 8192
@@ -83,11 +83,13 @@ class DescriptorTable:
         return self._read(descriptors) if descriptors else iter(())
 
     def unheld(self) -> Iterator[list[int]]:
-        """Reads the lowest descriptors that held no socket when last read, and some behind the last, as
-        vacated(): mostly new sockets are there, and to list all would be dear."""
+        """Reads the lowest descriptors that held no socket when last read, and as many behind the last as have
+        been opened, as vacated(): mostly new sockets are there, and to list all would be dear."""
+        if not self._inodes:
+            return iter(())
+        end, opened = len(self._inodes), min(self._count_now() - self._count, _OPENED_AT_MOST)
         lowest = islice(compress(count(), map(not_, self._inodes)), _UNHELD_AT_MOST)
-        behind = range(len(self._inodes), len(self._inodes) + _BEHIND)
-        return self._read([*lowest, *behind]) if self._inodes else iter(())
+        return self._read([*lowest, *range(end, end + opened)])
 
     def unknown(self, live: Collection[int]) -> Iterator[list[int]]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""

@@ -119,7 +119,8 @@ class Walk:
         for table in here:
             yield from self._guarded(table, _unless_unchanged(table, table.unheld))
         for table in here:
-            yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, live)))
+            if table.pid in self._tables:
+                yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, live)))
 
     def _everywhere(self, live: Set[int]) -> Found:
         started = self._clock()

@@ -183,8 +183,8 @@ def open_descriptors(count: int) -> Callable[[], object]:
 
 
 def look_at_descriptors() -> tuple[dict[Labels, float], dict[Labels, float]]:
-    holders = [in_another_process("greedy", open_descriptors(count)) for count in (60, 40)]
-    holders.append(in_another_process("modest", open_descriptors(32)))
+    holders = [in_another_process("greedy", open_descriptors(count)) for count in (60, 52)]
+    holders.append(in_another_process("modest", open_descriptors(50)))
     families = export(observer())
     for holder in holders:
         end(holder)
@@ -193,5 +193,5 @@ def look_at_descriptors() -> tuple[dict[Labels, float], dict[Labels, float]]:
 
 def test_descriptors_are_summed_and_the_process_nearest_to_its_limit_is_told(namespace: Namespace) -> None:
     opened, worst = namespace.call(look_at_descriptors)
-    assert opened == {("greedy",): 100, ("modest",): 32}
-    assert worst == {("greedy",): 60 / 64, ("modest",): 32 / 64}
+    assert opened == {("greedy",): 112, ("modest",): 50}
+    assert worst == {("greedy",): 60 / 64, ("modest",): 50 / 64}
