@@ -15,8 +15,9 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from . import page
+from .encoder import OPEN_METRICS_VERSION
 from .reply import Receive, Reply, Scope, Send, joined
-from .shared import NO_SELECTION, OPEN_METRICS_VERSION, Form, Ready, Selection, SharedWork
+from .shared import NO_SELECTION, Form, Ready, Selection, SharedWork
 
 _OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"

@@ -83,8 +83,8 @@ class DescriptorTable:
         return self._read(descriptors) if descriptors else iter(())
 
     def unheld(self) -> Iterator[list[int]]:
-        """Reads the lowest descriptors that held no socket when last read, and as many behind the last as have
-        been opened, as vacated(): mostly new sockets are there, and to list all would be dear."""
+        """Reads the lowest descriptors that held no socket when last read, and as many behind the last as
+        have been opened, as vacated(): mostly new sockets are there, and to list all would be dear."""
         if not self._inodes:
             return iter(())
         end, opened = len(self._inodes), min(self._count_now() - self._count, _OPENED_AT_MOST)
