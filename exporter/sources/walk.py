@@ -96,7 +96,7 @@ class Walk:
         self._verified_up_to = (0, 0)
 
     def _where_sockets_went(self, closed: Set[int]) -> Found:
-        for table in list(self._tables.values()):
+        for table in self._here():
             yield from self._guarded(table, table.vacated(closed))
 
     def _elsewhere(self, live: Callable[[], set[int]], missing: Set[int]) -> Found:
@@ -106,7 +106,7 @@ class Walk:
 
     def _where_others_went(self, live: Set[int]) -> Found:
         """Where there were sockets that nobody was found to own, or no TCP sockets."""
-        for table in list(self._tables.values()):
+        for table in self._here():
             yield from self._guarded(table, table.vacated(table.held() - live))
 
     def _where_counts_changed(self, live: Set[int]) -> Found:
@@ -114,7 +114,7 @@ class Walk:
         pids = list_pids(self._procfs)
         self.hidden = 1 not in pids
         self._tables = {pid: self._tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
-        here = [table for table in self._tables.values() if not table.is_elsewhere(self._namespace)]
+        here = self._here()
         self._just_read = {table.pid for table in here if not len(table)}
         for table in here:
             yield from self._guarded(table, _unless_unchanged(table, table.unheld))
@@ -135,6 +135,9 @@ class Walk:
         finally:
             finished = self._clock()
             self._thorough_again_at = finished + (finished - started) / _THOROUGH_SHARE
+
+    def _here(self) -> list[DescriptorTable]:
+        return [table for table in self._tables.values() if not table.is_elsewhere(self._namespace)]
 
     def _guarded(self, table: DescriptorTable, inodes: Iterable[list[int]]) -> Found:
         """A process that vanishes or refuses is counted, and the walk goes on."""
