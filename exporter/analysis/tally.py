@@ -144,6 +144,9 @@ class Tally:
             past = [] if reading.first else self._known.last(rows.cookies())
             reading.unseen[batch.kind].add(Piece([batch.keys[place] for place in places], rows, past))
         reading.holders.add(batch.holders)
+        if reading.unseen:
+            # They will be wanted, and the kernel is waited for just now.
+            reading.holders.all()
         if batch.queued:
             reading.queued.append((batch.kind, batch.queued))
 

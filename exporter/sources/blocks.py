@@ -7,8 +7,8 @@ from functools import cache
 from typing import Final
 
 _M_MMAP_THRESHOLD: Final = -3
-# The tables of 50,000 sockets and more; not what is read and thrown away a hundred times in each look.
-BYTES: Final = 1 << 20
+# The tables of thousands of sockets; not what is read and thrown away a hundred times in each look.
+BYTES: Final = 1 << 18
 
 
 @cache

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-# Half a megabyte.
-_AT_ONCE: Final = 16
+# A quarter of a megabyte.
+_AT_ONCE: Final = 8
 
 
 class _IoVec(ctypes.Structure):

@@ -11,10 +11,10 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from ..model import HalfClosed
+from ..model import HalfClosed, Socket
 from .half_closed import WITH_INFO, parse_answers
 from .netlink import HEADER, NLMSG_ERROR, NetlinkError, Transport, request_one_socket
 from .rows import KernelRows
@@ -47,6 +47,7 @@ class LastHeard:
         self._dump = dump
         self._clock = clock
         self._moments: dict[int, _Moments] = {}
+        self._sockets: dict[int, Socket] = {}
 
     def complete(self, rows: KernelRows, among: int) -> list[HalfClosed]:
         """The connections in CLOSE_WAIT, from a dump of `among` sockets. Raises NetlinkError."""
@@ -57,12 +58,25 @@ class LastHeard:
             self._learn(self._dump() if many else self._ask(rows.messages(new)))
         # Those that are gone meanwhile were in CLOSE_WAIT when they were counted, and stay without times.
         self._moments = {cookie: self._moments[cookie] for cookie in cookies if cookie in self._moments}
-        return list(self._completed(rows))
+        self._sockets = self._decoded(cookies, rows)
+        return list(self._completed(cookies, rows))
 
-    def _completed(self, rows: KernelRows) -> Iterator[HalfClosed]:
+    def _decoded(self, cookies: Sequence[int], rows: KernelRows) -> dict[int, Socket]:
+        """The sockets by cookie. Of those decoded before only the holder can be another, by accept()."""
+        known = map(self._sockets.get, cookies)
+        changed = [
+            place
+            for place, (one, holder) in enumerate(zip(known, rows.holders(), strict=True))
+            if one is None or one.holder != holder
+        ]
+        sockets = self._sockets | {one.cookie: one for one in rows.pick(changed)}
+        return {cookie: sockets[cookie] for cookie in cookies}
+
+    def _completed(self, cookies: Sequence[int], rows: KernelRows) -> Iterator[HalfClosed]:
         # One flat loop: tens of thousands of these sockets are what this program is for.
         now, moments_of, nothing, make = self._clock(), self._moments.get, (None, None), HalfClosed._make
-        for one, unread, unsent, timer in zip(rows, *rows.queues(), rows.timers(), strict=True):
+        sockets = map(self._sockets.__getitem__, cookies)
+        for one, unread, unsent, timer in zip(sockets, *rows.queues(), rows.timers(), strict=True):
             ack, data = moments_of(one.cookie, nothing)
             since_ack = None if ack is None else now - ack
             since_data = None if data is None else now - data

@@ -255,3 +255,47 @@ class TestRealProcesses:
         list(found)
         with pytest.raises(FileNotFoundError):
             list(flat(table.unknown(())))
+
+
+def test_sockets_that_are_gone_are_told_by_those_that_are_there(table: DescriptorTable) -> None:
+    assert set(table.closed({A, C, 0})) == {B, D}
+
+
+def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    list(table.unknown(()))
+    watch.links()
+    tree.hold(PID, 1, 777)
+    tree.hold(PID, 7, 778)
+    assert sorted(flat(table.unheld())) == [777, 778]
+    assert numbers(watch) == [0, 1, 2, 7]
+
+
+def test_nothing_is_looked_for_so_before_a_first_look(tree: Tree, watch: Watch) -> None:
+    tree.process(PID, A)
+    assert list(DescriptorTable(tree.root, PID).unheld()) == []
+    assert watch.links() == []
+
+
+def test_what_was_let_go_and_replaced_is_read_again_at_once(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    """Else nobody would be told of what is there now: it would seem to be known."""
+    tree.hold(PID, 4, 777)
+    assert set(table.lost(list(table.sockets()))) == {B}
+    watch.links()
+    assert list(flat(table.vacated(set()))) == [777]
+    assert numbers(watch) == [4]
+
+
+def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree, watch: Watch) -> None:
+    tree.process(PID, *range(1000, 1100))
+    tree.close(PID, 50)
+    tree.hold(PID, 700, 777)
+    table = DescriptorTable(tree.root, PID)
+    found = list(flat(table.unknown(())))
+    assert sorted(found) == sorted([777, *(inode for inode in range(1000, 1100) if inode != 1047)])
+    watch.links()
+    assert list(flat(table.unknown({777, *range(1000, 1100)}))) == []
+    assert numbers(watch) == [0, 1, 2]

@@ -1,0 +1,129 @@
+"""A dump read by a thread: all of it, in its order, however the two of them are."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from exporter.sources.read_ahead import Reader
+
+from ..running import until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+Pair = tuple[socket.socket, socket.socket]
+
+FIRST, USUAL = 50, 120
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(None)
+    with ours, theirs:
+        yield ours, theirs
+
+
+class Dump(threading.Thread):
+    """Sends a dump of so many datagrams, as fast as they are taken; the first is small."""
+
+    def __init__(self, channel: socket.socket, number: int, pause: float = 0.0) -> None:
+        super().__init__(daemon=True)
+        self._channel = channel
+        sizes = [FIRST, *[USUAL] * (number - 2), 20]
+        self.datagrams = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+        self._pause = pause
+        self.sent = 0
+
+    def run(self) -> None:
+        with suppress(OSError):  # when the reader has gone
+            for datagram in self.datagrams:
+                time.sleep(self._pause)
+                self._channel.send(datagram)
+                self.sent += 1
+
+    def fills(self) -> int:
+        """How many were sent before the channel was full."""
+        self.start()
+        before = -1
+        for _ in until("the channel is full"):
+            if self.sent == before:
+                return before
+            before = self.sent
+            time.sleep(0.1)
+        raise AssertionError
+
+
+def threads() -> int:
+    return sum(thread.name == "netlink" for thread in threading.enumerate())
+
+
+def whole(reader: Reader, size: int) -> bytes:
+    read = b""
+    while len(read) < size:
+        read += reader.next()
+    return read
+
+
+@pytest.mark.parametrize("number", [2, 3, 8, 9, 40, 700])
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("pause", [0.0, 0.002], ids=["quick", "slow"])
+def test_nothing_is_lost(pair: Pair, number: int, at_once: bool, pause: float) -> None:
+    """Also where the other side is slower than the reader."""
+    ours, theirs = pair
+    dump = Dump(theirs, number if not pause else min(number, 40), pause)
+    dump.start()
+    expected = b"".join(dump.datagrams)
+    with Reader(ours, at_once=at_once) as reader:
+        assert whole(reader, len(expected)) == expected
+    assert threads() == 0
+
+
+def test_few_are_read_without_a_thread(pair: Pair) -> None:
+    ours, theirs = pair
+    dump = Dump(theirs, 7)
+    dump.start()
+    with Reader(ours) as reader:
+        assert whole(reader, len(b"".join(dump.datagrams)))
+        assert threads() == 0
+
+
+def test_it_reads_while_nobody_asks_if_told_to(pair: Pair) -> None:
+    ours, theirs = pair
+    dump = Dump(theirs, 2_000)
+    full = dump.fills()
+    with Reader(ours, at_once=True) as reader:
+        read = reader.next()
+        for _ in until("more has been sent"):
+            if dump.sent > full + 10:
+                break
+        expected = b"".join(dump.datagrams)
+        assert read + whole(reader, len(expected) - len(read)) == expected
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_it_ends_when_nobody_reads_on(pair: Pair, at_once: bool) -> None:
+    ours, theirs = pair
+    Dump(theirs, 100_000).start()
+    with Reader(ours, at_once=at_once) as reader:
+        for _ in range(20):
+            reader.next()
+    assert threads() == 0
+    ours.close()
+
+
+def test_the_other_sides_end_is_told(pair: Pair) -> None:
+    ours, theirs = pair
+    dump = Dump(theirs, 40)
+    dump.start()
+    dump.join(20)
+    theirs.shutdown(socket.SHUT_WR)
+    with Reader(ours) as reader:
+        whole(reader, len(b"".join(dump.datagrams)))
+        assert reader.next() == b""
