@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-# A quarter of a megabyte.
-_AT_ONCE: Final = 8
+# 128 KiB: together with what is left of the last piece, less than blocks.BYTES.
+_AT_ONCE: Final = 4
 
 
 class _IoVec(ctypes.Structure):

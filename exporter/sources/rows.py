@@ -111,7 +111,7 @@ class KernelRows:
 
     def cookies(self) -> list[int]:
         low, high = self._column(_COOKIE).tolist(), self._column(_COOKIE + 4)
-        if not any(high.tobytes()):
+        if high.tobytes() == bytes(4 * len(high)):
             return low
         return [upper << 32 | lower for lower, upper in zip(low, high.tolist(), strict=True)]
 

@@ -36,7 +36,7 @@ _KIND: Final = b"[%b][%b]" % tuple(
 )
 _MAX_ERRNO: Final = 4095
 # So many bytes of messages are enough for a run of their own.
-_WORTHWHILE: Final = 1 << 17
+_WORTHWHILE: Final = 1 << 16
 
 
 class Runs:
