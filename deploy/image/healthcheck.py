@@ -94,7 +94,7 @@ def secured(address: str) -> str:
                 return REFUSED
     except ssl.SSLError as error:
         # By TLS 1.2 they are refused within the handshake, by an alert or without a word, as asyncio does.
-        if isinstance(error, ssl.SSLEOFError) or "ALERT" in (error.reason or ""):
+        if isinstance(error, _ENDED) or "ALERT" in (error.reason or ""):
             return REFUSED
         raise
 
@@ -105,6 +105,10 @@ def any_certificate() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""The other side closed, without a word or with one."""
 
 
 class NotHttpError(OSError):
@@ -124,7 +128,7 @@ def status_line(connection: socket.socket) -> str:
     connection.sendall(_REQUEST)
     try:
         line = connection.recv(4096).partition(b"\r\n")[0].decode("latin-1")
-    except (ConnectionError, ssl.SSLEOFError):
+    except (ConnectionError, *_ENDED):
         line = ""
     if not line.startswith("HTTP/"):
         raise NotHttpError("no HTTP is spoken there")
