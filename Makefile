@@ -1,4 +1,4 @@
-# Two commands: `make run` serves on :10066, `make test` runs everything CI runs. Both set up what they need, once:
+# Two commands: `make run` serves on :10066, `make test` runs the tests; .ci/run is all that CI runs. Both set up what they need, once:
 # a stamp file stands for each finished step, so a second run asks neither apt nor an index.
 PYTHON ?= python3
 ARGS ?=
@@ -97,13 +97,13 @@ test-wheel: $(WHEEL_VENV)/.installed tools ## pytest on the installed wheel
 	$(WHEEL_VENV)/bin/python -c 'import exporter as e; assert "site-packages" in e.__file__, e.__file__'
 	PATH="$(CURDIR)/$(WHEEL_VENV)/bin:$$PATH" $(WHEEL_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
-# The picture's library is installed here only, so that `make test` stays light.
 # A target of its own: it makes a Debian of 300 MB below ~/.cache, once, and boots copies of it.
 .PHONY: test-install
 test-install: deb ## each way to install it, on a Debian with systemd in namespaces of its own, as root
 	.ci/apt-install debootstrap lintian openssl || echo "not installed: debootstrap, lintian, openssl; the tests that need them are skipped" >&2
 	$(VENV)/bin/python -m pytest -m install $(PYTEST_ARGS)
 
+# The picture's library is installed here only, so that `make test` stays light.
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the cost beside that of others, as root; BENCH_ARGS="--quick" in a minute
 	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
@@ -159,7 +159,7 @@ lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 
 .PHONY: clean
 clean: ## remove what make and the tools made
-	rm -rf $(VENV) $(WHEEL_VENV) .venv-lock dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WHEEL_VENV) .venv-lock dist tests/grafana/shown/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: tools

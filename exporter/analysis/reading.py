@@ -73,6 +73,7 @@ class Holders:
     def join(self, others: Holders) -> None:
         """Takes those of another part of the reading."""
         self._columns += others._columns
+        self._set |= others._set
 
     def all(self) -> set[int]:
         """All of them. Not to be changed."""

@@ -37,7 +37,7 @@ class Tally:
         """Another number whenever groups have got other numbers."""
 
     def read(self, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
-        """Counts the sockets known already. Raises what the batches raise, and changes nothing.
+        """Counts the sockets known already. Raises what the batches raise, and changes nothing but `taken`.
 
         taken: is given the local ends of all sockets, which is dear.
         """
@@ -45,7 +45,7 @@ class Tally:
         return self._read_all(reading, batches, taken)
 
     def read_more(self, of: Reading, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
-        """Counts further sockets of a reading that is not settled yet; to be added to it. As read() does."""
+        """Counts further sockets of a reading that is not finished yet; to be added to it. As read() does."""
         more = Reading(first=of.first, fresh=None if of.fresh is None else Memory())
         return self._read_all(more, batches, taken)
 

@@ -196,7 +196,9 @@ class Observer:
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         if STATES not in look.parts.failed:
+            # Tried again, it may count the port of a socket that has gone in between.
             reading.add(while_busy(lambda: tally.read_more(reading, self._source.rest(), look.taken)))
+        # Once more, for what is no TIME_WAIT of the rest: SYN_RECV.
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
         self._explained = self._talkers.update(tally.groups(reading), look.names.of, self._clock())
         tally.settle(reading, look.classify.numbers, time_wait=True, remember=remember)

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Final
 
 # 128 KiB: together with what is left of the last piece, less than blocks.BYTES.
-_AT_ONCE: Final = 4
+_IN_ONE_PIECE: Final = 4
 
 
 class _IoVec(ctypes.Structure):
@@ -89,8 +89,8 @@ class Datagrams:
 
     def _joined(self, sizes: Sequence[int]) -> Iterator[bytes]:
         """In pieces that the processor's cache can hold."""
-        for first in range(0, len(sizes), _AT_ONCE):
-            some = sizes[first : first + _AT_ONCE]
+        for first in range(0, len(sizes), _IN_ONE_PIECE):
+            some = sizes[first : first + _IN_ONE_PIECE]
             if some.count(self._usual) == len(some):
                 yield self._bytes[first * self._usual : (first + len(some)) * self._usual]
             else:

@@ -96,14 +96,17 @@ class KernelSource:
     def rest(self) -> Iterator[Batch]:
         """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
         since sockets() has ended. Raises NetlinkError, also half way; when called again, it asks anew."""
+        number = 0
         try:
             for batch in self._rest:
-                self._number = (self._number or 0) + len(batch.keys)
+                number += len(batch.keys)
                 yield batch
         except NetlinkError:
+            # Without it the whole reading is of no use: the next one begins with all that there is.
             self._bound_again_at = 0.0
             self._rest = self._dump(_SMALL)
             raise
+        self._number = (self._number or 0) + number
 
     def listeners(self) -> list[Listener]:
         """All listening TCP sockets. Raises NetlinkError."""

@@ -13,7 +13,7 @@ from .facts import Facts
 from .walk import Found, Walk, reason_of
 
 
-class Holders(Protocol):
+class Live(Protocol):
     """The holders of all sockets there are now."""
 
     def all(self) -> set[int]:
@@ -46,7 +46,7 @@ class Owners(Protocol):
     def doubt(self, holders: Iterable[int]) -> None:
         """These hold sockets that were not there before: what was known of them may be of earlier ones."""
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:
+    def resolve(self, holders: Collection[int], live: Live) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
 
     @property
@@ -78,7 +78,7 @@ class NoOwners:
     def doubt(self, holders: Iterable[int]) -> None:
         pass
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:
+    def resolve(self, holders: Collection[int], live: Live) -> None:
         pass
 
     def owner_of(self, holder: int) -> Owner:
@@ -150,7 +150,7 @@ class PidOwners(_Known):
     def doubt(self, holders: Iterable[int]) -> None:
         """A pid that is used again is noticed by refresh()."""
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:  # noqa: ARG002  # the protocol's
+    def resolve(self, holders: Collection[int], live: Live) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
         self._unseen |= UNSEEN_HOLDER in holders
         for pid in set(holders) - self._owners.keys() - {NO_HOLDER, UNSEEN_HOLDER}:
@@ -212,7 +212,7 @@ class InodeOwners(_Known):
             if self._walk.still_holds(self._owners[inode].pid, {inode}) is not True:
                 del self._owners[inode]
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:
+    def resolve(self, holders: Collection[int], live: Live) -> None:
         unknown = set(filterfalse(self._owners.__contains__, holders))
         if wanted := unknown.difference(self._not_found, {NO_HOLDER}):
             closed = self._forget_closed(live.all())

@@ -27,7 +27,7 @@ _TELLING: Final = 2
 # caller works on those before; or, while he does something else, 8 MiB, as it would have to wait for him
 # between two reads: up to 5 ms (sys.getswitchinterval), or as long as he is in one call of a C function.
 _IN_TURN: Final = 16
-_AT_ONCE: Final = 256
+_ALL_AT_ONCE: Final = 256
 # It is not further ahead than so many reads.
 _MOST_AHEAD: Final = 2
 
@@ -43,11 +43,11 @@ class Reader:
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         self._to_read_here = 1 if at_once else _AT_FIRST
-        self._number = _AT_ONCE if at_once else _IN_TURN
+        self._number = _ALL_AT_ONCE if at_once else _IN_TURN
         self._read_so_far = 0
         self._usual = 0
         self._thread: Thread | None = None
-        self._ahead: SimpleQueue[list[bytes] | OSError | None] = SimpleQueue()
+        self._ahead: SimpleQueue[list[bytes] | Exception | None] = SimpleQueue()
         self._given: Iterator[bytes] = iter(())
         self._room = Semaphore(_MOST_AHEAD)
         self._stopping = False
@@ -71,7 +71,7 @@ class Reader:
             return datagrams
         if self._thread:
             received = self._ahead.get()
-            if isinstance(received, OSError):
+            if isinstance(received, Exception):
                 raise received
             if received is not None:
                 self._room.release()
@@ -108,11 +108,11 @@ class Reader:
             self._ahead.put(None)
         except BlockingIOError:
             self._ahead.put(None)
-        except OSError as failure:
+        except Exception as failure:  # noqa: BLE001  # whatever it is, the caller waits for a word
             self._ahead.put(failure)
 
     def _received(self) -> Iterator[list[bytes]]:
-        while self._read_so_far < _TELLING:
+        while self._read_so_far < _TELLING or self._usual < _LONGEST // 2:
             yield [self._read(socket.MSG_DONTWAIT)]
         # Only who has many sockets pays for these: ctypes takes a megabyte.
         from . import blocks

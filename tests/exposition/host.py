@@ -42,7 +42,7 @@ from exporter.model import (
     Socket,
     Unowned,
 )
-from exporter.sources.owners import Holders
+from exporter.sources.owners import Live
 from exporter.sources.portable import batches
 
 REST: Final = "rest"
@@ -141,7 +141,7 @@ class Host:
     def doubt(self, holders: Iterable[int]) -> None:
         self.doubted = set(holders)
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:
+    def resolve(self, holders: Collection[int], live: Live) -> None:
         self._break(OWNERS)
         self.asked_for.append(set(holders))
         self.live = live.all()

@@ -14,7 +14,7 @@ from exporter.exposition.collector import SocketCollector
 from exporter.exposition.observation import LIMITS, LISTENERS, MEASURED, PARTS, STATES
 from exporter.exposition.observer import Observer
 from exporter.model import TIME_WAIT, Listener
-from exporter.sources.owners import Holders
+from exporter.sources.owners import Live
 
 from .host import Host, call
 
@@ -35,7 +35,7 @@ class Slow(Host):
         self.rows = [*self.rows, call(40_000), call(40_001, TIME_WAIT)]
         self.lasts: Callable[[str], None] = lambda _: None
 
-    def resolve(self, holders: Collection[int], live: Holders) -> None:
+    def resolve(self, holders: Collection[int], live: Live) -> None:
         self.lasts("resolve")
         super().resolve(holders, live)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from exporter.model import NO_HOLDER, Owner, ProcessId
 from exporter.sources.facts import Facts
@@ -22,9 +22,6 @@ class Live(set[int]):
     def all(self) -> set[int]:
         return set(self)
 
-    def new(self) -> Iterable[int]:
-        return ()
-
 
 class Host:
     """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
@@ -33,18 +30,14 @@ class Host:
         self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
         self.live: set[int] = {NO_HOLDER}
         self.asked_for_live = 0
-        self._new: set[int] = set()
 
     def all(self) -> set[int]:
         self.asked_for_live += 1
         return self.live
 
-    def new(self) -> Iterable[int]:
-        return self._new
-
     def resolve(self, *holders: int) -> list[Owner]:
         """Looks for these holders, which are live from now on; gives who they are."""
-        self._new = set(holders) - self.live
+        self.owners.doubt(set(holders) - self.live)
         self.live.update(holders)
         self.owners.resolve(holders, self)
         return [self.owners.owner_of(holder) for holder in holders]

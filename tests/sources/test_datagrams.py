@@ -64,7 +64,7 @@ def test_no_more_are_received_than_there_is_room_for(pair: Pair) -> None:
 
 
 def test_many_come_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "_AT_ONCE", 2)
+    monkeypatch.setattr(datagrams, "_IN_ONE_PIECE", 2)
     ours, theirs = pair
     expected = sent(theirs, *[USUAL] * 4, 50, USUAL)
     received = Datagrams(16, USUAL, LONGEST).receive(ours)

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import CLOSE, CLOSE_WAIT, ESTABLISHED, TIME_WAIT, Socket
+from exporter.model import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
 from exporter.sources import kernel
 from exporter.sources.kernel import BOUND_EVERY, KernelSource
 from exporter.sources.netlink import NetlinkError, Transport
@@ -113,6 +113,35 @@ class TestDumps:
     def test_many_are_read_in_two(self, crowded: Host) -> None:
         assert [crowded.cookies() for _ in range(2)] == [[1, 2, 5]] * 2
         assert crowded.asked() == [FULL | BOUND, SMALL, FULL, SMALL]
+
+
+class TestTheRest:
+    def test_is_begun_before_the_others_are_all_read_once_it_is_known_how_many_they_are(
+        self, crowded: Host
+    ) -> None:
+        held = b"".join(row(ESTABLISHED, cookie) for cookie in range(10, 30))
+        crowded.has(full=held + row(CLOSE_WAIT, 30), small=row(TIME_WAIT, 2, size=96))
+        crowded.cookies()
+        sockets = crowded.source.sockets()
+        assert next(sockets).kind.state == ESTABLISHED
+        assert crowded.source.to_come == {TIME_WAIT, SYN_RECV}
+        list(sockets)
+        assert [one.cookie for one in rows_of(crowded.source.rest())] == [2]
+
+    def test_of_few_sockets_there_is_none(self, host: Host) -> None:
+        for _ in range(2):
+            host.cookies()
+        list(host.source.sockets())
+        assert host.source.to_come == frozenset()
+        assert list(host.source.rest()) == []
+
+    def test_is_read_anew_when_it_failed(self, crowded: Host) -> None:
+        crowded.kernel.answers[SMALL] = [done(-errno.ENOBUFS)]
+        list(crowded.source.sockets())
+        with pytest.raises(NetlinkError, match="ENOBUFS"):
+            list(crowded.source.rest())
+        crowded.has(small=row(TIME_WAIT, 7, size=96))
+        assert [one.cookie for one in rows_of(crowded.source.rest())] == [7]
 
 
 class TestBoundSockets:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 
+from exporter.sources import read_ahead
 from exporter.sources.read_ahead import Reader
 
 from ..running import until
@@ -19,11 +20,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 Pair = tuple[socket.socket, socket.socket]
 
-FIRST, USUAL = 50, 120
+FIRST, USUAL, LONGEST = 50, 120, 200
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setattr(read_ahead, "_LONGEST", LONGEST)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(None)
     with ours, theirs:
@@ -85,6 +87,18 @@ def test_nothing_is_lost(pair: Pair, number: int, at_once: bool, pause: float) -
     assert threads() == 0
 
 
+def test_where_there_are_few_ctypes_is_not_even_loaded(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("exporter.sources.datagrams.Datagrams", fails)
+    ours, theirs = pair
+    for datagram in (b"a" * FIRST, b"b" * 20):
+        theirs.send(datagram)
+    with Reader(ours, at_once=True) as reader:
+        assert whole(reader, FIRST + 20)
+
+
 def test_few_are_read_without_a_thread(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 7)
@@ -127,3 +141,17 @@ def test_the_other_sides_end_is_told(pair: Pair) -> None:
     with Reader(ours) as reader:
         whole(reader, len(b"".join(dump.datagrams)))
         assert reader.next() == b""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("gone"), ImportError("no ctypes")], ids=repr)
+def test_whatever_goes_wrong_in_the_thread_is_raised_where_it_is_waited_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("exporter.sources.datagrams.Datagrams", fails)
+    ours, theirs = pair
+    Dump(theirs, 200).start()
+    with Reader(ours) as reader, pytest.raises(type(error)):
+        whole(reader, 1 << 30)
