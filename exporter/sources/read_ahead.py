@@ -8,7 +8,8 @@ caller lets the thread run when it has nothing to do.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from types import TracebackType
@@ -114,15 +115,24 @@ class Reader:
     def _received(self) -> Iterator[list[bytes]]:
         while self._read_so_far < _TELLING or self._usual < _LONGEST // 2:
             yield [self._read(socket.MSG_DONTWAIT)]
-        # Only who has many sockets pays for these: ctypes takes a megabyte.
-        from . import blocks
-        from .datagrams import Datagrams
-
-        blocks.give_back()
-        room = Datagrams(self._number, self._usual, _LONGEST)
+        receive = self._receives_many()
         while True:
-            received = room.receive(self._channel)
+            received = receive()
             self._room.acquire()
             if self._stopping:
                 return
             yield received
+
+    def _receives_many(self) -> Callable[[], list[bytes]]:
+        """One by one where no more can be had: ctypes wants memory whose content is run, which may be
+        forbidden (systemd's MemoryDenyWriteExecute, where libffi is older than 3.4)."""
+        try:
+            # Only who has many sockets pays for these: ctypes takes a megabyte.
+            from . import blocks
+            from .datagrams import Datagrams
+
+            blocks.give_back()
+            room = Datagrams(self._number, self._usual, _LONGEST)
+        except (ImportError, AttributeError, OSError, MemoryError):
+            return lambda: [self._read(socket.MSG_DONTWAIT)]
+        return partial(room.receive, self._channel)

@@ -143,15 +143,32 @@ def test_the_other_sides_end_is_told(pair: Pair) -> None:
         assert reader.next() == b""
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError("gone"), ImportError("no ctypes")], ids=repr)
-def test_whatever_goes_wrong_in_the_thread_is_raised_where_it_is_waited_for(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fails(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("exporter.sources.datagrams.Datagrams", fails)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("refused"), ImportError("no ctypes")], ids=repr)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_without_ctypes_they_are_read_one_by_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception, at_once: bool
+) -> None:
+    failing(monkeypatch, error)
     ours, theirs = pair
-    Dump(theirs, 200).start()
-    with Reader(ours) as reader, pytest.raises(type(error)):
+    dump = Dump(theirs, 300)
+    dump.start()
+    expected = b"".join(dump.datagrams)
+    with Reader(ours, at_once=at_once) as reader:
+        assert whole(reader, len(expected)) == expected
+
+
+def test_whatever_else_goes_wrong_in_the_thread_is_raised_where_it_is_waited_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, RuntimeError("a fault of ours"))
+    ours, theirs = pair
+    Dump(theirs, 300).start()
+    with Reader(ours) as reader, pytest.raises(RuntimeError, match="ours"):
         whole(reader, 1 << 30)
