@@ -118,9 +118,6 @@ class SocketRows(list[Socket]):
     def with_others(self, others: Iterable[SocketRows]) -> SocketRows:
         return SocketRows(chain(self, *others))
 
-    def states(self) -> list[int]:
-        return [row.state for row in self]
-
     def local_ports(self) -> list[int]:
         return [row.local_port for row in self]
 
