@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import psutil
 import pytest
 
 from exporter.sources.descriptors import DescriptorTable
@@ -227,9 +229,12 @@ def test_a_descriptor_closed_between_listing_and_reading_is_no_socket(
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """Another process, which holds a socket as its standard input."""
+    """Another process, which holds a socket as its standard input, and opens nothing any more."""
     one, other = socket.socketpair()
     with one, other, subprocess.Popen(["sleep", "60"], stdin=one.fileno(), stdout=other.fileno()) as process:
+        loading = psutil.Process(process.pid)
+        while loading.status() != psutil.STATUS_SLEEPING or loading.num_fds() != 3:
+            time.sleep(0.001)
         yield process
         process.kill()
 
@@ -299,3 +304,25 @@ def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree
     watch.links()
     assert list(flat(table.unknown({777, *range(1000, 1100)}))) == []
     assert numbers(watch) == [0, 1, 2]
+
+
+def test_where_there_are_few_gaps_the_descriptors_are_not_listed(
+    tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.process(PID, *range(1000, 1100))
+    for closed in (10, 50, 101, 102):
+        tree.close(PID, closed)
+    table = DescriptorTable(tree.root, PID)
+    monkeypatch.setattr(table, "_listed", None)
+    found = list(flat(table.unknown(())))
+    assert sorted(found) == [inode for inode in range(1000, 1098) if inode not in (1007, 1047)]
+    assert watch.links()[-1] == (PID, 100)
+
+
+@pytest.mark.parametrize("step", [2, 50, 200])
+def test_however_wide_the_gaps_all_descriptors_are_read_once(tree: Tree, watch: Watch, step: int) -> None:
+    tree.process(PID)
+    for place in range(200):
+        tree.hold(PID, 3 + place * step, 1000 + place)
+    assert sorted(flat(DescriptorTable(tree.root, PID).unknown(()))) == list(range(1000, 1200))
+    assert len(set(watch.read)) == len(watch.read)
