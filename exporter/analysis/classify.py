@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import compress, repeat
-from operator import not_
+from itertools import repeat
 from typing import Final, cast
 
 from ..model import (
@@ -27,13 +25,11 @@ from .listening import Listeners
 from .time_wait import Talkers
 
 _PORTS: Final = 1 << 16
-
-
-@lru_cache(maxsize=2)
-def _table(ephemeral: EphemeralRange | None) -> list[bool]:
-    """Whether a local port is ephemeral. A list, since bytes take five times as long to give an item."""
-    return list(map(bool, ephemeral.table())) if ephemeral else [False] * _PORTS
-
+# What a local port tells: that somebody listens on it, or else whether it is ephemeral.
+_LISTENED_ON: Final = 0
+_FIXED: Final = 1
+_EPHEMERAL: Final = 2
+_BY_CHOICE: Final = bytes([_FIXED, _EPHEMERAL]) + bytes(254)
 
 # So many kinds of sockets are remembered from look to look.
 _MOST: Final = 4_096
@@ -55,8 +51,8 @@ class Classifier:
         self._listeners = listeners
         self._talkers = talkers
         self._owner_of = owner_of
-        self._is_ephemeral = _table(ephemeral)
-        self._is_listened_on = dict.fromkeys(listeners.ports, True)
+        self._ephemeral = ephemeral
+        self._sides = _sides(ephemeral, listeners.ports)
         self._met: dict[Hashable, int] = {}
         self._met_for_now: list[Hashable] = []
         # Whoever is in a likeness by identity must not go, lest another gets the same.
@@ -89,7 +85,7 @@ class Classifier:
             direction, port = Direction.INBOUND, socket.local_port
         else:
             direction, port = Direction.OUTBOUND, socket.remote_port
-            ephemeral = self._is_ephemeral[socket.local_port]
+            ephemeral = self._ephemeral is not None and self._ephemeral.contains(socket.local_port)
             path = Path(socket.local_address, socket.remote_address, ephemeral)
         if socket.state == TIME_WAIT:
             owner, attribution = self._past_owner(socket, before, accepting, direction)
@@ -105,29 +101,7 @@ class Classifier:
         Of those that are alike only one is looked at; the rest of it runs in C, since at the first look
         there are a hundred thousand. number_of has to be the same at every call.
         """
-        accepted = list(map(self._is_listened_on.get, rows.local_ports(), repeat(False)))
-        number = accepted.count(True)
-        if number in (0, len(accepted)):
-            return self._numbers(rows, before, number_of, accepted=bool(number))
-        numbers = [0] * len(accepted)
-        for which, chosen in ((True, accepted), (False, map(not_, accepted))):
-            places = list(compress(range(len(accepted)), chosen))
-            past = [before[place] for place in places] if before else ()
-            found = self._numbers(rows.pick(places), past, number_of, accepted=which)
-            for place, number in zip(places, found, strict=True):
-                numbers[place] = number
-        return numbers
-
-    def _numbers(
-        self,
-        rows: Rows,
-        before: Sequence[Group | None],
-        number_of: Callable[[Group], int],
-        *,
-        accepted: bool,
-    ) -> list[int]:
-        """accepted: whether somebody listens on all of their ports, else on none."""
-        likenesses = list(self._likenesses(rows, before, accepted=accepted))
+        likenesses = list(self._likenesses(rows, before))
         numbers = list(map(self._met.get, likenesses))
         if None in numbers:
             places = [place for place, number in enumerate(numbers) if number is None]
@@ -140,19 +114,16 @@ class Classifier:
                 numbers[place] = number_of(self(socket, earlier))
         return cast(list[int], numbers)
 
-    def _likenesses(
-        self, rows: Rows, before: Sequence[Group | None], *, accepted: bool
-    ) -> Iterable[Hashable]:
+    def _likenesses(self, rows: Rows, before: Sequence[Group | None]) -> Iterable[Hashable]:
         """For each socket something that is equal for all of one group, but for what _meet() says."""
-        columns: list[Iterable[Hashable]] = [rows.accepted() if accepted else rows.calling()]
-        if not accepted:
-            columns.append(map(self._is_ephemeral.__getitem__, rows.local_ports()))
+        sides = list(map(self._sides.__getitem__, rows.local_ports()))
+        columns: list[Iterable[Hashable]] = [sides, _ends(rows, sides)]
         holders = rows.holders()
         if any(holders):
             columns.append(map(id, map(self._owner_of, holders)))
         if before:
             columns.append(map(id, before))
-        return zip(*columns, strict=True) if len(columns) > 1 else columns[0]
+        return zip(*columns, strict=True)
 
     def _meet(
         self,
@@ -166,7 +137,8 @@ class Classifier:
         some = _some(rows, before, list(one_of_each.values()))
         for likeness, (socket, earlier) in zip(one_of_each, some, strict=True):
             group = self(socket, earlier)
-            usual = Direction.INBOUND if socket.local_port in self._is_listened_on else Direction.OUTBOUND
+            accepted = self._sides[socket.local_port] == _LISTENED_ON
+            usual = Direction.INBOUND if accepted else Direction.OUTBOUND
             if group.direction is usual:
                 self._met[likeness] = number_of(group)
                 if group.attribution in _MOMENTARY:
@@ -193,6 +165,21 @@ class Classifier:
         if not inbound and (talker := self._talkers.only(socket.remote_address, socket.remote_port)):
             return talker, Attribution.INFERRED
         return (inbound and accepting) or Unowned.RELEASED, Attribution.NONE
+
+
+def _sides(ephemeral: EphemeralRange | None, listened_on: Iterable[int]) -> list[int]:
+    """What each local port tells. A list, since bytes take five times as long to give an item."""
+    chosen = ephemeral.table() if ephemeral else bytes(_PORTS)
+    sides = list(chosen.translate(_BY_CHOICE))
+    for port in listened_on:
+        sides[port] = _LISTENED_ON
+    return sides
+
+
+def _ends(rows: Rows, sides: Sequence[int]) -> list[Hashable]:
+    """What tells them apart, each by its side."""
+    columns = zip(sides, rows.accepted(), rows.calling(), strict=True)
+    return [calling if side else accepted for side, accepted, calling in columns]
 
 
 def _some(

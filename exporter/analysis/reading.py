@@ -12,7 +12,7 @@ from ..model import Key, Kind, Rows
 from .memory import Memory
 
 # So few sockets of one batch are put together with those of others.
-_FEW: Final = 1024
+_FEW: Final = 256
 
 
 class Piece(NamedTuple):
