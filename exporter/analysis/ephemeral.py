@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
-from operator import or_
+from itertools import chain, compress
 from typing import Final, NamedTuple
 
 from ..model import Direction, EphemeralRange, Group, Listener
 
 _PORTS: Final = 1 << 16
-_ANYWHERE: Final = (bytes(4), bytes(16), b"")
+_ANYWHERE: Final = frozenset({bytes(4), bytes(16), b""})
+# So many ports of an address are kept as a set.
+_FEW: Final = 2_048
 
 
 class Destination(NamedTuple):
@@ -58,21 +59,34 @@ class PortsTaken:
 
     def __init__(self, ephemeral: EphemeralRange) -> None:
         self.ephemeral: Final = ephemeral
-        # A byte for each port: sets of numbers would take a hundred times as much.
-        self._taken: defaultdict[bytes, bytearray] = defaultdict(lambda: bytearray(_PORTS))
+        self._few: defaultdict[bytes, set[int]] = defaultdict(set)
+        # A byte for each port: sets of all ports would take a hundred times as much.
+        self._many: dict[bytes, bytearray] = {}
 
     def add(self, ends: Iterable[tuple[bytes, int]]) -> None:
         """Takes local addresses and ports."""
-        taken = self._taken
+        taken = self._few
         for address, port in ends:
-            taken[address][port] = 1
+            taken[address].add(port)
+        for address, ports in taken.items():
+            if len(ports) > _FEW:
+                self._mark(self._many.setdefault(address, bytearray(_PORTS)), ports)
 
     def most(self) -> int:
         """How many are taken on the fullest address.
 
         What is bound to all addresses (0.0.0.0 or ::) takes its port on every one of them.
         """
-        taken = {address: int.from_bytes(ports) for address, ports in self._taken.items()}
-        everywhere = reduce(or_, (taken.get(anywhere, 0) for anywhere in _ANYWHERE))
-        chosen = int.from_bytes(self.ephemeral.table())
-        return max((((ports | everywhere) & chosen).bit_count() for ports in taken.values()), default=0)
+        everywhere = set().union(*map(self._on, self._few.keys() & _ANYWHERE))
+        return max((len(self._on(address) | everywhere) for address in self._few), default=0)
+
+    def _mark(self, table: bytearray, ports: set[int]) -> None:
+        for port in ports:
+            table[port] = 1
+        ports.clear()
+
+    def _on(self, address: bytes) -> set[int]:
+        """The ports on this address that connect() could choose otherwise."""
+        low, high = self.ephemeral.low, self.ephemeral.high
+        ports = chain(self._few[address], compress(range(_PORTS), self._many.get(address, b"")))
+        return {port for port in ports if low <= port <= high}.difference(self.ephemeral.reserved)

@@ -65,6 +65,8 @@ def fold(
     For every state the sum stays what it was. `always` are values of process and port that take
     no place and are never folded, except into the last `other` of a state when series run out.
     """
+    if whole := _all_of_it(counts, limits, always):
+        return whole
     processes = _biggest(_totals(counts, "process", always), limits.processes, before.processes)
     ports = _biggest(_totals(counts, "port", always), limits.ports, before.ports)
 
@@ -82,6 +84,16 @@ def fold(
         hidden_ports=_number_hidden(counts, "port", ports, always),
         hidden_series=len(placed) - len(placed.keys() & bounded.keys()),
     )
+
+
+def _all_of_it(counts: Mapping[Series, int], limits: Limits, always: Collection[str]) -> Folded | None:
+    """Where nothing exceeds the limits, as on most hosts."""
+    processes = {series.process for series in counts}.difference(always, {OTHER})
+    ports = {series.port for series in counts}.difference(always, {OTHER})
+    if len(processes) > limits.processes or len(ports) > limits.ports or len(counts) > limits.series:
+        return None
+    visible = Visible(frozenset(processes), frozenset(ports), frozenset(counts))
+    return Folded(counts, visible, hidden_processes=0, hidden_ports=0, hidden_series=0)
 
 
 def _bound_series(

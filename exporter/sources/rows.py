@@ -137,7 +137,7 @@ class KernelRows:
         """The local addresses and ports of those whose port is from the first to the last."""
         for family, port, local in self._layouts.local_ends.iter_unpack(self._raw):
             if first <= port <= last:
-                yield address(family, local), port
+                yield local[:4] if family == AF_INET else address(family, local), port
 
     def are_held(self) -> int:
         """A big integer with a byte for each socket, the first in the lowest: zero where nobody holds it."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.analysis import ephemeral as module
 from exporter.analysis.classify import Classifier
 from exporter.analysis.ephemeral import Destination, PortsTaken, destinations, ports_lost
 from exporter.analysis.listening import Listeners
@@ -19,6 +21,7 @@ from exporter.model import (
     LISTEN,
     TIME_WAIT,
     Direction,
+    EphemeralRange,
     Group,
     Listener,
     Owner,
@@ -127,6 +130,25 @@ def test_a_port_bound_on_all_addresses_is_taken_on_each() -> None:
     ]
     listeners = [listener(("::", 40_010)), listener(("10.0.0.2", 40_011)), listener(("::", 80))]
     assert most_on_one_address(sockets, listeners) == 4 + 2
+
+
+@pytest.mark.parametrize("few", [1, 2_048])
+@given(
+    st.lists(st.tuples(st.sampled_from([b"", bytes(4), bytes(16), b"here", b"else"]), st.integers(9, 21))),
+    st.frozensets(st.integers(10, 20), max_size=3),
+)
+def test_the_fullest_address_is_found_whatever_is_bound_and_reserved(
+    few: int, ends: list[tuple[bytes, int]], reserved: frozenset[int]
+) -> None:
+    ephemeral = EphemeralRange(10, 20, reserved)
+    taken = PortsTaken(ephemeral)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEW", few)
+        for first in range(0, len(ends), 5):
+            taken.add(ends[first : first + 5])
+    everywhere = {port for address, port in ends if not address.strip(b"\0")}
+    on_each = ({port for each, port in ends if each == address} | everywhere for address, _ in ends)
+    assert taken.most() == max((len(set(filter(ephemeral.contains, ports))) for ports in on_each), default=0)
 
 
 def test_one_port_for_many_destinations_is_taken_once() -> None:

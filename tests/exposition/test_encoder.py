@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
@@ -44,27 +46,38 @@ SCRAPES = [scrape(1, 2), scrape(1, 2), scrape(1, 3), scrape(4, 3, "\u00e9"), scr
 
 
 @pytest.mark.parametrize("open_metrics", [False, True])
-@pytest.mark.parametrize("remembered", [0, 500])
-def test_each_scrape_is_written_as_if_it_were_the_first(
-    monkeypatch: pytest.MonkeyPatch, remembered: int, open_metrics: bool
-) -> None:
-    monkeypatch.setattr(encoder_module, "_REMEMBERED", remembered)
+def test_each_scrape_is_written_as_if_it_were_the_first(open_metrics: bool) -> None:
     encoder = Encoder(open_metrics=open_metrics)
     for families in SCRAPES:
         assert encoder.encode(families) == expected(families, open_metrics=open_metrics)
 
 
-def test_what_has_not_changed_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
+TEXTS = st.sampled_from(["nginx", 'a "b"', "back\\slash", "two\nlines", "0.0", "", "\u2028", "\u00e9"])
+VALUES = st.floats() | st.integers(0, 10**12)
+SAMPLES = st.dictionaries(st.tuples(TEXTS, TEXTS, TEXTS), VALUES, max_size=5)
+
+
+@pytest.mark.parametrize("open_metrics", [False, True])
+@given(st.lists(SAMPLES, min_size=2, max_size=4))
+def test_whatever_labels_and_values_there_are(
+    open_metrics: bool, scrapes: list[dict[tuple[str, str, str], float]]
+) -> None:
+    encoder = Encoder(open_metrics=open_metrics)
+    for samples in scrapes:
+        families = [metrics.STATES.family(samples.items())]
+        assert encoder.encode(families) == expected(families, open_metrics=open_metrics)
+
+
+def test_names_and_labels_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, ...]] = []
 
     def note(registry: Collector) -> bytes:
         (family,) = registry.collect()
-        written.append(family.name)
-        return b""
+        written.extend((family.name, *sample.labels.values()) for sample in family.samples)
+        return generate_latest(registry)
 
     monkeypatch.setattr(encoder_module, "generate_latest", note)
     encoder = Encoder(open_metrics=False)
-    encoder.encode(scrape(1, 2))
-    written.clear()
-    encoder.encode(scrape(1, 3))
-    assert written == ["socket_kernel_listen_drops", "socket_orphans"]
+    for process in ("nginx", "nginx", "redis"):
+        encoder.encode([metrics.STATES.family([(("established", process, "443"), len(written))])])
+    assert [process for _, _, process, _ in written] == ["nginx", "redis"]
