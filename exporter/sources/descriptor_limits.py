@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from ..model import Descriptors
+from .files import read_whole
 
 _SOFT_LIMIT: Final = re.compile(rb"^Max open files +(?:([0-9]+)|unlimited) ", re.MULTILINE)
-# The file has about 1,350 bytes; a single read costs less than one to the end.
-_SIZE: Final = 8192
 
 
 def descriptors(procfs: Path, pid: int) -> Descriptors:
@@ -33,12 +32,7 @@ def descriptor_limit(procfs: Path, pid: int) -> int | None:
     """The soft limit (RLIMIT_NOFILE), None for no limit; everybody may read it. Changes hardly ever,
     and costs five times what the count does: worth remembering. Raises OSError when the process is gone.
     """
-    file = os.open(f"{procfs}/{pid}/limits", os.O_RDONLY)
-    try:
-        text = os.read(file, _SIZE)
-    finally:
-        os.close(file)
-    match = _SOFT_LIMIT.search(text)
+    match = _SOFT_LIMIT.search(read_whole(f"{procfs}/{pid}/limits"))
     if match is None:
         raise ProcessLookupError(f"process {pid}: limits make no sense")
     return int(match[1]) if match[1] else None

@@ -54,6 +54,7 @@ class KernelSource:
         self._transport = transport or Transport()
         self._clock = clock
         self._one_request = True
+        self._runs = sockdiag.Runs()
         self._half_closed = HalfClosedSource(self._transport)
         self._last_heard = LastHeard(self._transport, self._half_closed.tcp)
         # How many sockets the last dump had, and some of them.
@@ -113,7 +114,7 @@ class KernelSource:
         return [
             listener
             for request in self._requests(_LISTENING)
-            for listener in sockdiag.listeners(self._transport.exchange(request))
+            for listener in sockdiag.listeners(self._transport.exchange(request), self._runs)
         ]
 
     def half_closed(self) -> list[HalfClosed]:
@@ -141,7 +142,7 @@ class KernelSource:
         answers = [self._transport.exchange(request, at_once=at_once) for request in self._requests(states)]
         if at_once:
             answers = list(map(_begun, answers))
-        return chain.from_iterable(map(sockdiag.batches, answers))
+        return chain.from_iterable(sockdiag.batches(answer, self._runs) for answer in answers)
 
     def _requests(self, states: int) -> list[bytes]:
         if self._one_request:

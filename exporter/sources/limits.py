@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ..model import EphemeralRange, Limits
+from .files import read_whole
 
 # TCP_TIMEWAIT_LEN of include/net/tcp.h, in seconds: no sysctl changes it, tcp_fin_timeout neither.
 _TIME_WAIT_SECONDS: Final = 60.0
@@ -45,7 +46,7 @@ class Files:
         be read or the parser raises ValueError: that is then among the problems. `size`: of a read."""
         path = f"{self._directory}/{name}"
         try:
-            text = _read(path, size)
+            text = read_whole(path, size).decode("utf-8", "replace")
         except FileNotFoundError as failure:
             self._note(failure)
             return absent
@@ -70,17 +71,6 @@ class Files:
         """Raises the first OSError when no file could be read."""
         if self._failures and not self._answered:
             raise self._failures[0]
-
-
-def _read(path: str, size: int) -> str:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        pieces = []
-        while piece := os.read(file, size):
-            pieces.append(piece)
-        return b"".join(pieces).decode("utf-8", "replace")
-    finally:
-        os.close(file)
 
 
 def read_limits(procfs: Path) -> Limits:

@@ -15,6 +15,7 @@ import psutil
 
 from ..model import Process, ProcessId
 from . import cgroups as control_groups
+from .files import read_whole
 
 # proc_pid_stat(5): starttime is field 22, that is the 20th behind the comm's closing bracket.
 _START_TIME_FIELD: Final = 19
@@ -39,7 +40,7 @@ class ProcReader:
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """The process that has this pid now, and its comm. Raises OSError when it is gone."""
-        text = _read(self._procfs / str(pid) / "stat")
+        text = _read(f"{self._procfs}/{pid}/stat")
         try:
             opening, closing = text.index("("), text.rindex(")")
             ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
@@ -74,23 +75,23 @@ class ProcReader:
             return 0.0
 
     def _cmdline(self, pid: int) -> tuple[str, ...]:
-        text = _read_or_nothing(self._procfs / str(pid) / "cmdline")
+        text = _read_or_nothing(f"{self._procfs}/{pid}/cmdline")
         return tuple(text.rstrip("\0").split("\0")) if text else ()
 
     def _username(self, pid: int) -> str:
         try:
-            return _user_name(os.stat(self._procfs / str(pid)).st_uid)
+            return _user_name(os.stat(f"{self._procfs}/{pid}").st_uid)
         except OSError:
             return ""
 
     def _cwd(self, pid: int) -> str:
         try:
-            return os.readlink(self._procfs / str(pid) / "cwd")
+            return os.readlink(f"{self._procfs}/{pid}/cwd")
         except OSError:
             return ""
 
     def _cgroups(self, pid: int) -> tuple[str, ...]:
-        return control_groups.paths(_read_or_nothing(self._procfs / str(pid) / "cgroup"))
+        return control_groups.paths(_read_or_nothing(f"{self._procfs}/{pid}/cgroup"))
 
 
 class PsutilReader:
@@ -146,12 +147,11 @@ def _or_nothing(ask: Callable[[], _T]) -> _T | None:
         return None
 
 
-def _read(path: Path) -> str:
-    with open(path, "rb") as file:
-        return file.read().decode("utf-8", "surrogateescape")
+def _read(path: str) -> str:
+    return read_whole(path).decode("utf-8", "surrogateescape")
 
 
-def _read_or_nothing(path: Path) -> str:
+def _read_or_nothing(path: str) -> str:
     try:
         return _read(path)
     except OSError:
@@ -175,7 +175,7 @@ def _ticks_per_second() -> int:
 
 @lru_cache(maxsize=4)
 def _boot_time(procfs: Path) -> float:
-    for line in _read(procfs / "stat").splitlines():
+    for line in _read(f"{procfs}/stat").splitlines():
         if line.startswith("btime "):
             return float(line.split()[1])
     return 0.0

@@ -39,8 +39,13 @@ _MAX_ERRNO: Final = 4095
 _WORTHWHILE: Final = 1 << 16
 
 
+# A kernel has a handful of sizes; in a pattern of many, each costs.
+_MOST_SIZES: Final = 8
+
+
 class Runs:
-    """Sorts the messages of a batch by their size, remembering the sizes it has met."""
+    """Sorts the messages of a batch by their size, remembering the sizes it has met: until a size is known,
+    it is looked for message by message. Worth keeping from dump to dump."""
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
@@ -82,7 +87,7 @@ class Runs:
     def _joined(self, pieces: dict[int, list[bytes]]) -> dict[int, bytes]:
         new = [size for size in pieces if size not in self._sizes]
         if new:
-            self._sizes += new
+            self._sizes = [*self._sizes, *new][-_MOST_SIZES:]
             self._pattern = _pattern_for(self._sizes)
         return {size: b"".join(messages) for size, messages in pieces.items()}
 
@@ -134,25 +139,24 @@ def _raise_error_in(message: bytes) -> None:
         raise NetlinkError.of_kernel(-code, "reading sockets")
 
 
-def batches(messages: Iterable[bytes]) -> Iterator[Batch]:
-    """The sockets of a whole dump, from its raw batches up to NLMSG_DONE.
+def batches(messages: Iterable[bytes], runs: Runs | None = None) -> Iterator[Batch]:
+    """The sockets of a whole dump, from its raw batches up to NLMSG_DONE. runs: knows the sizes.
 
     Raises NetlinkError as Runs.split does, and when the messages end without NLMSG_DONE.
     """
-    for size, run in _runs(messages):
+    for size, run in _runs(messages, runs or Runs()):
         yield from batches_of(KernelRows(run, size, _HEADER_SIZE))
 
 
-def listeners(messages: Iterable[bytes]) -> list[Listener]:
+def listeners(messages: Iterable[bytes], runs: Runs | None = None) -> list[Listener]:
     """The listeners of a whole dump. In LISTEN, the queue figures are the accept queue's
-    length and limit (tcp_diag_get_info). Raises NetlinkError as batches does."""
-    rows = (KernelRows(run, size, _HEADER_SIZE) for size, run in _runs(messages))
+    length and limit (tcp_diag_get_info). Otherwise as batches()."""
+    rows = (KernelRows(run, size, _HEADER_SIZE) for size, run in _runs(messages, runs or Runs()))
     return [listener for some in rows for listener in _listeners(some)]
 
 
-def _runs(messages: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def _runs(messages: Iterable[bytes], runs: Runs) -> Iterator[tuple[int, bytes]]:
     """Message size -> messages of that size, joined as long as there are few: each run has its price."""
-    runs = Runs()
     waiting: defaultdict[int, list[bytes]] = defaultdict(list)
     for data in messages:
         found, done = runs.split(data)

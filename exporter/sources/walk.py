@@ -26,7 +26,7 @@ Found = Iterator[tuple[list[int], int]]
 _THOROUGH_SHARE: Final = 0.005
 
 # Descriptors read again at once, for sockets that were closed, or handed on to a forked child.
-_VERIFIED_AT_ONCE: Final = 64
+_VERIFIED_AT_ONCE: Final = 32
 
 
 class Walk:
