@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from . import __version__, assets, config, logs
 from .analysis.fold import Limits
 from .exposition import explain, report, status_page, web_systemd
+from .exposition.collection import Collection
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
 from .exposition.garbage import leave_out_what_is_there
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with web_systemd.reloading():
             return configuration.reload(use)
 
-    return serve(collector, look, flags, front, reload)
+    return serve(collector, source, look, flags, front, reload)
 
 
 def write_assets(flags: argparse.Namespace) -> int:
@@ -227,22 +228,27 @@ def listeners(flags: argparse.Namespace) -> list[socket.socket]:
 
 def serve(
     collector: SocketCollector,
+    source: Source,
     look: LastLook,
     flags: argparse.Namespace,
     front: Front,
     reload: Callable[[], bool],
 ) -> int:
     """Serves until told to stop; 1 when an address cannot be had."""
-    # Only who serves pays for the server: a third of a second and 5 MiB.
-    from .exposition import application, room, server, shared
-
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     if flags.exporter_metrics:
         ProcessCollector(registry=registry)
+    collection = Collection(registry)
+    if source.name == KernelSource.name:
+        # Of psutil's looks each is as dear as the first.
+        collection.begin()
+    # Only who serves pays for the server: a tenth of a second and 5 MiB.
+    from .exposition import application, room, server, shared
+
     try:
         app = application.Application(
-            registry,
+            collection,
             telemetry_path=flags.telemetry_path,
             title=NAME,
             description=DESCRIPTION,

@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 
 from exporter.exposition import application as application_module
 from exporter.exposition.application import Application
+from exporter.exposition.collection import Collection
 from exporter.exposition.shared import Selection
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -98,7 +99,7 @@ def collector() -> Iterator[Counted]:
 def application(collector: Counted) -> Application:
     registry = CollectorRegistry()
     registry.register(collector)
-    return Application(registry, title="Tiny <exporter>", description="<i> & 2")
+    return Application(Collection(registry), title="Tiny <exporter>", description="<i> & 2")
 
 
 async def ask(
@@ -258,7 +259,7 @@ class TestPages:
 
     @pytest.mark.parametrize("path", ["/", "/a/b", "/a:b", '/"><script>'])
     def test_the_metrics_can_be_elsewhere(self, collector: Counted, path: str) -> None:
-        application = Application(collector, telemetry_path=path, title="Tiny")
+        application = Application(Collection(collector), telemetry_path=path, title="Tiny")
         assert b"tiny_collections 1.0" in get(application, path).body
         landing_page = get(application, "/")
         if path != "/":
@@ -268,7 +269,7 @@ class TestPages:
     @pytest.mark.parametrize("path", ["", "metrics", "/-/healthy", "/-/"])
     def test_a_path_that_cannot_be_served_is_refused(self, collector: Counted, path: str) -> None:
         with pytest.raises(ValueError, match="telemetry path"):
-            Application(collector, telemetry_path=path, title="Tiny")
+            Application(Collection(collector), telemetry_path=path, title="Tiny")
 
 
 class TestSelection:
@@ -278,7 +279,7 @@ class TestSelection:
             return (family for family in families if family.name.removeprefix("tiny_") in collectors)
 
         selection = Selection(("collections", "events"), narrow)
-        return Application(collector, title="Tiny", selection=selection)
+        return Application(Collection(collector), title="Tiny", selection=selection)
 
     @pytest.mark.parametrize(
         ("query", "families"),
@@ -342,7 +343,9 @@ class TestReload:
             reloads.append(None)
             return works
 
-        answer = get(Application(collector, title="Tiny", reload=reload), "/-/reload", method=method)
+        answer = get(
+            Application(Collection(collector), title="Tiny", reload=reload), "/-/reload", method=method
+        )
         assert (answer.status, len(reloads)) == (status, 1)
 
     def test_it_is_forbidden_where_it_was_not_enabled(self, application: Application) -> None:
@@ -351,7 +354,7 @@ class TestReload:
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
     def test_it_is_not_done_by_looking(self, collector: Counted, method: str) -> None:
-        application = Application(collector, title="Tiny", reload=lambda: pytest.fail("reloaded"))
+        application = Application(Collection(collector), title="Tiny", reload=lambda: pytest.fail("reloaded"))
         answer = get(application, "/-/reload", method=method)
         assert (answer.status, answer.headers["allow"]) == (405, "POST, PUT")
 
@@ -387,7 +390,7 @@ def status() -> Iterator[Status]:
 class TestStatusPage:
     @pytest.fixture
     def application(self, collector: Counted, status: Status) -> Application:
-        return Application(collector, title="Tiny", status=status)
+        return Application(Collection(collector), title="Tiny", status=status)
 
     def test_it_is_made_anew_for_each_visit(self, application: Application) -> None:
         assert [get(application, "/").body for _ in range(2)] == [
@@ -416,7 +419,7 @@ class TestStatusPage:
         assert collector.collections == 0
 
     def test_where_the_metrics_are_at_its_place_they_win(self, collector: Counted, status: Status) -> None:
-        application = Application(collector, telemetry_path="/", title="Tiny", status=status)
+        application = Application(Collection(collector), telemetry_path="/", title="Tiny", status=status)
         assert b"tiny_collections 1.0" in get(application, "/").body
         assert status.made == 0
 
@@ -521,7 +524,7 @@ class TestFailures:
             def collect(self) -> Iterator[Metric]:
                 yield GaugeMetricFamily("wrong", "A value that is no number.", value="x")  # type: ignore[arg-type]
 
-        assert get(Application(Wrong(), title="Tiny")).status == 500
+        assert get(Application(Collection(Wrong()), title="Tiny")).status == 500
         assert [record.getMessage() for record in caplog.records] == ["Collection failed"]
 
     def test_a_scrape_that_cannot_be_in_time_is_told_so_and_the_next_has_its_result(
@@ -547,7 +550,7 @@ class TestFailures:
             assert (await ask(application, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
             collector.may_go_on.set()
             # The worker takes its work in order: when this is done, so is what nobody waits for any more.
-            await asyncio.wrap_future(application._shared._worker.submit(lambda: None))  # noqa: SLF001
+            await asyncio.wrap_future(application._shared._collection.submit(lambda: None))  # noqa: SLF001
             await asyncio.sleep(0)
             return await ask(application)
 
@@ -592,7 +595,7 @@ class TestLateness:
             yield GaugeMetricFamily("tiny_ready", "Ready.", value=1)
             yield GaugeMetricFamily("tiny_more", "More.", value=1)
 
-        return Application(collector, title="Tiny", ready=ready)
+        return Application(Collection(collector), title="Tiny", ready=ready)
 
     def test_what_is_ready_is_answered_and_the_next_shares_the_collection(
         self, application: Application, collector: Counted
@@ -732,7 +735,7 @@ class TestSharing:
                 yield LastsWhenEncodedAgain(may_be_encoded)
 
         collector = Lasting()
-        application = Application(collector, title="Tiny")
+        application = Application(Collection(collector), title="Tiny")
 
         async def scenario() -> tuple[Answer, Answer]:
             first = asyncio.create_task(ask(application))

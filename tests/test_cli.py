@@ -15,7 +15,7 @@ import pytest
 
 from exporter import __version__, cli
 
-from .running import run, running, samples, value
+from .running import run, running, samples, until, value
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -194,6 +194,15 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         exporter.process.send_signal(signal.SIGTERM)
         assert exporter.process.wait(10) == 0
     assert "Traceback" not in exporter.log.read_text()
+
+
+@linux
+def test_it_looks_once_before_it_is_asked(tmp_path: Path) -> None:
+    """What fails is in the log at once, and ages are known from the start."""
+    with running(tmp_path / "log", f"--path.procfs={tmp_path}") as exporter:
+        for _ in until("it has looked"):
+            if "Collector failed" in exporter.log.read_text():
+                break
 
 
 @linux

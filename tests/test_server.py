@@ -34,6 +34,7 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from exporter import logs
 from exporter.exposition.application import Application
+from exporter.exposition.collection import Collection
 from exporter.exposition.server import address_of, listen, serve
 from exporter.exposition.web import from_file
 from exporter.exposition.web_crowd import Limits
@@ -57,7 +58,7 @@ logs.configure("info", "logfmt")
 listeners = [listen(address) for address in addresses]
 print(json.dumps([address_of(listener) for listener in listeners]), flush=True)
 web = from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
-serve(Application(Tiny(), title="Tiny"), listeners, Limits(**limits), tls=lambda: web.tls)
+serve(Application(Collection(Tiny()), title="Tiny"), listeners, Limits(**limits), tls=lambda: web.tls)
 """
 
 

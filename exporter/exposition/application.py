@@ -12,9 +12,9 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.registry import Collector
 
 from . import page
+from .collection import Collection
 from .encoder import OPEN_METRICS_VERSION
 from .reply import Receive, Reply, Scope, Send, joined
 from .shared import NO_SELECTION, Form, Ready, Selection, SharedWork
@@ -40,7 +40,7 @@ class Application:
 
     def __init__(
         self,
-        registry: Collector,
+        collection: Collection,
         *,
         telemetry_path: str = "/metrics",
         title: str,
@@ -52,7 +52,7 @@ class Application:
     ) -> None:
         if not telemetry_path.startswith("/") or telemetry_path.startswith("/-/"):
             raise ValueError(f"telemetry path {telemetry_path!r} must begin with / and not with /-/")
-        self._shared = SharedWork(registry, selection.narrow, ready)
+        self._shared = SharedWork(collection, selection.narrow, ready)
         self._collectors = frozenset(selection.collectors)
         self._reload = reload
         self._telemetry_path = telemetry_path

@@ -1,4 +1,4 @@
-"""What requests share: one worker, which collects, encodes, and makes the status page."""
+"""What requests share: what is collected, encoded, and made into the status page, each once at a time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from prometheus_client import Metric
-from prometheus_client.registry import Collector
 
 from ..logs import Once
+from .collection import Collection
 from .encoder import Encoder
-from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -64,24 +63,21 @@ NO_SELECTION: Final = Selection((), lambda families, _: families)
 
 
 class SharedWork:
-    """Works in one thread of its own, one piece at a time, so that sources need no locks.
-
-    Whoever asks while a collection runs, or while its first answer is encoded, shares it: many scrapers
+    """Whoever asks while a collection runs, or while its first answer is encoded, shares it: many scrapers
     cost as much as one, and none of them can make the event loop wait. So it is with the status page.
     """
 
     def __init__(
         self,
-        registry: Collector,
+        collection: Collection,
         narrow: Narrow = NO_SELECTION.narrow,
         ready: Ready | None = None,
     ) -> None:
-        self._registry = registry
+        self._collection = collection
         self._narrow = narrow
         self._ready = ready
         self._late_at: float | None = None
-        self._worker = Worker("collection")
-        # The worker's, by whether they write OpenMetrics.
+        # The collection's thread's, by whether they write OpenMetrics.
         self._encoders = {open_metrics: Encoder(open_metrics=open_metrics) for open_metrics in (False, True)}
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
@@ -94,13 +90,13 @@ class SharedWork:
         The future raises whatever the collection or its encoding raised; that has been logged by then.
         """
         if self._families is None:
-            self._families = self._worker.submit(lambda: list(self._registry.collect()))
+            self._families = self._collection.families()
         if form not in self._bodies:
-            # The only worker takes its work in order, so the families are there when this begins.
+            # The only thread takes its work in order, so the families are there when this begins.
             families = self._families
             encoder = self._encoders[form.open_metrics]
             body = asyncio.wrap_future(
-                self._worker.submit(lambda: _encode(families.result(), form, self._narrow, encoder))
+                self._collection.submit(lambda: _encode(families.result(), form, self._narrow, encoder))
             )
             body.add_done_callback(lambda body: self._finished(families, body))
             self._bodies[form] = body
@@ -130,7 +126,7 @@ class SharedWork:
     def page(self, status: Callable[[], str]) -> asyncio.Future[bytes]:
         """Gives the status page, as body() gives the metrics."""
         if self._page is None:
-            self._page = asyncio.wrap_future(self._worker.submit(lambda: status().encode()))
+            self._page = asyncio.wrap_future(self._collection.submit(lambda: status().encode()))
             self._page.add_done_callback(self._page_finished)
         return self._page
 
