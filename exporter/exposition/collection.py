@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
@@ -12,6 +13,15 @@ from prometheus_client.registry import Collector
 from .worker import Worker
 
 T = TypeVar("T")
+
+_DEAR: Final = 0.25
+"""Seconds. Who asks while the first collection goes on gets it if it takes longer, though it began before he
+asked, and a newer one if not."""
+
+
+class _First(NamedTuple):
+    families: list[Metric]
+    seconds: float
 
 
 class Collection:
@@ -23,21 +33,30 @@ class Collection:
     def __init__(self, registry: Collector) -> None:
         self._registry = registry
         self._worker = Worker("collection")
-        self._begun: Future[list[Metric]] | None = None
+        self._first: Future[_First] | None = None
 
     def begin(self) -> None:
-        """Begins the first collection, the dearest of all, for whoever asks while it goes on: the program has
-        something else to do until then, and what takes time to be known is known sooner."""
-        self._begun = self._collected()
+        """Begins the first collection, the dearest of all, before anybody asks: meanwhile the program has
+        something else to do, and what takes time to be known is known sooner."""
+        self._first = self._worker.submit(self._timed)
 
     def families(self) -> Future[list[Metric]]:
-        """All families, of a collection that goes on or begins."""
-        begun, self._begun = self._begun, None
-        return begun if begun and not begun.done() else self._collected()
+        """All families, of a new collection, or of the first where that goes on and is dear."""
+        first, self._first = self._first, None
+        if first is None or first.done():
+            return self._worker.submit(self._collected)
+        return self._worker.submit(lambda: self._first_or_new(first.result()))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Gives what the work gives, or raises, when it is its turn."""
         return self._worker.submit(work)
 
-    def _collected(self) -> Future[list[Metric]]:
-        return self._worker.submit(lambda: list(self._registry.collect()))
+    def _first_or_new(self, first: _First) -> list[Metric]:
+        return first.families if first.seconds > _DEAR else self._collected()
+
+    def _timed(self) -> _First:
+        started = time.monotonic()
+        return _First(self._collected(), time.monotonic() - started)
+
+    def _collected(self) -> list[Metric]:
+        return list(self._registry.collect())

@@ -9,7 +9,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,13 +152,14 @@ def time_waits(exporter: Exporter) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_a_scrape_that_takes_too_long_is_in_time_for_prometheus(tmp_path: Path) -> None:
     """It is not down: it has the host's totals, and says what lacks."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as held,
-        running(
-            tmp_path / "exporter.log", f"--path.procfs={HungProc(tmp_path / 'proc', held).root}"
-        ) as exporter,
-        scraping(tmp_path, exporter) as prometheus,
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as held, ExitStack() as stack:
+        proc = HungProc(tmp_path / "proc", held).hide()
+        exporter = stack.enter_context(running(tmp_path / "exporter.log", f"--path.procfs={proc.root}"))
+        for _ in until("the look is over that is made at the start"):
+            if "Collector failed" in exporter.log.read_text():
+                break
+        proc.appear()
+        prometheus = stack.enter_context(scraping(tmp_path, exporter))
         for _ in until("the part that is ready is in Prometheus"):
             if query(prometheus, "up == 1") and query(prometheus, 'socket_host_states{state="listen"} > 0'):
                 break

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+import pytest
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
+from exporter.exposition import collection as module
 from exporter.exposition.collection import Collection
 
 
@@ -24,14 +26,18 @@ class Slow:
         return [GaugeMetricFamily("asked", "How often.", value=self.asked)]
 
 
-def test_who_asks_while_the_first_goes_on_gets_it() -> None:
+@pytest.mark.parametrize(("dear", "given"), [(0.0, 1), (1000.0, 2)])
+def test_who_asks_while_the_first_goes_on_gets_it_if_it_is_dear(
+    monkeypatch: pytest.MonkeyPatch, dear: float, given: int
+) -> None:
+    monkeypatch.setattr(module, "_DEAR", dear)
     slow = Slow()
     collection = Collection(slow)
     collection.begin()
     first = collection.families()
     slow.may_go_on.set()
-    assert [family.samples[0].value for family in first.result(20)] == [1]
-    assert [family.samples[0].value for family in collection.families().result(20)] == [2]
+    assert [family.samples[0].value for family in first.result(20)] == [given]
+    assert [family.samples[0].value for family in collection.families().result(20)] == [given + 1]
 
 
 def test_what_the_first_found_is_told_to_nobody_later() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 PID: Final = 4_000_001
 """Higher than any real one."""
@@ -28,6 +28,16 @@ class HungProc:
         (directory / "limits").symlink_to("/proc/self/limits")
         self._stat = directory / "stat"
         os.mkfifo(self._stat)
+        self._away = root / "away"
+
+    def hide(self) -> Self:
+        """Has the process not be there yet."""
+        self._stat.parent.rename(self._away)
+        return self
+
+    def appear(self) -> None:
+        """Has it be there."""
+        self._away.rename(self._stat.parent)
 
     def release(self) -> None:
         """Has the file be a plain one, and whoever hangs in it read that."""
