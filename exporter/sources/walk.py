@@ -65,9 +65,9 @@ class Walk:
         if self._survey:
             self._survey.end()
         self._survey = None
-        if self._is_first and len(os.sched_getaffinity(0)) > 1:
+        is_first, self._is_first = self._is_first, False
+        if is_first and _has_processors():
             self._survey = self._begun()
-        self._is_first = False
 
     def find(
         self, wanted: Collection[int], live: Callable[[], set[int]], closed: Set[int] = frozenset()
@@ -194,6 +194,14 @@ class Walk:
         except OSError as failure:
             self._tables.pop(table.pid, None)
             self.unreadable[reason_of(failure)] += 1
+
+
+def _has_processors() -> bool:
+    """Whether there is more than one to run on; a sandbox may refuse to say."""
+    try:
+        return len(os.sched_getaffinity(0)) > 1
+    except OSError:
+        return False
 
 
 def _unless_unchanged(table: DescriptorTable, read: Callable[[], Iterator[list[int]]]) -> Iterator[list[int]]:

@@ -78,8 +78,15 @@ def on_one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
 
 
+def on_processors_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse)
+
+
 @pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("where", [without_descriptors, on_one_processor])
+@pytest.mark.parametrize("where", [without_descriptors, on_one_processor, on_processors_unknown])
 def test_no_survey_is_made_where_it_is_no_gain(
     walk: Walk, monkeypatch: pytest.MonkeyPatch, where: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
