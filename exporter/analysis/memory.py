@@ -37,6 +37,11 @@ _COURSE: Final = (
     TIME_WAIT,
 )
 
+# So many more sockets of a kind may be remembered than there are. Much more than this share would double the
+# table of a dict time and again, 2.5 MiB at 75,000 sockets.
+_SLACK: Final = 1 / 16
+_SLACK_AT_LEAST: Final = 1_024
+
 
 def _by_course(kind: Kind) -> tuple[int, bool]:
     return _COURSE.index(kind.state), kind.held
@@ -82,16 +87,22 @@ class Memory:
             if kind.state == TIME_WAIT and not set(known.values()).isdisjoint(numbers):
                 self._by_kind[kind] = _without(numbers, known)
 
-    def inherit(self, before: Memory) -> None:
-        """Takes over what was forgotten of those that are here."""
-        keys = list(before._past)
-        here = [number is not None for number in self.last(keys)]
-        self._past.update(compress(before._past.items(), here))
+    def replace(self, kind: Kind, known: dict[Key, int]) -> None:
+        """From now on this is what is remembered of a kind."""
+        self._by_kind[kind] = known
 
-    def join(self, more: Memory) -> None:
-        """Takes what another remembers of other sockets."""
-        for kind, known in more._by_kind.items():
-            self.of(kind).update(known)
+    def forget_past(self) -> None:
+        """Nothing is known any longer of what was taken out and is not remembered again."""
+        self._past.clear()
+
+    def most_crowded(self, there: Mapping[Kind, int]) -> Kind | None:
+        """The kind of which too many are remembered that are gone, if any; of several the one with most.
+
+        there: how many sockets there are of each kind.
+        """
+        gone = {kind: len(known) - there[kind] for kind, known in self._by_kind.items()}
+        crowded = [kind for kind in gone if gone[kind] > _SLACK * there[kind] + _SLACK_AT_LEAST]
+        return max(crowded, key=gone.__getitem__, default=None)
 
     def numbers(self) -> set[int]:
         """All numbers in use."""

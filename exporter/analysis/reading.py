@@ -90,8 +90,10 @@ class Reading:
     unseen: defaultdict[Kind, Unseen] = field(default_factory=lambda: defaultdict(Unseen))
     holders: Holders = field(default_factory=Holders)
     queued: list[tuple[Kind, Sequence[tuple[Key, int, int]]]] = field(default_factory=list)
-    fresh: Memory | None = None
-    """What is remembered of the sockets of this reading alone, in readings that are to tidy up."""
+    there: Counter[Kind] = field(default_factory=Counter)
+    """How many sockets there are of each kind."""
+    fresh: dict[Kind, dict[Key, int]] = field(default_factory=dict)
+    """What is remembered of the sockets of this reading alone, of the kinds that are to be tidied up."""
     passing: Memory = field(default_factory=Memory)
     """How the sockets were counted that are not to be remembered."""
     first: bool = False
@@ -105,8 +107,9 @@ class Reading:
                 self.unseen[kind].add(piece)
         self.holders.join(more.holders)
         self.queued += more.queued
-        if self.fresh is not None and more.fresh is not None:
-            self.fresh.join(more.fresh)
+        self.there.update(more.there)
+        for kind, known in self.fresh.items():
+            known.update(more.fresh[kind])
 
     def unseen_holders(self) -> set[int]:
         """The holders of the sockets that settle() is going to ask for."""

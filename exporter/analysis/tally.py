@@ -20,9 +20,9 @@ Classify = Callable[[Rows, Sequence[Group | None], Callable[[Group], int]], list
 """(sockets, the groups they were counted in when last seen or nothing, what numbers a group) -> the numbers
 of the groups to count them in."""
 
-# Remembered sockets that are gone are dropped when they are this many more than those that are there.
-_SLACK: Final = 0.25
-_SLACK_AT_LEAST: Final = 4_096
+# So many more groups may be kept than there are sockets in.
+_SPARE: Final = 0.25
+_SPARE_AT_LEAST: Final = 64
 
 
 class Tally:
@@ -32,7 +32,8 @@ class Tally:
         self._groups: list[Group] = []
         self._numbers: dict[Group, int] = {}
         self._known = Memory()
-        self._tidy = False
+        # To be tidied up in the next reading. One at a time, as its old table is there until the end.
+        self._crowded: Kind | None = None
         self.numbering = 0
         """Another number whenever groups have got other numbers."""
 
@@ -41,12 +42,12 @@ class Tally:
 
         taken: is given the local ends of all sockets, which is dear.
         """
-        reading = Reading(first=not self._known, fresh=Memory() if self._tidy else None)
+        reading = Reading(first=not self._known, fresh={self._crowded: {}} if self._crowded else {})
         return self._read_all(reading, batches, taken)
 
     def read_more(self, of: Reading, batches: Iterable[Batch], taken: PortsTaken | None = None) -> Reading:
         """Counts further sockets of a reading that is not finished yet; to be added to it. As read() does."""
-        more = Reading(first=of.first, fresh=None if of.fresh is None else Memory())
+        more = Reading(first=of.first, fresh={kind: {} for kind in of.fresh})
         return self._read_all(more, batches, taken)
 
     def by_state(self, reading: Reading) -> Counter[int]:
@@ -88,9 +89,13 @@ class Tally:
     def finish(self, reading: Reading) -> Counter[Group]:
         """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
         counts = Counter({self._groups[number]: count for number, count in reading.counts.items()})
-        if reading.fresh is not None:
-            self._keep_only(reading.fresh)
-        self._tidy = len(self._known) > (1 + _SLACK) * reading.counts.total() + _SLACK_AT_LEAST
+        for kind, known in reading.fresh.items():
+            self._known.replace(kind, known)
+        if not reading.passing:
+            self._known.forget_past()
+        if reading.fresh and len(self._groups) > (1 + _SPARE) * len(counts) + _SPARE_AT_LEAST:
+            self._drop_groups()
+        self._crowded = self._known.most_crowded(reading.there)
         return counts
 
     def forget(self, owners: Collection[Owner]) -> None:
@@ -133,9 +138,10 @@ class Tally:
 
     def _read(self, batch: Batch, reading: Reading) -> None:
         numbers = list(map(self._known.of(batch.kind).get, batch.keys))
-        if reading.fresh is not None:
-            fresh = reading.fresh.of(batch.kind)
-            fresh.update(zip(batch.keys, numbers, strict=True))  # type: ignore[arg-type]  # till settled
+        reading.there[batch.kind] += len(numbers)
+        if batch.kind in reading.fresh:
+            so_far = cast(list[int], numbers)  # None as well, until all is settled
+            reading.fresh[batch.kind].update(zip(batch.keys, so_far, strict=True))
         reading.counts.update(numbers)  # type: ignore[arg-type]  # None is taken out at once
         unknown = reading.counts.pop(cast(int, None), 0)
         if unknown:
@@ -154,10 +160,10 @@ class Tally:
         self, kind: Kind, keys: Sequence[Key], numbers: Sequence[int], reading: Reading, *, remember: bool
     ) -> None:
         if not remember:
-            reading.fresh = None
-        for memory in (self._known, reading.fresh) if remember else (reading.passing,):
-            if memory is not None:
-                memory.of(kind).update(zip(keys, numbers, strict=True))
+            reading.fresh.clear()
+        (self._known if remember else reading.passing).of(kind).update(zip(keys, numbers, strict=True))
+        if kind in reading.fresh:
+            reading.fresh[kind].update(zip(keys, numbers, strict=True))
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))
@@ -165,15 +171,13 @@ class Tally:
             self._groups.append(group)
         return number
 
-    def _keep_only(self, fresh: Memory) -> None:
-        """Forgets the sockets that are gone, and the groups that nobody is in any more."""
-        fresh.inherit(self._known)
-        self._known = fresh
-        used = sorted(fresh.numbers())
+    def _drop_groups(self) -> None:
+        """Forgets the groups that no remembered socket is in."""
+        used = sorted(self._known.numbers())
         if len(used) == len(self._groups):
             return
         self.numbering += 1
-        fresh.renumber({number: position for position, number in enumerate(used)})
+        self._known.renumber({number: position for position, number in enumerate(used)})
         self._groups = [self._groups[number] for number in used]
         self._numbers = {group: number for number, group in enumerate(self._groups)}
 

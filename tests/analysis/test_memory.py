@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from exporter.analysis.memory import Memory
 from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, SYN_RECV, TIME_WAIT, Kind
 
@@ -42,13 +44,39 @@ def test_time_wait_is_forgotten_only_by_name() -> None:
     assert memory.last([1]) == [None]
 
 
-def test_what_was_forgotten_is_inherited_by_those_that_are_still_there() -> None:
-    before = remembering(open={1: 10, 2: 10})
-    before.forget({10})
-    fresh = remembering(half_closed={1: 20})
-    fresh.inherit(before)
-    assert fresh.last([1, 2]) == [20, None]
-    assert fresh.numbers() == {10, 20}
+def test_what_was_taken_out_can_be_forgotten_for_good() -> None:
+    memory = remembering(open={1: 10, 2: 20})
+    memory.forget({10})
+    memory.forget_past()
+    assert memory.last([1, 2]) == [None, 20]
+    assert memory.numbers() == {20}
+
+
+def test_a_kind_is_replaced_and_the_others_are_not() -> None:
+    memory = remembering(open={1: 10, 2: 20}, ended={3: 30})
+    memory.replace(OPEN, {2: 20})
+    assert memory.last([1, 2, 3]) == [None, 20, 30]
+
+
+class TestMostCrowded:
+    """Too many of a kind are remembered when a sixteenth of it and a thousand more are gone."""
+
+    def test_none_where_nothing_is_remembered(self) -> None:
+        assert Memory().most_crowded({OPEN: 1}) is None
+
+    def test_none_as_long_as_few_are_gone(self) -> None:
+        memory = remembering(open=dict.fromkeys(range(17_000 + 1_024), 1))
+        assert memory.most_crowded({OPEN: 16_000}) is None
+        assert memory.most_crowded({OPEN: 15_999}) == OPEN
+
+    def test_that_of_which_most_are_gone(self) -> None:
+        memory = remembering(open=dict.fromkeys(range(30_000), 1), ended=dict.fromkeys(range(20_000), 1))
+        assert memory.most_crowded({OPEN: 15_000, ENDED: 4_000}) == ENDED
+        assert memory.most_crowded({OPEN: 15_000, ENDED: 6_000}) == OPEN
+
+    def test_a_kind_that_is_there_no_more(self) -> None:
+        memory = remembering(open=dict.fromkeys(range(2_000), 1))
+        assert memory.most_crowded(Counter()) == OPEN
 
 
 def test_numbers_are_replaced_everywhere() -> None:
@@ -59,11 +87,8 @@ def test_numbers_are_replaced_everywhere() -> None:
     assert memory.numbers() == {0, 1, 2}
 
 
-def test_two_parts_of_a_reading_are_joined() -> None:
-    memory = remembering(open={1: 10})
-    memory.join(remembering(open={2: 20}, ended={3: 30}))
-    assert memory.last([1, 2, 3]) == [10, 20, 30]
-    assert len(memory) == 3
+def test_it_is_as_long_as_what_is_remembered() -> None:
+    assert len(remembering(open={1: 10, 2: 20}, ended={3: 30})) == 3
 
 
 def test_every_state_has_its_place_in_the_course_of_a_connection() -> None:

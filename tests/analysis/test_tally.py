@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.analysis import memory as memory_module
 from exporter.analysis import tally as tally_module
 from exporter.analysis.tally import Tally
 from exporter.model import (
@@ -33,7 +34,8 @@ def memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """Either so many sockets are remembered that none is dropped, or what is gone is dropped at once."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "tidy":
-            patch.setattr(tally_module, "_SLACK_AT_LEAST", -1)
+            patch.setattr(memory_module, "_SLACK_AT_LEAST", -1)
+            patch.setattr(tally_module, "_SPARE_AT_LEAST", -1)
         yield
 
 
@@ -150,7 +152,8 @@ def test_a_source_that_fails_half_way_changes_nothing() -> None:
 
 
 def test_sockets_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally_module, "_SLACK_AT_LEAST", 10)
+    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 10)
+    monkeypatch.setattr(tally_module, "_SPARE_AT_LEAST", 1)
     tally = Tally()
     for start in range(0, 1_000, 100):
         rows = [socket(cookie, holder=start + 1) for cookie in range(start, start + 100)]
@@ -160,7 +163,7 @@ def test_sockets_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally_module, "_SLACK_AT_LEAST", 0)
+    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 0)
     tally = Tally()
     count(tally, batch([socket(cookie) for cookie in range(1, 101)]))
     half_closed = [socket(1, CLOSE_WAIT)]
@@ -169,6 +172,22 @@ def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.Monkey
     asked = Asked()
     settle(tally, tally.read([batch([socket(1, TIME_WAIT, holder=0)])]), asked)
     assert asked.before == [group(half_closed[0])]
+
+
+def test_what_comes_and_goes_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither do kinds that all change, nor owners that die one after the other."""
+    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 10)
+    tally = Tally()
+    remembered = []
+    for turn in range(1, 50):
+        tally.forget({ProcessId(turn - 1, 0.0)})
+        cookies = range(turn * 20, turn * 20 + 400)
+        held = [socket(cookie, holder=turn) for cookie in cookies]
+        ended = [socket(10_000 + cookie, TIME_WAIT, holder=0) for cookie in cookies]
+        count(tally, batch(held), batch(ended))
+        past = tally.before([*range(2_000), *range(10_000, 12_000)])
+        remembered.append(len(past) - past.count(None))
+    assert max(remembered[10:]) <= max(remembered[:10]) < 1.2 * 800
 
 
 def test_an_owner_not_found_can_be_tried_again() -> None:
