@@ -27,6 +27,7 @@ from ..model import (
     Owner,
     ProcessId,
 )
+from ..sources.blocks import give_back_pages
 from ..sources.busy import while_busy
 from ..sources.owners import Owners
 from .inputs import Readers, Source
@@ -50,7 +51,8 @@ from .progress import Progress, nothing_yet, progress
 # where the reading takes longer than is hardly noticed.
 CENSUS_EVERY: Final = 60.0
 _DEAR: Final = 0.005
-
+# The memory that a look at so many sockets takes for a moment is worth giving back.
+_MANY: Final = 10_000
 
 # The other parts stand on these, whether they are exported or not.
 _SOCKETS: Final = frozenset({STATES, LISTENERS, OWNERS})
@@ -103,9 +105,12 @@ class Observer:
         begun = self._clock()
         self.progress = nothing_yet(begun)
         try:
-            return self._look(begun)
+            observation = self._look(begun)
         finally:
             self.progress = None
+        if sum((observation.groups or {}).values()) > _MANY:
+            give_back_pages()
+        return observation
 
     def _look(self, begun: float) -> Observation:
         names = Names(self._owners, self._namer)

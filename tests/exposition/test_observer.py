@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.exposition import observer as observer_module
 from exporter.exposition.observation import (
     CLOSE_WAIT as CLOSE_WAIT_PART,
 )
@@ -195,3 +196,14 @@ def test_after_a_failure_everything_is_as_before(part: str, observer: Observer, 
     fresh.rows = host.rows
     assert groups(seen) == groups(fresh.observer().observe())
     assert seen.failed == frozenset()
+
+
+@pytest.mark.parametrize(("many", "times"), [(0, 1), (1_000, 0)])
+def test_memory_is_given_back_only_after_a_look_at_many(
+    host: Host, many: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr(observer_module, "give_back_pages", lambda: given_back.append(None))
+    monkeypatch.setattr(observer_module, "_MANY", many)
+    host.observer().observe()
+    assert len(given_back) == times
