@@ -36,9 +36,11 @@ from .settings_file import ConfigError
 from .sources.counters import read_counters
 from .sources.descriptor_limits import descriptors
 from .sources.facts import Facts
+from .sources.inode_owners import InodeOwners
 from .sources.kernel import KernelSource, NetlinkError
 from .sources.limits import read_limits
-from .sources.owners import InodeOwners, NoOwners, Owners, PidOwners
+from .sources.owners import NoOwners, Owners
+from .sources.pid_owners import PidOwners
 from .sources.portable import PsutilSource
 from .sources.processes import reader_for
 from .sources.walk import Walk

@@ -21,8 +21,8 @@ from typing import Final
 
 from exporter.model import ProcessId
 from exporter.sources.facts import Facts
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.kernel import KernelSource
-from exporter.sources.owners import InodeOwners
 from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 

@@ -21,9 +21,9 @@ from exporter.sources import walk
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors
 from exporter.sources.facts import Facts
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.kernel import KernelSource
 from exporter.sources.limits import read_limits
-from exporter.sources.owners import InodeOwners
 from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 

@@ -20,7 +20,7 @@ the same part of a later one. A timer of 60 s may be late by an eighth (kernel/t
 quiet."""
 CHURN: Final = 9.0
 QUIET: Final = 26.0
-"""By then, what was not found in the churn has been looked for again (sources/owners.py: after 15 s)."""
+"""By then, what was not found in the churn has been looked for again (inode_owners.py: after 15 s)."""
 
 WARM_UP: Final = 65.0
 """Seconds until as many sockets leave TIME_WAIT as enter it. Of a shorter test, half."""

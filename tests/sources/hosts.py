@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from exporter.model import NO_HOLDER, Owner, ProcessId
 from exporter.sources.facts import Facts
-from exporter.sources.owners import InodeOwners
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 

@@ -10,7 +10,8 @@ import pytest
 
 from exporter.model import NO_HOLDER, UNSEEN_HOLDER, ProcessId, Unowned
 from exporter.sources.facts import Facts
-from exporter.sources.owners import NoOwners, Owners, PidOwners
+from exporter.sources.owners import NoOwners, Owners
+from exporter.sources.pid_owners import PidOwners
 from exporter.sources.processes import ProcReader, PsutilReader
 
 from .test_psutil_reader import PID, STARTED, StandIn

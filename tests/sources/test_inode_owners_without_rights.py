@@ -13,7 +13,7 @@ import pytest
 
 from exporter.model import Owner, ProcessId, Unowned
 from exporter.sources.facts import Facts
-from exporter.sources.owners import InodeOwners
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.processes import ProcReader, list_pids
 from exporter.sources.walk import Walk
 

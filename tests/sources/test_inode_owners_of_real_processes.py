@@ -16,7 +16,7 @@ import pytest
 
 from exporter.model import NO_HOLDER, Owner, ProcessId, Unowned
 from exporter.sources.facts import Facts
-from exporter.sources.owners import InodeOwners
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 

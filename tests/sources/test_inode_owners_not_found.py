@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from exporter.model import Owner, Unowned
-from exporter.sources.owners import RETRY_FIRST, RETRY_LAST
+from exporter.sources.inode_owners import RETRY_FIRST, RETRY_LAST
 
 from .hosts import Host
 from .trees import Clock, Tree, Watch

@@ -10,7 +10,7 @@ import pytest
 from exporter.model import NO_HOLDER, ProcessId, Unowned
 from exporter.sources import walk
 from exporter.sources.facts import Facts
-from exporter.sources.owners import InodeOwners
+from exporter.sources.inode_owners import InodeOwners
 from exporter.sources.processes import ProcReader
 from exporter.sources.walk import Walk
 
