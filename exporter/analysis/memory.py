@@ -20,6 +20,7 @@ from ..model import (
     TIME_WAIT,
     Key,
     Kind,
+    entries_at_most,
 )
 
 # A connection never goes back in this order (RFC 9293, figure 5).
@@ -36,11 +37,6 @@ _COURSE: Final = (
     CLOSING,
     TIME_WAIT,
 )
-
-# So many more sockets of a kind may be remembered than there are. Much more than this share would double the
-# table of a dict time and again, 2.5 MiB at 75,000 sockets.
-_SLACK: Final = 1 / 16
-_SLACK_AT_LEAST: Final = 1_024
 
 
 def _by_course(kind: Kind) -> tuple[int, bool]:
@@ -96,13 +92,13 @@ class Memory:
         self._past.clear()
 
     def most_crowded(self, there: Mapping[Kind, int]) -> Kind | None:
-        """The kind of which too many are remembered that are gone, if any; of several the one with most.
+        """The kind of which too many are remembered that are gone, if any; of several the worst.
 
         there: how many sockets there are of each kind.
         """
-        gone = {kind: len(known) - there[kind] for kind, known in self._by_kind.items()}
-        crowded = [kind for kind in gone if gone[kind] > _SLACK * there[kind] + _SLACK_AT_LEAST]
-        return max(crowded, key=gone.__getitem__, default=None)
+        excess = {kind: len(known) - entries_at_most(there[kind]) for kind, known in self._by_kind.items()}
+        kind = max(excess, key=excess.__getitem__, default=None)
+        return kind if kind and excess[kind] > 0 else None
 
     def numbers(self) -> set[int]:
         """All numbers in use."""

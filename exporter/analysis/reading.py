@@ -109,7 +109,7 @@ class Reading:
         self.queued += more.queued
         self.there.update(more.there)
         for kind, known in self.fresh.items():
-            known.update(more.fresh[kind])
+            self.fresh[kind] = {**known, **more.fresh[kind]} if known else more.fresh[kind]
 
     def unseen_holders(self) -> set[int]:
         """The holders of the sockets that settle() is going to ask for."""

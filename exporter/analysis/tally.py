@@ -161,9 +161,9 @@ class Tally:
     ) -> None:
         if not remember:
             reading.fresh.clear()
-        (self._known if remember else reading.passing).of(kind).update(zip(keys, numbers, strict=True))
-        if kind in reading.fresh:
-            reading.fresh[kind].update(zip(keys, numbers, strict=True))
+        memory = self._known if remember else reading.passing
+        known = reading.fresh[kind] if kind in reading.fresh else memory.of(kind)
+        known.update(zip(keys, numbers, strict=True))
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))

@@ -41,6 +41,9 @@ from .sockets import (
     Rows,
     Socket,
 )
+from .tables import (
+    entries_at_most,
+)
 
 __all__ = [
     "CLOSE",
@@ -76,4 +79,5 @@ __all__ = [
     "Rows",
     "Socket",
     "Unowned",
+    "entries_at_most",
 ]

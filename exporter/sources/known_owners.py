@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from typing import Final
 
-from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
+from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned, entries_at_most
 from .facts import Facts
-
-# The table of a dict has no room for others where some were deleted; it is made twice as big when it is full.
-# So it is made anew when so many were, as a share of those that are left.
-_GONE: Final = 1 / 16
 
 
 class ByHolder(dict[int, ProcessId]):
@@ -23,7 +18,7 @@ class ByHolder(dict[int, ProcessId]):
         for holder in holders:
             del self[holder]
             self._gone += 1
-        return ByHolder(self) if self._gone > _GONE * len(self) else self
+        return ByHolder(self) if len(self) + self._gone > entries_at_most(len(self)) else self
 
     def __missing__(self, holder: int) -> Unowned:
         return Unowned.RELEASED if holder == NO_HOLDER else Unowned.NOT_FOUND

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from exporter.analysis.memory import Memory
-from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, SYN_RECV, TIME_WAIT, Kind
+from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, SYN_RECV, TIME_WAIT, Kind, entries_at_most
 
 OPEN, WAITING = Kind(ESTABLISHED), Kind(ESTABLISHED, held=False)
 HALF_CLOSED, ENDING = Kind(CLOSE_WAIT), Kind(LAST_ACK, held=False)
@@ -59,20 +59,21 @@ def test_a_kind_is_replaced_and_the_others_are_not() -> None:
 
 
 class TestMostCrowded:
-    """Too many of a kind are remembered when a sixteenth of it and a thousand more are gone."""
+    """Too many of a kind are remembered when some are to be forgotten lest its table grows."""
 
     def test_none_where_nothing_is_remembered(self) -> None:
         assert Memory().most_crowded({OPEN: 1}) is None
 
     def test_none_as_long_as_few_are_gone(self) -> None:
-        memory = remembering(open=dict.fromkeys(range(17_000 + 1_024), 1))
+        memory = remembering(open=dict.fromkeys(range(entries_at_most(16_000)), 1))
         assert memory.most_crowded({OPEN: 16_000}) is None
-        assert memory.most_crowded({OPEN: 15_999}) == OPEN
+        memory.of(OPEN)[-1] = 1
+        assert memory.most_crowded({OPEN: 16_000}) == OPEN
 
-    def test_that_of_which_most_are_gone(self) -> None:
+    def test_that_of_which_there_are_most_too_many(self) -> None:
         memory = remembering(open=dict.fromkeys(range(30_000), 1), ended=dict.fromkeys(range(20_000), 1))
-        assert memory.most_crowded({OPEN: 15_000, ENDED: 4_000}) == ENDED
-        assert memory.most_crowded({OPEN: 15_000, ENDED: 6_000}) == OPEN
+        assert memory.most_crowded({OPEN: 16_000, ENDED: 4_000}) == ENDED
+        assert memory.most_crowded({OPEN: 14_000, ENDED: 8_000}) == OPEN
 
     def test_a_kind_that_is_there_no_more(self) -> None:
         memory = remembering(open=dict.fromkeys(range(2_000), 1))

@@ -34,7 +34,7 @@ def memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """Either so many sockets are remembered that none is dropped, or what is gone is dropped at once."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "tidy":
-            patch.setattr(memory_module, "_SLACK_AT_LEAST", -1)
+            patch.setattr(memory_module, "entries_at_most", lambda there: there - 1)
             patch.setattr(tally_module, "_SPARE_AT_LEAST", -1)
         yield
 
@@ -152,7 +152,7 @@ def test_a_source_that_fails_half_way_changes_nothing() -> None:
 
 
 def test_sockets_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 10)
+    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there + 10)
     monkeypatch.setattr(tally_module, "_SPARE_AT_LEAST", 1)
     tally = Tally()
     for start in range(0, 1_000, 100):
@@ -163,7 +163,7 @@ def test_sockets_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 0)
+    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there)
     tally = Tally()
     count(tally, batch([socket(cookie) for cookie in range(1, 101)]))
     half_closed = [socket(1, CLOSE_WAIT)]
@@ -176,7 +176,7 @@ def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.Monkey
 
 def test_what_comes_and_goes_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither do kinds that all change, nor owners that die one after the other."""
-    monkeypatch.setattr(memory_module, "_SLACK_AT_LEAST", 10)
+    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there + 10)
     tally = Tally()
     remembered = []
     for turn in range(1, 50):

@@ -105,7 +105,7 @@ def test_who_lately_talked_is_kept_for_the_time_wait_to_come(
     observer: Observer, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tally drops at once what is gone."""
-    monkeypatch.setattr(tally, "_SLACK_AT_LEAST", -1)
+    monkeypatch.setattr(tally, "_SPARE_AT_LEAST", -1)
     host.rows = [call(40_000)]
     observer.observe()
     host.stale, host.rows = {CALLER}, [call(40_001, holder=21)._replace(remote_port=80)]
