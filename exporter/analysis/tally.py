@@ -6,8 +6,8 @@ the keys; a socket that is new or has changed has a new key, and only for those 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
@@ -76,15 +76,20 @@ class Tally:
 
     def queues(self, reading: Reading) -> dict[Group, tuple[int, int]]:
         """Unread and unacknowledged bytes by group, of the sockets counted so far."""
-        sums: dict[int, tuple[int, int]] = {}
+        unread: defaultdict[int | None, int] = defaultdict(int)
+        unacknowledged: defaultdict[int | None, int] = defaultdict(int)
         for kind, queued in reading.queued:
-            known, passing = self._known.of(kind), reading.passing.of(kind)
-            for key, unread, unacknowledged in queued:
-                number = known.get(key, passing.get(key))
-                if number is not None:
-                    before = sums.get(number, (0, 0))
-                    sums[number] = before[0] + unread, before[1] + unacknowledged
-        return {self._groups[number]: both for number, both in sums.items()}
+            for number, (_, some, others) in zip(
+                self._numbers_of(kind, queued, reading), queued, strict=True
+            ):
+                unread[number] += some
+                unacknowledged[number] += others
+        # None has those of sockets that were not settled.
+        return {
+            self._groups[number]: (unread[number], unacknowledged[number])
+            for number in unread
+            if number is not None
+        }
 
     def finish(self, reading: Reading) -> Counter[Group]:
         """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
@@ -164,6 +169,13 @@ class Tally:
         memory = self._known if remember else reading.passing
         known = reading.fresh[kind] if kind in reading.fresh else memory.of(kind)
         known.update(zip(keys, numbers, strict=True))
+
+    def _numbers_of(
+        self, kind: Kind, queued: Sequence[tuple[Key, int, int]], reading: Reading
+    ) -> Iterator[int | None]:
+        keys = [key for key, _, _ in queued]
+        passing: Iterator[int | None] = map(reading.passing.of(kind).get, keys)
+        return map(self._known.of(kind).get, keys, passing)
 
     def _number_of(self, group: Group) -> int:
         number = self._numbers.setdefault(group, len(self._groups))

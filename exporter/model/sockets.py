@@ -113,7 +113,8 @@ class Batch:
     """Some sockets of one kind from one reading, as columns: built so that a warm scrape touches no row.
 
     keys: one Key for each socket; the cookies of those that have one.
-    holders: the holder column, unsigned 32 bits each in native order, empty where nobody holds any.
+    holders: the holder column, unsigned 32 bits each in native order, 0 where nobody holds one; it may be
+        found at another batch that was read at the same time.
     take: position numbers -> the Rows there.
     local_ends: as of Rows, of all of them.
     """

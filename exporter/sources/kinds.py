@@ -6,7 +6,6 @@ for each socket, in C.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import compress
@@ -22,10 +21,11 @@ _Item = TypeVar("_Item")
 
 
 def batches_of(rows: KernelRows) -> Iterator[Batch]:
-    """A batch for each kind that there is among these sockets."""
+    """A batch for each kind that there is among these sockets; the first has the holders of all."""
     codes = _codes(rows)
     kinds = sorted(set(codes))
-    keys, holders, queues = rows.cookies(), rows.holders(), rows.have_queues()
+    keys, queues = rows.cookies(), rows.have_queues()
+    holders = rows.held_by() if kinds[:1] < [_UNHELD] else b""
     for code in kinds:
         kind = Kind(code & ~_UNHELD, not code & _UNHELD)
         chosen = codes.translate(_only(code))
@@ -36,11 +36,12 @@ def batches_of(rows: KernelRows) -> Iterator[Batch]:
         yield Batch(
             kind,
             choose(keys),
-            array("I", choose(holders)).tobytes() if kind.held else b"",
+            holders,
             some.pick,
             some.local_ends,
             _queued(rows, keys, queued) if queued else (),
         )
+        holders = b""
 
 
 class _Some:
@@ -81,6 +82,6 @@ def _chosen(chosen: bytes, column: Iterable[_Item]) -> list[_Item]:
 
 
 def _queued(rows: KernelRows, keys: Sequence[Key], marks: int) -> Sequence[tuple[Key, int, int]]:
-    chosen = marks.to_bytes(len(rows), "little")
     unread, unacknowledged = rows.queues()
-    return list(zip(*(compress(column, chosen) for column in (keys, unread, unacknowledged)), strict=True))
+    places = _chosen(marks.to_bytes(len(rows), "little"), range(len(rows)))
+    return [(keys[place], unread[place], unacknowledged[place]) for place in places]

@@ -109,6 +109,10 @@ class KernelRows:
     def holders(self) -> list[int]:
         return self._column(_HOLDER).tolist()
 
+    def held_by(self) -> bytes:
+        """The holders, as Batch has them."""
+        return self._column(_HOLDER).tobytes()
+
     def cookies(self) -> list[int]:
         low, high = self._column(_COOKIE).tolist(), self._column(_COOKIE + 4)
         if high.tobytes() == bytes(4 * len(high)):
@@ -118,9 +122,9 @@ class KernelRows:
     def timers(self) -> bytes:
         return self._bytes(_TIMER)
 
-    def queues(self) -> tuple[list[int], list[int]]:
+    def queues(self) -> tuple[array[int], array[int]]:
         """Unread and unacknowledged bytes, a column each."""
-        return self._column(_QUEUES[0]).tolist(), self._column(_QUEUES[1]).tolist()
+        return self._column(_QUEUES[0]), self._column(_QUEUES[1])
 
     def accepted(self) -> Iterator[Hashable]:
         return self._layouts.accepted.iter_unpack(self._raw)
