@@ -22,7 +22,7 @@ socket would suddenly be young. After that time the memory is the only witness.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from math import fsum
 from typing import Final, Literal, NamedTuple
 
@@ -64,21 +64,17 @@ class Ages:
     def __init__(self) -> None:
         self._since: dict[Hashable, float] = {}
 
-    def ages(self, halves: Iterable[HalfClosed], now: float) -> list[float]:
+    def ages(self, halves: Sequence[HalfClosed], now: float) -> list[float]:
         """The age of each socket in seconds: a lower bound, and exact as said above.
 
         `halves` are all there are: the others are forgotten. `now` is in seconds of a clock that
         never steps, taken after the reading; taken before, ages are too high by its duration.
         """
-        before, since = self._since.get, {}
-        found = []
-        for half in halves:
-            key = half.socket.cookie or _pair(half.socket)
-            start = now - (half.since_ack or 0.0)
-            since[key] = start = min(start, before(key, start))
-            found.append(now - start)
-        self._since = since
-        return found
+        keys = [half.socket.cookie or _pair(half.socket) for half in halves]
+        told = [now - (half.since_ack or 0.0) for half in halves]
+        starts = list(map(min, told, map(self._since.get, keys, told)))
+        self._since = dict(zip(keys, starts, strict=True))
+        return [now - start for start in starts]
 
     def __len__(self) -> int:
         """How many sockets it remembers."""

@@ -67,8 +67,3 @@ class Look:
         """The holders of listeners and of connections in CLOSE_WAIT."""
         holders = {listener.holder for listener in self.listeners}
         return holders | {half.socket.holder for half, _ in self.aged}
-
-    def all(self) -> set[int]:
-        """The holders of all sockets. Not to be changed."""
-        self.reading.holders.update(self.other_holders())
-        return self.reading.holders.all()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Final, cast
 
 from ..analysis.classify import Classifiers
 from ..analysis.close_wait import Ages, cause
@@ -51,6 +52,9 @@ from .progress import Progress, nothing_yet, progress
 # where the reading takes longer than is hardly noticed.
 CENSUS_EVERY: Final = 60.0
 _DEAR: Final = 0.005
+# What Stuck._make calls: there may be tens of thousands.
+_stuck = cast(Callable[[tuple[object, ...]], Stuck], partial(tuple.__new__, Stuck))
+
 # The memory that a look at so many sockets takes for a moment is worth giving back.
 _MANY: Final = 10_000
 
@@ -186,7 +190,9 @@ class Observer:
         new = {holder for _, _, holder in listeners - self._listened_before}
         self._listened_before = listeners
         self._owners.doubt(chain(look.reading.new_holders(), new))
-        self._owners.resolve(look.reading.unseen_holders() | look.other_holders(), look)
+        others = look.other_holders()
+        look.reading.holders.update(others)
+        self._owners.resolve(look.reading.unseen_holders() | others, look.reading.holders)
 
     def _owned(self, look: Look) -> list[tuple[Listener, Owner]]:
         return [(listener, self._owners.owner_of(listener.holder)) for listener in look.listeners]
@@ -210,20 +216,18 @@ class Observer:
         look.groups = tally.finish(reading)
 
     def _classify_close_wait(self, look: Look) -> None:
+        halves = [half for half, _ in look.aged]
         # As they have just been counted; MPTCP's are not counted with the others.
-        groups = self._tally.before([half.socket.cookie for half, _ in look.aged])
+        before = self._tally.before([half.socket.cookie for half in halves])
         counted = not look.parts.failed & _SOCKETS
-        look.stuck = [
-            Stuck(
-                half,
-                group
-                if counted and group and group.state == half.socket.state
-                else look.classify(half.socket, group),
-                cause(half),
-                round(age, 3),
-            )
-            for (half, age), group in zip(look.aged, groups, strict=True)
+        groups = [
+            group
+            if counted and group and group.state == half.socket.state
+            else look.classify(half.socket, group)
+            for half, group in zip(halves, before, strict=True)
         ]
+        ages = (age for _, age in look.aged)
+        look.stuck = list(map(_stuck, zip(halves, groups, map(cause, halves), ages, strict=True)))
 
     def _count_ports(self, look: Look) -> None:
         if look.taken:

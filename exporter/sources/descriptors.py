@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
 from heapq import nsmallest
-from itertools import compress, count, filterfalse, islice
+from itertools import compress, count, islice
 from operator import not_
 from typing import TYPE_CHECKING, Final, Self
 
@@ -91,16 +91,15 @@ class DescriptorTable:
         """The inodes of the sockets that were held when last read."""
         return set(self._inodes) - {_NOT_A_SOCKET}
 
-    def closed(self, live: Container[int]) -> Iterator[int]:
-        """The sockets that were held when last read and are not among the live ones."""
-        return filterfalse(live.__contains__, self._inodes)
+    def closed(self, live: Container[int]) -> dict[int, int]:
+        """The descriptors that held, when last read, sockets that are not among the live ones, and these."""
+        return {fd: inode for fd, inode in enumerate(self._inodes) if inode not in live and inode}
 
-    def vacated(self, closed: Set[int]) -> Iterator[list[int]]:
-        """Reads the descriptors that held one of these sockets; yields the inodes found, some at a time."""
-        descriptors = list(compress(count(), map(closed.__contains__, self._inodes))) if closed else []
+    def vacated(self, descriptors: Iterable[int]) -> Iterator[list[int]]:
+        """Reads descriptors whose sockets have gone; yields the inodes found, some at a time."""
         # A number that was free when it was read is the first that the next socket gets.
-        descriptors += self._free
-        return self._read(descriptors) if descriptors else iter(())
+        likely = [*descriptors, *self._free]
+        return self._read(likely) if likely else iter(())
 
     def unheld(self) -> Iterator[list[int]]:
         """Reads the lowest descriptors that held no socket when last read, and as many behind the last as

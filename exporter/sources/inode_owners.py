@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from typing import Final
 
 from ..model import NO_HOLDER, Owner, ProcessId, Unowned
 from .facts import Facts
 from .known_owners import ByHolder, KnownOwners
 from .owners import Live
-from .walk import Found, Walk, reason_of
+from .walk import Closed, Found, Walk, reason_of
 
 # How long holders without a process are left alone, in seconds; doubled while nothing turns up.
 RETRY_FIRST: Final = 15.0
@@ -114,13 +114,15 @@ class InodeOwners(KnownOwners):
         is_the_same = not self._facts.is_new(owner) or self._walk.still_holds(pid, sockets) is not False
         return owner if is_the_same else None
 
-    def _forget_closed(self, live: set[int]) -> set[int]:
-        """Gives those of which an owner was known. A few that no table tells of may linger for a while."""
-        closed = self._owners.keys() & self._walk.closed(live)
+    def _forget_closed(self, live: set[int]) -> Closed:
+        """Gives where those were of which an owner was known. A few that no table tells of may linger for a
+        while."""
+        where = self._walk.closed(live)
+        closed = self._owners.keys() & chain.from_iterable(held.values() for held in where.values())
         if len(self._owners) - len(closed) > (1 + _SLACK) * len(live) + _SLACK_AT_LEAST:
             closed = self._owners.keys() - live
         self._owners = self._owners.without(closed)
-        return closed
+        return {pid: [fd for fd, inode in held.items() if inode in closed] for pid, held in where.items()}
 
     def _leave_alone(self, missing: set[int]) -> None:
         if missing and not self._not_found:

@@ -30,7 +30,7 @@ _FULL: Final = _CONNECTED & ~_SMALL
 # The second walk begins when the first one has come that far, by the number of sockets in the last one. The
 # second is twice as fast, and begun here it does not overtake the first: a connection that is closed
 # meanwhile is in both, rather than in neither.
-_BEGINS_AT: Final = 0.75
+_BEGINS_AT: Final = 0.9
 # Bound, but neither listening nor connected: Linux' only sockets in CLOSE. The kernel has them in
 # a table of their own since 6.8 (commit 91051f003948) and older ones ignore the bit.
 _BOUND: Final = 1 << 13

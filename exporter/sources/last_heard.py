@@ -12,7 +12,9 @@ import errno
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from functools import partial
+from itertools import repeat
+from typing import Final, cast
 
 from ..model import HalfClosed, Socket
 from .half_closed import WITH_INFO, parse_answers
@@ -29,6 +31,10 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 
 _Moments = tuple[float | None, float | None]
 """When the last ACK came and when the last data, in seconds of the clock."""
+_NEVER: Final[_Moments] = (None, None)
+
+# What HalfClosed._make calls.
+_half_closed = cast(Callable[[tuple[object, ...]], HalfClosed], partial(tuple.__new__, HalfClosed))
 
 
 class LastHeard:
@@ -57,9 +63,10 @@ class LastHeard:
             many = len(new) > _ONE_BY_ONE + among // _PASSED_BY_FOR_ONE
             self._learn(self._dump() if many else self._ask(rows.messages(new)))
         # Those that are gone meanwhile were in CLOSE_WAIT when they were counted, and stay without times.
-        self._moments = {cookie: self._moments[cookie] for cookie in cookies if cookie in self._moments}
+        if new or len(self._moments) > len(cookies):
+            self._moments = {cookie: self._moments[cookie] for cookie in cookies if cookie in self._moments}
         self._sockets = self._decoded(cookies, rows)
-        return list(self._completed(cookies, rows))
+        return self._completed(cookies, rows)
 
     def _decoded(self, cookies: Sequence[int], rows: KernelRows) -> dict[int, Socket]:
         """The sockets by cookie. Of those decoded before only the holder can be another, by accept()."""
@@ -69,18 +76,24 @@ class LastHeard:
             for place, (one, holder) in enumerate(zip(known, rows.holders(), strict=True))
             if one is None or one.holder != holder
         ]
+        if not changed and len(self._sockets) == len(cookies):
+            return self._sockets
         sockets = self._sockets | {one.cookie: one for one in rows.pick(changed)}
         return {cookie: sockets[cookie] for cookie in cookies}
 
-    def _completed(self, cookies: Sequence[int], rows: KernelRows) -> Iterator[HalfClosed]:
-        # One flat loop: tens of thousands of these sockets are what this program is for.
-        now, moments_of, nothing, make = self._clock(), self._moments.get, (None, None), HalfClosed._make
-        sockets = map(self._sockets.__getitem__, cookies)
-        for one, unread, unsent, timer in zip(sockets, *rows.queues(), rows.timers(), strict=True):
-            ack, data = moments_of(one.cookie, nothing)
-            since_ack = None if ack is None else now - ack
-            since_data = None if data is None else now - data
-            yield make((one, unread, unsent, timer, since_ack, since_data, False))
+    def _completed(self, cookies: Sequence[int], rows: KernelRows) -> list[HalfClosed]:
+        # Column by column: tens of thousands of these sockets are what this program is for.
+        now = self._clock()
+        moments = list(map(self._moments.get, cookies, repeat(_NEVER)))
+        columns = (
+            map(self._sockets.__getitem__, cookies),
+            *rows.queues(),
+            rows.timers(),
+            [None if ack is None else now - ack for ack, _ in moments],
+            [None if data is None else now - data for _, data in moments],
+            repeat(False, len(cookies)),
+        )
+        return list(map(_half_closed, zip(*columns, strict=True)))
 
     def _learn(self, halves: Iterable[HalfClosed]) -> None:
         for half in halves:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Set
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from ..model import NO_HOLDER
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Found = Iterator[tuple[list[int], int]]
 """(inodes, pid): some of the sockets that a process holds."""
+
+Closed = Mapping[int, Collection[int]]
+"""By pid, the descriptors of sockets that are closed."""
 
 # Looking where nothing seems to have changed may take this part of the time at most.
 _THOROUGH_SHARE: Final = 0.005
@@ -70,11 +74,11 @@ class Walk:
             self._survey = self._begun()
 
     def find(
-        self, wanted: Collection[int], live: Callable[[], set[int]], closed: Set[int] = frozenset()
+        self, wanted: Collection[int], live: Callable[[], set[int]], closed: Closed = MappingProxyType({})
     ) -> Found:
         """Yields the sockets met until every wanted inode is found or all places are searched.
 
-        live: gives the inodes of all sockets there are. closed: those that were there lately. A process met
+        live: gives the inodes of all sockets there are. closed: where there were others lately. A process met
         again is yielded again. The lowest pid comes first, init last. Raises OSError where there is no
         /proc.
         """
@@ -85,9 +89,10 @@ class Walk:
             if not missing:
                 return
 
-    def closed(self, live: Container[int]) -> Iterator[int]:
-        """The sockets that some process held when it was last read and that are not among the live ones."""
-        return chain.from_iterable(table.closed(live) for table in self._tables.values())
+    def closed(self, live: Container[int]) -> dict[int, dict[int, int]]:
+        """By pid, the descriptors that held, when last read, sockets that are not among the live ones, and
+        these."""
+        return {pid: closed for pid, table in self._tables.items() if (closed := table.closed(live))}
 
     def still_holds(self, pid: int, inodes: Collection[int]) -> bool | None:
         """Whether the process that has this pid now holds one of the sockets that were met there; None where
@@ -133,9 +138,9 @@ class Walk:
 
         return Survey(self._procfs, counts)
 
-    def _where_sockets_went(self, closed: Set[int]) -> Found:
+    def _where_sockets_went(self, closed: Closed) -> Found:
         for table in self._here():
-            yield from self._guarded(table, table.vacated(closed))
+            yield from self._guarded(table, table.vacated(closed.get(table.pid, ())))
 
     def _elsewhere(self, live: Callable[[], set[int]], missing: Set[int]) -> Found:
         settled = live().difference(missing, {NO_HOLDER})
@@ -145,7 +150,7 @@ class Walk:
     def _where_others_went(self, live: Set[int]) -> Found:
         """Where there were sockets that nobody was found to own, or no TCP sockets."""
         for table in self._here():
-            yield from self._guarded(table, table.vacated(table.held() - live))
+            yield from self._guarded(table, table.vacated(table.closed(live)))
 
     def _where_counts_changed(self, live: Set[int]) -> Found:
         self.unreadable = Counter()

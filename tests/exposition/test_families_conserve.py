@@ -128,9 +128,10 @@ def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Observation], 
         family = families["socket_close_wait_age_seconds"]
         assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(ages)
         assert total(family, "_bucket", le="60.0") == sum(age <= 60 for age in ages)
-        assert total(family, "_gsum") == pytest.approx(fsum(ages))
         oldest = [sample.value for sample in families["socket_close_wait_oldest_age_seconds"].samples]
-        assert max(oldest, default=None) == max(ages, default=None)
+        # To a millisecond for each process.
+        assert total(family, "_gsum") == pytest.approx(fsum(ages), abs=0.001 * len(oldest))
+        assert max(oldest, default=None) == max((round(age, 3) for age in ages), default=None)
 
 
 @given(QUEUES, LIMITS)

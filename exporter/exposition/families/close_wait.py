@@ -31,13 +31,13 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     )
     ages = _ages(seen, shown(folded))
     yield metrics.CLOSE_WAIT_AGE.histograms(((name,), *_histogram(some)) for name, some in ages.items())
-    yield metrics.CLOSE_WAIT_OLDEST.family(((name,), max(some)) for name, some in ages.items())
+    yield metrics.CLOSE_WAIT_OLDEST.family(((name,), round(max(some), 3)) for name, some in ages.items())
 
 
 def _histogram(ages: list[float]) -> tuple[Buckets, float]:
     counts, total = histogram(ages)
     bounds = (*(f"{bound:.1f}" for bound in BUCKETS), "+Inf")
-    return list(zip(bounds, counts, strict=True)), total
+    return list(zip(bounds, counts, strict=True)), round(total, 3)
 
 
 def _ages(seen: Observation, called: Callable[[str], str]) -> dict[str, list[float]]:
