@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 # 128 KiB: together with what is left of the last piece, less than blocks.BYTES.
@@ -69,11 +70,12 @@ class Datagrams:
         headers = (_MsgHdr(parts=parts, number_of_parts=2) for parts in self._parts)
         self._messages = (_MMsgHdr * number)(*map(_MMsgHdr, headers))
 
-    def receive(self, channel: socket.socket) -> list[bytes]:
+    def receive(self, channel: socket.socket) -> Iterator[bytes]:
         """The datagrams that are there, at most so many as there is room for, joined; the last one for itself
-        where it is not of the usual size. An empty one where the other side has closed.
+        where it is not of the usual size. An empty one where the other side has closed. To be taken before
+        others are received: each is copied then, so that the processor's cache has it.
 
-        Raises BlockingIOError where there is none, and OSError as recv() does.
+        Raises BlockingIOError at once where there is none, and OSError as recv() does.
         """
         received = -1
         while received < 0:
@@ -85,7 +87,7 @@ class Datagrams:
             raise OSError(errno.EMSGSIZE, "a datagram is longer than any should be")
         sizes = [message.size for message in self._messages[:received]]
         last = [] if sizes[-1] == self._usual else [self._one(received - 1, sizes.pop())]
-        return [*self._joined(sizes), *last]
+        return chain(self._joined(sizes), last)
 
     def _joined(self, sizes: Sequence[int]) -> Iterator[bytes]:
         """In pieces that the processor's cache can hold."""

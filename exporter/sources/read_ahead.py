@@ -8,8 +8,9 @@ caller lets the thread run when it has nothing to do.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from types import TracebackType
@@ -43,12 +44,13 @@ class Reader:
         self._channel = channel
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
+        self._at_once = at_once
         self._to_read_here = 1 if at_once else _AT_FIRST
         self._number = _ALL_AT_ONCE if at_once else _IN_TURN
         self._read_so_far = 0
         self._usual = 0
         self._thread: Thread | None = None
-        self._ahead: SimpleQueue[list[bytes] | Exception | None] = SimpleQueue()
+        self._ahead: SimpleQueue[Iterable[bytes] | Exception | None] = SimpleQueue()
         self._given: Iterator[bytes] = iter(())
         self._room = Semaphore(_MOST_AHEAD)
         self._stopping = False
@@ -112,7 +114,7 @@ class Reader:
         except Exception as failure:  # noqa: BLE001  # whatever it is, the caller waits for a word
             self._ahead.put(failure)
 
-    def _received(self) -> Iterator[list[bytes]]:
+    def _received(self) -> Iterator[Iterable[bytes]]:
         while self._read_so_far < _TELLING or self._usual < _LONGEST // 2:
             yield [self._read(socket.MSG_DONTWAIT)]
         receive = self._receives_many()
@@ -123,7 +125,7 @@ class Reader:
                 return
             yield received
 
-    def _receives_many(self) -> Callable[[], list[bytes]]:
+    def _receives_many(self) -> Callable[[], Iterable[bytes]]:
         """One by one where no more can be had: ctypes wants memory whose content is run, which may be
         forbidden (systemd's MemoryDenyWriteExecute, where libffi is older than 3.4)."""
         try:
@@ -132,7 +134,12 @@ class Reader:
             from .datagrams import Datagrams
 
             blocks.give_back()
-            room = Datagrams(self._number, self._usual, _LONGEST)
+            make = partial(Datagrams, self._number, self._usual, _LONGEST)
+            room = make()
         except (ImportError, AttributeError, OSError, MemoryError):
             return lambda: [self._read(socket.MSG_DONTWAIT)]
-        return partial(room.receive, self._channel)
+        if self._at_once:
+            # The caller is late: what there is waits for him in its own room, once and not twice.
+            rooms = chain([room], iter(make, None))
+            return lambda: next(rooms).receive(self._channel)
+        return lambda: list(room.receive(self._channel))

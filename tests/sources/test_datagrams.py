@@ -51,7 +51,7 @@ def test_the_last_one_is_for_itself_where_it_is_shorter(pair: Pair) -> None:
     """It may be the end of the dump, behind which the sizes of messages say nothing."""
     ours, theirs = pair
     first, second, end = sent(theirs, USUAL, USUAL, 20)
-    assert Datagrams(16, USUAL, LONGEST).receive(ours) == [first + second, end]
+    assert list(Datagrams(16, USUAL, LONGEST).receive(ours)) == [first + second, end]
 
 
 def test_no_more_are_received_than_there_is_room_for(pair: Pair) -> None:
@@ -67,7 +67,7 @@ def test_many_come_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(datagrams, "_IN_ONE_PIECE", 2)
     ours, theirs = pair
     expected = sent(theirs, *[USUAL] * 4, 50, USUAL)
-    received = Datagrams(16, USUAL, LONGEST).receive(ours)
+    received = list(Datagrams(16, USUAL, LONGEST).receive(ours))
     assert list(map(len, received)) == [200, 200, 150]
     assert b"".join(received) == b"".join(expected)
 
