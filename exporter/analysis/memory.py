@@ -62,14 +62,14 @@ class Memory:
         return sum(map(len, self._all()))
 
     def last(self, keys: Sequence[Key]) -> list[int | None]:
-        """The numbers that these keys had when they were last seen, of whatever kind; also if forgotten."""
+        """The numbers that these keys had when they were last seen, of whatever kind, or when taken out."""
         numbers: Iterator[int | None] = map(self._past.get, keys)
         for known in self._by_kind.values():
             numbers = map(known.get, keys, numbers)
         return list(numbers)
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Takes out what has one of these numbers, but for TIME_WAIT; last() still knows it."""
+        """Takes out what has one of these numbers, but for TIME_WAIT; last() knows it until forget_past()."""
         for kind, known in self._by_kind.items():
             if kind.state != TIME_WAIT:
                 stale = list(map(numbers.__contains__, known.values()))

@@ -34,6 +34,8 @@ class Tally:
         self._known = Memory()
         # To be tidied up in the next reading. One at a time, as its old table is there until the end.
         self._crowded: Kind | None = None
+        # Whether there may be groups that nobody is in any more.
+        self._emptied = False
         self.numbering = 0
         """Another number whenever groups have got other numbers."""
 
@@ -92,24 +94,30 @@ class Tally:
         }
 
     def finish(self, reading: Reading) -> Counter[Group]:
-        """The counts of the whole reading by group. Drops what is remembered of sockets that are gone."""
+        """The counts of the whole reading by group. Drops what is of no use any more: sockets that are gone,
+        of one kind when there are too many, and groups that nobody is in."""
         counts = Counter({self._groups[number]: count for number, count in reading.counts.items()})
         for kind, known in reading.fresh.items():
             self._known.replace(kind, known)
-        if not reading.passing:
+        # An empty one has failed, and who passes is asked for again.
+        if reading.there and not reading.passing:
             self._known.forget_past()
-        if reading.fresh and len(self._groups) > (1 + _SPARE) * len(counts) + _SPARE_AT_LEAST:
-            self._drop_groups()
+            self._emptied |= bool(reading.fresh)
+            if self._emptied and len(self._groups) > (1 + _SPARE) * len(counts) + _SPARE_AT_LEAST:
+                self._drop_groups()
+                self._emptied = False
         self._crowded = self._known.most_crowded(reading.there)
         return counts
 
     def forget(self, owners: Collection[Owner]) -> None:
         """Sockets counted for these owners are unseen in the next reading."""
         if owners:
+            self._emptied = True
             self._known.forget(self._numbered(lambda group: group.owner in owners))
 
     def forget_time_wait(self, doubtful: Callable[[Group], bool]) -> None:
         """Sockets in TIME_WAIT in such groups are unseen in the next reading."""
+        self._emptied = True
         self._known.forget_time_wait(self._numbered(doubtful))
 
     def before(self, cookies: Sequence[int]) -> list[Group | None]:
@@ -166,9 +174,11 @@ class Tally:
     ) -> None:
         if not remember:
             reading.fresh.clear()
+        # Also what is to be replaced: the rest of the reading may fail, and then it stays.
         memory = self._known if remember else reading.passing
-        known = reading.fresh[kind] if kind in reading.fresh else memory.of(kind)
-        known.update(zip(keys, numbers, strict=True))
+        memory.of(kind).update(zip(keys, numbers, strict=True))
+        if kind in reading.fresh:
+            reading.fresh[kind].update(zip(keys, numbers, strict=True))
 
     def _numbers_of(
         self, kind: Kind, queued: Sequence[tuple[Key, int, int]], reading: Reading

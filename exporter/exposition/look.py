@@ -21,8 +21,8 @@ from ..model import (
     ProcessId,
 )
 from ..sources.owners import Owners
-from .observation import Stuck
 from .parts import Parts
+from .stuck import Stuck
 
 
 class Names:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..model import (
     Descriptors,
     Group,
-    HalfClosed,
     KernelCounters,
     Limits,
     Listener,
     Owner,
     ProcessId,
 )
+from .stuck import Stuck
 
 STATES: Final = "states"
 LISTENERS: Final = "listeners"
@@ -44,15 +44,6 @@ PARTS: Final[Mapping[str, str]] = {
 
 MEASURED: Final = frozenset({STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS})
 """The parts for which something is read or counted; the others are made of what these found."""
-
-
-class Stuck(NamedTuple):
-    """A connection in CLOSE_WAIT: how it is counted, why it stays, and since when (seconds)."""
-
-    half: HalfClosed
-    group: Group
-    cause: str
-    age: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from itertools import chain
-from typing import Final, cast
+from typing import Final
 
 from ..analysis.classify import Classifiers
-from ..analysis.close_wait import Ages, cause
+from ..analysis.close_wait import Ages
 from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
@@ -43,18 +42,15 @@ from .observation import (
     PARTS,
     STATES,
     Observation,
-    Stuck,
 )
 from .parts import Parts
 from .progress import Progress, nothing_yet, progress
+from .stuck import stuck
 
 # Looking at every single socket, for the ports of each address, is repeated only so often, in seconds,
 # where the reading takes longer than is hardly noticed.
 CENSUS_EVERY: Final = 60.0
 _DEAR: Final = 0.005
-# What Stuck._make calls: there may be tens of thousands.
-_stuck = cast(Callable[[tuple[object, ...]], Stuck], partial(tuple.__new__, Stuck))
-
 # The memory that a look at so many sockets takes for a moment is worth giving back.
 _MANY: Final = 10_000
 
@@ -216,18 +212,9 @@ class Observer:
         look.groups = tally.finish(reading)
 
     def _classify_close_wait(self, look: Look) -> None:
-        halves = [half for half, _ in look.aged]
-        # As they have just been counted; MPTCP's are not counted with the others.
-        before = self._tally.before([half.socket.cookie for half in halves])
+        before = self._tally.before([half.socket.cookie for half, _ in look.aged])
         counted = not look.parts.failed & _SOCKETS
-        groups = [
-            group
-            if counted and group and group.state == half.socket.state
-            else look.classify(half.socket, group)
-            for half, group in zip(halves, before, strict=True)
-        ]
-        ages = (age for _, age in look.aged)
-        look.stuck = list(map(_stuck, zip(halves, groups, map(cause, halves), ages, strict=True)))
+        look.stuck = stuck(look.aged, before, look.classify, counted=counted)
 
     def _count_ports(self, look: Look) -> None:
         if look.taken:

@@ -72,9 +72,11 @@ class InodeOwners(KnownOwners):
         return stale
 
     def doubt(self, holders: Iterable[int]) -> None:
-        for inode in filter(self._owners.__contains__, holders):
-            if self._walk.still_holds(self._owners[inode].pid, {inode}) is not True:
-                del self._owners[inode]
+        known = set(filter(self._owners.__contains__, holders))
+        others = [
+            inode for inode in known if self._walk.still_holds(self._owners[inode].pid, {inode}) is not True
+        ]
+        self._owners = self._owners.without(others)
 
     def resolve(self, holders: Collection[int], live: Live) -> None:
         unknown = set(filterfalse(self._owners.__contains__, holders))
@@ -90,7 +92,9 @@ class InodeOwners(KnownOwners):
     def _dismiss(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
         """These sockets are not the process's any more. Gives the owner that it was of them."""
         owned = [inode for inode in inodes if inode in self._owners and self._owners[inode].pid == pid]
-        return {self._owners.pop(inode) for inode in owned}
+        owners = {self._owners[inode] for inode in owned}
+        self._owners = self._owners.without(owned)
+        return owners
 
     def _claim(self, found: Found, wanted: set[int]) -> None:
         """The first process met owns the socket: of a family of forked ones, the lowest pid."""

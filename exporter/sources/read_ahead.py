@@ -14,7 +14,10 @@ from itertools import chain
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from .datagrams import Datagrams
 
 # The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most
 # (netlink_recvmsg); twice that never truncates one.
@@ -141,5 +144,12 @@ class Reader:
         if self._at_once:
             # The caller is late: what there is waits for him in its own room, once and not twice.
             rooms = chain([room], iter(make, None))
-            return lambda: next(rooms).receive(self._channel)
+            return lambda: self._receive_in(rooms)
         return lambda: list(room.receive(self._channel))
+
+    def _receive_in(self, rooms: Iterator[Datagrams]) -> Iterable[bytes]:
+        try:
+            room = next(rooms)
+        except (OSError, MemoryError):
+            return [self._read(socket.MSG_DONTWAIT)]
+        return room.receive(self._channel)

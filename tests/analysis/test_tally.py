@@ -151,45 +151,6 @@ def test_a_source_that_fails_half_way_changes_nothing() -> None:
     assert count(tally, batch([socket(1)])) == {group(socket(1)): 1}
 
 
-def test_sockets_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there + 10)
-    monkeypatch.setattr(tally_module, "_SPARE_AT_LEAST", 1)
-    tally = Tally()
-    for start in range(0, 1_000, 100):
-        rows = [socket(cookie, holder=start + 1) for cookie in range(start, start + 100)]
-        assert count(tally, batch(rows)).total() == 100
-    assert len(tally.owners()) <= 4
-    assert count(tally, batch(rows)) == {group(rows[0]): 100}
-
-
-def test_dropping_keeps_the_past_of_those_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there)
-    tally = Tally()
-    count(tally, batch([socket(cookie) for cookie in range(1, 101)]))
-    half_closed = [socket(1, CLOSE_WAIT)]
-    for _ in range(3):
-        count(tally, batch(half_closed))
-    asked = Asked()
-    settle(tally, tally.read([batch([socket(1, TIME_WAIT, holder=0)])]), asked)
-    assert asked.before == [group(half_closed[0])]
-
-
-def test_what_comes_and_goes_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither do kinds that all change, nor owners that die one after the other."""
-    monkeypatch.setattr(memory_module, "entries_at_most", lambda there: there + 10)
-    tally = Tally()
-    remembered = []
-    for turn in range(1, 50):
-        tally.forget({ProcessId(turn - 1, 0.0)})
-        cookies = range(turn * 20, turn * 20 + 400)
-        held = [socket(cookie, holder=turn) for cookie in cookies]
-        ended = [socket(10_000 + cookie, TIME_WAIT, holder=0) for cookie in cookies]
-        count(tally, batch(held), batch(ended))
-        past = tally.before([*range(2_000), *range(10_000, 12_000)])
-        remembered.append(len(past) - past.count(None))
-    assert max(remembered[10:]) <= max(remembered[:10]) < 1.2 * 800
-
-
 def test_an_owner_not_found_can_be_tried_again() -> None:
     tally = Tally()
     lost = Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)

@@ -17,8 +17,8 @@ from exporter.exposition.observation import (
     OWNERS,
     STATES,
     Observation,
-    Stuck,
 )
+from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE_WAIT as IN_CLOSE_WAIT,
 )

@@ -22,8 +22,8 @@ from exporter.exposition.observation import (
     PARTS,
     STATES,
     Observation,
-    Stuck,
 )
+from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE,
     CLOSE_WAIT,

@@ -19,9 +19,9 @@ from exporter.exposition.observation import (
     LISTENERS,
     OWNERS,
     STATES,
-    Stuck,
 )
 from exporter.exposition.observer import Observer
+from exporter.exposition.stuck import Stuck
 from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, Descriptors, Direction, Group, ProcessId, Unowned
 
 from .host import CALLER, LISTENER, PRINTD, Host, call, groups

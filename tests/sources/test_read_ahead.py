@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from exporter.sources import read_ahead
+from exporter.sources import datagrams, read_ahead
+from exporter.sources.datagrams import Datagrams
 from exporter.sources.read_ahead import Reader
 
 from ..running import until
@@ -161,6 +162,28 @@ def test_without_ctypes_they_are_read_one_by_one(
     dump.start()
     expected = b"".join(dump.datagrams)
     with Reader(ours, at_once=at_once) as reader:
+        assert whole(reader, len(expected)) == expected
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("no memory")], ids=repr)
+def test_where_there_is_no_room_for_more_at_once_the_rest_is_read_one_by_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    made: list[Datagrams] = []
+
+    def make(*sizes: int) -> Datagrams:
+        if made:
+            raise error
+        made.append(Datagrams(*sizes))
+        return made[0]
+
+    monkeypatch.setattr(datagrams, "Datagrams", make)
+    monkeypatch.setattr(read_ahead, "_ALL_AT_ONCE", 4)
+    ours, theirs = pair
+    dump = Dump(theirs, 300)
+    assert dump.fills() > 20
+    expected = b"".join(dump.datagrams)
+    with Reader(ours, at_once=True) as reader:
         assert whole(reader, len(expected)) == expected
 
 
