@@ -105,9 +105,10 @@ class Classifier:
         numbers = list(map(self._met.get, likenesses))
         if None in numbers:
             places = [place for place, number in enumerate(numbers) if number is None]
-            one_of_each = dict(zip(map(likenesses.__getitem__, places), places, strict=True))
-            self._meet(one_of_each, rows, before, number_of)
-            numbers = list(map(self._met.get, likenesses))
+            unmet = [likenesses[place] for place in places]
+            self._meet(dict(zip(unmet, places, strict=True)), rows, before, number_of)
+            for place, number in zip(places, map(self._met.get, unmet), strict=True):
+                numbers[place] = number
         if None in numbers:
             places = [place for place, number in enumerate(numbers) if number is None]
             for place, (socket, earlier) in zip(places, _some(rows, before, places), strict=True):

@@ -19,7 +19,7 @@ class Piece(NamedTuple):
     """Some sockets, their keys, and the numbers of their groups when they were last seen in another
     situation: None for those that were not, nothing at all where there was no earlier reading."""
 
-    keys: list[Key]
+    keys: Sequence[Key]
     rows: Rows
     past: list[int | None]
 

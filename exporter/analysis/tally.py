@@ -161,7 +161,8 @@ class Tally:
             places = range(len(numbers)) if unknown == len(numbers) else _places_of_none(numbers)
             rows = batch.take(places)
             past = [] if reading.first else self._known.last(rows.cookies())
-            reading.unseen[batch.kind].add(Piece([batch.keys[place] for place in places], rows, past))
+            keys = batch.keys if unknown == len(numbers) else [batch.keys[place] for place in places]
+            reading.unseen[batch.kind].add(Piece(keys, rows, past))
         reading.holders.add(batch.holders)
         if reading.unseen:
             # They will be wanted, and the kernel is waited for just now.
