@@ -102,13 +102,14 @@ class DescriptorTable:
         return self._read(likely) if likely else iter(())
 
     def unheld(self) -> Iterator[list[int]]:
-        """Reads the lowest descriptors that held no socket when last read, and as many behind the last as
-        have been opened, as vacated(): mostly new sockets are there, and to list all would be dear."""
+        """Reads the lowest descriptors that held no socket when last read, and behind the last as many as
+        have been opened, at least one, as vacated(): new sockets mostly are there; to list all is dear."""
         if not self._inodes:
-            return iter(())
+            return
         end, opened = len(self._inodes), min(self.now_open() - self._count, _OPENED_AT_MOST)
         lowest = islice(compress(count(), map(not_, self._inodes)), _UNHELD_AT_MOST)
-        return self._read([*lowest, *range(end, end + opened)])
+        yield from self._read([*lowest, *range(end, end + max(opened, 1))])
+        self._shorten()
 
     def unknown(self, live: Collection[int]) -> Iterator[list[int]]:
         """Reads all descriptors but those that held a live socket when last read, as vacated()."""

@@ -181,6 +181,8 @@ class Walk:
         tables = [table for table in self._tables.values() if table.pid not in self._just_read]
         try:
             for table in tables:
+                yield from self._guarded(table, table.unheld())
+            for table in tables:
                 yield from self._guarded(table, table.unknown(live))
             for table in tables:
                 yield from self._guarded(table, table.everything())

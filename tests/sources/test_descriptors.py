@@ -279,6 +279,15 @@ def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
     assert numbers(watch) == [0, 1, 2, 7]
 
 
+def test_looking_behind_the_last_again_and_again_moves_nothing(table: DescriptorTable, watch: Watch) -> None:
+    list(table.unknown(()))
+    watch.links()
+    length = len(table)
+    read = [(list(flat(table.unheld())), numbers(watch)) for _ in range(3)]
+    assert read == [([], [0, 1, 2, length])] * 3
+    assert len(table) == length
+
+
 def test_nothing_is_looked_for_so_before_a_first_look(tree: Tree, watch: Watch) -> None:
     tree.process(PID, A)
     assert list(DescriptorTable(tree.root, PID).unheld()) == []

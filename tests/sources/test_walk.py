@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.sources.descriptors import DescriptorTable
 from exporter.sources.walk import Walk, reason_of
 
 from .hosts import ALL, found
@@ -218,6 +219,22 @@ class TestTheThoroughLook:
     def test_finds_it_at_once_when_none_was_made_lately(self, warm_walk: Walk, tree: Tree) -> None:
         self.hide(tree, 777)
         assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
+
+    def test_looks_first_where_there_is_none_and_behind_the_last(
+        self, warm_walk: Walk, tree: Tree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before it lists the thousands that a process may hold. Behind the last is one that was opened
+        before another was closed, so that as many are open."""
+
+        def not_to_be_listed(_: DescriptorTable) -> list[int]:
+            raise AssertionError
+
+        monkeypatch.setattr(DescriptorTable, "_listed", not_to_be_listed)
+        self.hide(tree, 777)
+        tree.close(30, 1)
+        tree.hold(30, 5, 778)
+        met = found(warm_walk, {777, 778}, {*ALL, 777, 778})
+        assert {(777, 20), (778, 30)} <= set(met)
 
     def test_is_made_in_a_two_hundredth_of_the_time_at_most(
         self, walk: Walk, tree: Tree, watch: Watch, clock: Clock
