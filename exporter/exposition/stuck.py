@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ..analysis.classify import Classifier
 from ..analysis.close_wait import cause
-from ..model import Group, HalfClosed
+from ..model import Group, HalfClosed, made_from
 
 
 class Stuck(NamedTuple):
@@ -20,8 +19,7 @@ class Stuck(NamedTuple):
     age: float
 
 
-# What Stuck._make calls: there may be tens of thousands.
-_stuck = cast(Callable[[tuple[object, ...]], Stuck], partial(tuple.__new__, Stuck))
+_stuck = made_from(Stuck)
 
 
 def stuck(

@@ -18,6 +18,9 @@ from .owners import (
     ProcessId,
     Unowned,
 )
+from .rows import (
+    made_from,
+)
 from .sockets import (
     CLOSE,
     CLOSE_WAIT,
@@ -80,4 +83,5 @@ __all__ = [
     "Socket",
     "Unowned",
     "entries_at_most",
+    "made_from",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import chain, filterfalse
 from typing import Final
 
-from ..model import NO_HOLDER, Owner, ProcessId, Unowned
+from ..model import NO_HOLDER, Owner, ProcessId, Unowned, entries_at_most
 from .facts import Facts
 from .known_owners import ByHolder, KnownOwners
 from .owners import Live
@@ -17,10 +17,6 @@ from .walk import Closed, Found, Walk, reason_of
 # How long holders without a process are left alone, in seconds; doubled while nothing turns up.
 RETRY_FIRST: Final = 15.0
 RETRY_LAST: Final = 300.0
-
-# Owners of so many more sockets than there are may be remembered.
-_SLACK: Final = 0.25
-_SLACK_AT_LEAST: Final = 1_024
 
 
 class InodeOwners(KnownOwners):
@@ -123,7 +119,7 @@ class InodeOwners(KnownOwners):
         while."""
         where = self._walk.closed(live)
         closed = self._owners.keys() & chain.from_iterable(held.values() for held in where.values())
-        if len(self._owners) - len(closed) > (1 + _SLACK) * len(live) + _SLACK_AT_LEAST:
+        if len(self._owners) - len(closed) > entries_at_most(len(live)):
             closed = self._owners.keys() - live
         self._owners = self._owners.without(closed)
         return {pid: [fd for fd, inode in held.items() if inode in closed] for pid, held in where.items()}

@@ -25,7 +25,7 @@ def batches_of(rows: KernelRows) -> Iterator[Batch]:
     codes = _codes(rows)
     kinds = sorted(set(codes))
     keys, queues = rows.cookies(), rows.have_queues()
-    holders = rows.held_by() if kinds[:1] < [_UNHELD] else b""
+    holders = rows.holder_column() if any(code < _UNHELD for code in kinds) else b""
     for code in kinds:
         kind = Kind(code & ~_UNHELD, not code & _UNHELD)
         chosen = codes.translate(_only(code))

@@ -12,11 +12,10 @@ import errno
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import repeat
-from typing import Final, cast
+from typing import Final
 
-from ..model import HalfClosed, Socket
+from ..model import HalfClosed, Socket, made_from
 from .half_closed import WITH_INFO, parse_answers
 from .netlink import HEADER, NLMSG_ERROR, NetlinkError, Transport, request_one_socket
 from .rows import KernelRows
@@ -33,8 +32,7 @@ _Moments = tuple[float | None, float | None]
 """When the last ACK came and when the last data, in seconds of the clock."""
 _NEVER: Final[_Moments] = (None, None)
 
-# What HalfClosed._make calls.
-_half_closed = cast(Callable[[tuple[object, ...]], HalfClosed], partial(tuple.__new__, HalfClosed))
+_half_closed = made_from(HalfClosed)
 
 
 class LastHeard:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache, reduce
 from operator import or_
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from ..model import CLOSE, Socket
+from ..model import CLOSE, Socket, made_from
 from .netlink import AF_INET
 
 SIZE: Final = 72
 """Bytes of the structure, without the attributes behind it."""
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+_socket = made_from(Socket)
+
 _STATE: Final = 1
 _TIMER: Final = 2
 _LOCAL_PORT: Final = 4
@@ -69,8 +71,7 @@ class KernelRows:
         return len(self._raw) // self._size
 
     def __iter__(self) -> Iterator[Socket]:
-        # One flat loop, without a call for each socket. tuple.__new__ is what Socket._make calls.
-        make = cast(Callable[[type[Socket], tuple[object, ...]], Socket], tuple.__new__)
+        # One flat loop, without a call for each socket.
         for (family, state, local_port, remote_port, local, remote), cookie, holder in zip(
             self._layouts.ends.iter_unpack(self._raw), self.cookies(), self.holders(), strict=True
         ):
@@ -78,7 +79,7 @@ class KernelRows:
                 local, remote = local[:4], remote[:4]
             elif local[:12] == _MAPPED or remote[:12] == _MAPPED:
                 local, remote = address(family, local), address(family, remote)
-            yield make(Socket, (state, local, local_port, remote, remote_port, holder, cookie))
+            yield _socket((state, local, local_port, remote, remote_port, holder, cookie))
 
     def pick(self, positions: Sequence[int]) -> KernelRows:
         if positions == range(len(self)):
@@ -109,7 +110,7 @@ class KernelRows:
     def holders(self) -> list[int]:
         return self._column(_HOLDER).tolist()
 
-    def held_by(self) -> bytes:
+    def holder_column(self) -> bytes:
         """The holders, as Batch has them."""
         return self._column(_HOLDER).tobytes()
 

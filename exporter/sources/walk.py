@@ -167,8 +167,7 @@ class Walk:
             known = live
             if table.pid in surveyed:
                 yield list(known := table.held()), table.pid
-            if table.pid in self._tables:
-                yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, known)))
+            yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, known)))
 
     def _surveyed(self) -> dict[int, DescriptorTable]:
         survey, self._survey = self._survey, None
@@ -194,7 +193,9 @@ class Walk:
         return [table for table in self._tables.values() if not table.is_elsewhere(self._namespace)]
 
     def _guarded(self, table: DescriptorTable, inodes: Iterable[list[int]]) -> Found:
-        """A process that vanishes or refuses is counted, and the walk goes on."""
+        """A process that vanishes or refuses is counted, once, and the walk goes on."""
+        if table.pid not in self._tables:
+            return
         try:
             for some in inodes:
                 yield some, table.pid

@@ -236,6 +236,15 @@ class TestTheThoroughLook:
         met = found(warm_walk, {777, 778}, {*ALL, 777, 778})
         assert {(777, 20), (778, 30)} <= set(met)
 
+    def test_counts_a_process_once_that_refuses_each_time(self, warm_walk: Walk, watch: Watch) -> None:
+        def refuse(pid: int, _: int) -> None:
+            if pid == 20:
+                raise PermissionError(errno.EACCES, "refused")
+
+        watch.hook = refuse
+        found(warm_walk, {777}, {*ALL, 777})
+        assert warm_walk.unreadable == {"permission": 1}
+
     def test_is_made_in_a_two_hundredth_of_the_time_at_most(
         self, walk: Walk, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
