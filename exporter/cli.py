@@ -16,7 +16,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from . import __version__, assets, config, logs
+from . import __version__, assets, config
 from .analysis.fold import Limits
 from .exposition import explain, report, status_page, web_systemd
 from .exposition.collection import Collection
@@ -31,6 +31,7 @@ from .exposition.observer import Observer
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
+from .log import configure_logging, fields
 from .reload import Configuration
 from .settings_file import ConfigError
 from .sources.counters import read_counters
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return write_assets(assets_parser().parse_args(words[1:]))
     explains = list(words[:1]) == [EXPLAIN]
     flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
-    logs.configure(flags.log_level, flags.log_format)
+    configure_logging(flags.log_level, flags.log_format)
     configuration = Configuration(flags.config_file, None if explains else flags.web_config_file)
     try:
         settings, web = configuration.read()
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         source = choose_source(flags.source, flags.procfs)
     except NetlinkError as error:
-        log.error("Sockets cannot be read", extra=logs.fields(error=error))  # noqa: TRY400  # no trace: it is no bug
+        log.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
         return explain.NOT_SEEN if explains else FAILED
     observer = build(flags, settings, source)
     if explains:
@@ -136,7 +137,7 @@ def bounds(settings: config.Config) -> Limits:
 
 def build(flags: argparse.Namespace, settings: config.Config, source: Source) -> Observer:
     """What looks at this host."""
-    log.info("Reading sockets", extra=logs.fields(source=source.name, version=__version__))
+    log.info("Reading sockets", extra=fields(source=source.name, version=__version__))
     owners = build_owners(flags, source, settings.namer.needs_details)
     readers = Readers(
         limits=partial(read_limits, flags.procfs),
@@ -165,7 +166,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
     except NetlinkError as error:
         if wanted == "netlink":
             raise
-        log.warning("Netlink is refused, using psutil", extra=logs.fields(error=error))
+        log.warning("Netlink is refused, using psutil", extra=fields(err=error))
         return PsutilSource(procfs)
     return kernel
 

@@ -7,8 +7,9 @@ import platform
 from pathlib import Path
 from typing import Final
 
-from . import __version__, logs
+from . import __version__
 from .exposition.observation import PARTS
+from .log import LEVELS
 
 NAME: Final = "socket-state-exporter"
 DEFAULT_ADDRESS: Final = ":10066"
@@ -176,7 +177,7 @@ def _add_log_flags(flags: argparse.ArgumentParser, level: str) -> None:
         "--log.level",
         dest="log_level",
         metavar="LEVEL",
-        choices=tuple(logs.LEVELS),
+        choices=tuple(LEVELS),
         default=level,
         help=f"least level logged: debug, info, warn, error (default {level})",
     )

@@ -10,7 +10,7 @@ from typing import Final
 from .config import Config, load
 from .exposition.families.configuration import Reloaded
 from .exposition.web import Web, from_file
-from .logs import fields
+from .log import fields
 from .settings_file import ConfigError
 
 log: Final = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Configuration:
             use(*self.read())
         except ConfigError as error:
             self.last = self.last._replace(successful=False)
-            log.error("Configuration not reloaded, the old one stays", extra=fields(error=error))  # noqa: TRY400
+            log.error("Configuration not reloaded, the old one stays", extra=fields(err=error))  # noqa: TRY400
         else:
             self.last = Reloaded(successful=True, at=self._now())
             log.info("Configuration reloaded", extra=fields(file=self._path, web_file=self._web_path))

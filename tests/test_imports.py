@@ -18,16 +18,16 @@ MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PA
 
 MAY_IMPORT: Final = {
     "model": {"model"},
-    "logs": set(),
+    "log": set(),
     "settings_file": set(),
     "sources": {"model", "sources"},
     "analysis": {"model", "analysis"},
-    "exposition": {"model", "sources", "analysis", "exposition", "logs", "settings_file", "__init__"},
+    "exposition": {"model", "sources", "analysis", "exposition", "log", "settings_file", "__init__"},
     "config": {"model", "analysis", "settings_file"},
-    "reload": {"config", "exposition", "logs", "settings_file"},
-    "flags": {"exposition", "logs", "__init__"},
+    "reload": {"config", "exposition", "log", "settings_file"},
+    "flags": {"exposition", "log", "__init__"},
     "assets": set(),
-    "cli": {"model", "sources", "analysis", "exposition", "logs", "settings_file"}
+    "cli": {"model", "sources", "analysis", "exposition", "log", "settings_file"}
     | {"config", "flags", "reload", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),

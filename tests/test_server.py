@@ -32,7 +32,7 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
-from exporter import logs
+from exporter.log import configure_logging
 from exporter.exposition.application import Application
 from exporter.exposition.collection import Collection
 from exporter.exposition.server import address_of, listen, serve
@@ -54,7 +54,7 @@ class Tiny:
         yield GaugeMetricFamily("tiny_collections", "Collections begun.", value=self.collections)
         yield GaugeMetricFamily("tiny_weight", "x" * int((folder / "weight").read_text()), value=1)
 
-logs.configure("info", "logfmt")
+configure_logging("info", "logfmt")
 listeners = [listen(address) for address in addresses]
 print(json.dumps([address_of(listener) for listener in listeners]), flush=True)
 web = from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
@@ -322,7 +322,7 @@ class TestRequests:
             assert b"Traceback" not in body
         problems = [line for line in running.log().splitlines() if "level=warn" in line]
         assert len(problems) == 1
-        assert 'msg="Collection failed" error="RuntimeError: secret"' in problems[0]
+        assert 'msg="Collection failed" err="RuntimeError: secret"' in problems[0]
         assert "Traceback" not in running.log()
 
     @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ..analysis.naming import Namer
 from ..analysis.reading import Reading
 from ..analysis.tally import Tally
 from ..analysis.time_wait import Destination, Talkers, is_unexplained
-from ..logs import Once
+from ..log import LogOnChange
 from ..model import (
     LISTEN,
     STATE_NAMES,
@@ -80,7 +80,7 @@ class Observer:
         self._namer = namer
         self._wanted = wanted
         self._clock = clock
-        self._log = Once(logging.getLogger(__name__))
+        self._log = LogOnChange(logging.getLogger(__name__))
         self._tally = Tally()
         self._listeners = Listeners()
         self._listened_before: set[tuple[bytes, int, int]] = set()

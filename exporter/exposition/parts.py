@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..logs import Once
+from ..log import LogOnChange
 
 
 class Parts:
@@ -15,7 +15,7 @@ class Parts:
     A part may be entered more than once: its times add up, and one failure is a failure.
     """
 
-    def __init__(self, log: Once) -> None:
+    def __init__(self, log: LogOnChange) -> None:
         self._log = log
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
@@ -28,11 +28,11 @@ class Parts:
             yield
         except Exception as failure:  # noqa: BLE001  # whatever it is, the other parts stand
             self.failed.add(name)
-            self._log.problem(name, "Collector failed", error=failure, collector=name)
+            self._log.failing(name, "Collector failed", error=failure, collector=name)
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def finish(self) -> None:
         """Logs, once, which parts work again."""
         for name in self.seconds.keys() - self.failed:
-            self._log.solved(name, "Collector works again", collector=name)
+            self._log.recovered(name, "Collector works again", collector=name)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from ..logs import Once, fields
+from ..log import LogOnChange, fields
 from . import web_systemd
 from .reply import AsgiApplication
 from .web_arrival import TlsArrival
@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
         self._reload = reload
         self._hung_up = False
         self._wake: Callable[[], object] | None = None
-        self._once = Once(logger)
+        self._once = LogOnChange(logger)
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """Stops at a signal, without uvicorn's raising it again afterwards: the exit status stays 0."""
@@ -199,7 +199,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _accept(self) -> asyncio.Protocol:
-        self._once.solved(_NO_RESOURCES, "Connections can be accepted again")
+        self._once.recovered(_NO_RESOURCES, "Connections can be accepted again")
         connection = Connection(
             self.config, self._limits, self._crowd, server_state=self.server_state, app_state={}
         )
@@ -209,4 +209,4 @@ class _Server(uvicorn.Server):
     def _tell(self, context: dict[str, Any]) -> None:
         """Logs what asyncio has to say, once."""
         message = context["message"]
-        self._once.problem(message, message, error=context.get("exception"))
+        self._once.failing(message, message, error=context.get("exception"))

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Metric
 
-from ..logs import Once
+from ..log import LogOnChange
 from .collection import Collection
 from .encoder import Encoder
 
@@ -82,7 +82,7 @@ class SharedWork:
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[Form, asyncio.Future[bytes]] = {}
         self._page: asyncio.Future[bytes] | None = None
-        self._once = Once(logger)
+        self._once = LogOnChange(logger)
 
     def body(self, form: Form) -> asyncio.Future[bytes]:
         """Gives the metrics, as they will be written. Shared with others: not to be cancelled.
@@ -111,7 +111,7 @@ class SharedWork:
         if self._ready is None:
             return None
         self._late_at = time.monotonic()
-        self._once.problem(
+        self._once.failing(
             "Lateness", "Scrape answered in part: the collection takes longer than its timeout"
         )
         body = asyncio.get_running_loop().create_future()
@@ -138,7 +138,7 @@ class SharedWork:
         self._tell(body, "Collection")
         if self._late_at is not None and time.monotonic() - self._late_at > _IN_TIME_FOR:
             self._late_at = None
-            self._once.solved("Lateness", "Scrapes are answered in time again")
+            self._once.recovered("Lateness", "Scrapes are answered in time again")
 
     def _page_finished(self, page: asyncio.Future[bytes]) -> None:
         self._page = None
@@ -147,9 +147,9 @@ class SharedWork:
     def _tell(self, done: asyncio.Future[bytes], what: str) -> None:
         """Logs, once, that a piece of work failed, and that it works again."""
         if error := done.exception():
-            self._once.problem(what, f"{what} failed", error=error)
+            self._once.failing(what, f"{what} failed", error=error)
         else:
-            self._once.solved(what, f"{what} works again")
+            self._once.recovered(what, f"{what} works again")
 
 
 def _encode(collected: Iterable[Metric], form: Form, narrow: Narrow, encoder: Encoder) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..logs import Once
+from ..log import LogOnChange
 
 logger: Final = logging.getLogger(__name__)
 
@@ -69,12 +69,12 @@ class Crowd:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._members: dict[Member, None] = {}
-        self._once = Once(logger)
+        self._once = LogOnChange(logger)
 
     def enter(self, newcomer: Member) -> None:
         """Lets a connection in, or cuts it off where all others are being answered."""
         if len(self._members) >= self._limit:
-            self._once.problem("connections", "Too many connections", limit=self._limit)
+            self._once.failing("connections", "Too many connections", limit=self._limit)
             goes = min(self._members, key=lambda each: (each.state, each.since))
             if goes.state is State.ANSWERING:
                 newcomer.reset()
@@ -87,7 +87,7 @@ class Crowd:
         self._members.pop(member, None)
         # Well below the limit, lest a few clients coming and going fill the log.
         if len(self._members) <= self._limit // 2:
-            self._once.solved("connections", "Connections are accepted again")
+            self._once.recovered("connections", "Connections are accepted again")
 
     def dismiss(self) -> None:
         """Ends those that uvicorn does not know of yet, as TLS is not agreed on."""

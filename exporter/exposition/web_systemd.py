@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from ..logs import fields
+from ..log import fields
 
 logger = logging.getLogger(__name__)
 
@@ -78,4 +78,4 @@ def _notify(state: str) -> None:
             # @ stands for the NUL of Linux' abstract names.
             sender.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
     except OSError as error:
-        logger.warning("systemd could not be told", extra=fields(state=state, error=error))
+        logger.warning("systemd could not be told", extra=fields(state=state, err=error))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..logs import Once, fields
+from ..log import LogOnChange, fields
 from .web_settings import TlsServer
 
 logger: Final = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class ServerTls:
         self._directory = directory
         self._policy = POLICIES[settings.policy]
         self._allowed = settings.client_allowed_sans
-        self._once = Once(logger)
+        self._once = LogOnChange(logger)
         self._told = set[str]()
         self._stamp = self._stamp_now()
         self._context = self._build()
@@ -91,9 +91,9 @@ class ServerTls:
         try:
             self._context = self._build()
         except ValueError as error:
-            self._once.problem("files", f"Certificates not renewed, the old ones stay: {error}")
+            self._once.failing("files", f"Certificates not renewed, the old ones stay: {error}")
         else:
-            self._once.solved("files", "Certificates renewed")
+            self._once.recovered("files", "Certificates renewed")
 
     def _build_or_last(self) -> ssl.SSLContext:
         try:
