@@ -26,12 +26,13 @@ from .exposition.garbage import leave_out_what_is_there
 from .exposition.inputs import Readers, Source
 from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
-from .exposition.observation import EPHEMERAL_ADDRESSES, OWNERS, PARTS, Observation
+from .exposition.observation import Observation
 from .exposition.observer import Observer
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .log import configure_logging, fields
+from .model.collectors import CollectorName
 from .reload import Configuration
 from .settings_file import ConfigError
 from .sources.counters import read_counters
@@ -148,9 +149,9 @@ def build(flags: argparse.Namespace, settings: config.Config, source: Source) ->
     return Observer(source, owners, readers, settings.namer, wanted(flags), looks_again=serves)
 
 
-def wanted(flags: argparse.Namespace) -> frozenset[str]:
+def wanted(flags: argparse.Namespace) -> frozenset[CollectorName]:
     """The parts of a scrape that are asked for."""
-    return frozenset(part for part in PARTS if getattr(flags, part))
+    return frozenset(part for part in CollectorName if getattr(flags, part))
 
 
 def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
@@ -173,7 +174,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
 
 def build_owners(flags: argparse.Namespace, source: Source, details: bool) -> Owners:
     """What finds the processes behind the sockets of this source."""
-    if not getattr(flags, OWNERS):
+    if not getattr(flags, CollectorName.OWNERS):
         return NoOwners()
     facts = Facts(reader_for(flags.procfs), details)
     return PidOwners(facts) if source.name == PsutilSource.name else InodeOwners(Walk(flags.procfs), facts)
@@ -214,7 +215,7 @@ def tell(seen: Observation, source: Source, flags: argparse.Namespace) -> int:
 def status(look: LastLook, flags: argparse.Namespace) -> str:
     """The status page, of a look that is a few seconds old at most."""
     seen, at = look.recent()
-    scope = Scope(seen, getattr(flags, EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
+    scope = Scope(seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
     return status_page.status_page(
         report.report(scope), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
     )
@@ -257,7 +258,7 @@ def serve(
             description=DESCRIPTION,
             ready=collector.ready,
             status=partial(status, look, flags) if flags.status_page else None,
-            selection=shared.Selection(sorted(wanted(flags) - {OWNERS}), narrowed),
+            selection=shared.Selection(sorted(wanted(flags) - {CollectorName.OWNERS}), narrowed),
             reload=reload if flags.lifecycle else None,
         )
         sockets = listeners(flags)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from . import __version__
-from .exposition.observation import PARTS
 from .log import LEVELS
+from .model.collectors import COLLECTOR_HELP, CollectorName
 
 NAME: Final = "socket-state-exporter"
 DEFAULT_ADDRESS: Final = ":10066"
@@ -54,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
         help="print the metrics once, for node_exporter's textfile collector; status 1 if a part failed",
     )
     _add_source(flags)
-    for part, meaning in PARTS.items():
+    for collector, text in COLLECTOR_HELP.items():
         flags.add_argument(
-            f"--collector.{part}",
-            dest=part,
+            f"--collector.{collector}",
+            dest=collector.value,
             action=argparse.BooleanOptionalAction,
             default=True,
-            help=meaning,
+            help=text,
         )
     _add_procfs(flags)
     _add_log_flags(flags, level="info")
@@ -80,7 +80,7 @@ def explain_parser() -> argparse.ArgumentParser:
     _add_source(flags)
     _add_procfs(flags)
     _add_log_flags(flags, level="warn")
-    flags.set_defaults(**dict.fromkeys(PARTS, True))
+    flags.set_defaults(**dict.fromkeys(CollectorName, True))
     return flags
 
 

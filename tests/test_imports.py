@@ -25,7 +25,7 @@ MAY_IMPORT: Final = {
     "exposition": {"model", "sources", "analysis", "exposition", "log", "settings_file", "__init__"},
     "config": {"model", "analysis", "settings_file"},
     "reload": {"config", "exposition", "log", "settings_file"},
-    "flags": {"exposition", "log", "__init__"},
+    "flags": {"model", "log", "__init__"},
     "assets": set(),
     "cli": {"model", "sources", "analysis", "exposition", "log", "settings_file"}
     | {"config", "flags", "reload", "assets", "__init__"},

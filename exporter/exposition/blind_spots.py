@@ -6,18 +6,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..model import Limits, ProcessId, Unowned
+from ..model.collectors import COLLECTOR_HELP, CollectorName
 from .findings.words import paragraph, plural
-from .observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    PARTS,
-    STATES,
-    Observation,
-)
+from .observation import Observation
 
 
 class BlindSpot(NamedTuple):
@@ -46,7 +37,7 @@ _REMEDIES: Final = {
 }
 
 # Parts that can be left out, and that findings come from.
-_OPTIONAL: Final = (CLOSE_WAIT, EPHEMERAL, DESCRIPTORS)
+_OPTIONAL: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
 
 
 def blind_spots(seen: Observation) -> list[BlindSpot]:
@@ -57,14 +48,22 @@ def blind_spots(seen: Observation) -> list[BlindSpot]:
 def _failed(seen: Observation) -> Iterator[BlindSpot]:
     limits = seen.limits.problems if seen.limits else ()
     counters = seen.counters.problems if seen.counters else ()
-    for part in (STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS):
+    for part in (
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.CLOSE_WAIT,
+        CollectorName.EPHEMERAL,
+        CollectorName.DESCRIPTORS,
+        CollectorName.LIMITS,
+    ):
         if part in seen.failed:
-            told = "; ".join((*limits, *counters)) if part == LIMITS else ""
-            yield BlindSpot(f"Could not be read: {PARTS[part]}.", f"{told or 'The log says why'}.")
+            told = "; ".join((*limits, *counters)) if part == CollectorName.LIMITS else ""
+            yield BlindSpot(f"Could not be read: {COLLECTOR_HELP[part]}.", f"{told or 'The log says why'}.")
 
 
 def _unowned(seen: Observation) -> Iterator[BlindSpot]:
-    if OWNERS in seen.failed:
+    if CollectorName.OWNERS in seen.failed:
         return
     groups, reason = (seen.groups or {}).items(), seen.not_found_because
     count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
@@ -82,11 +81,15 @@ def _not_told(seen: Observation) -> Iterator[BlindSpot]:
             are: psutil, which had to be asked, does not tell.
         """)
         yield BlindSpot(what, "On Linux, let it ask the kernel by netlink (`--source`).")
-    if (seen.limits or Limits()).ephemeral is None and LIMITS not in seen.failed:
+    if (seen.limits or Limits()).ephemeral is None and CollectorName.LIMITS not in seen.failed:
         what = "How near ephemeral ports are to their limit: this system does not say which ports they are."
         yield BlindSpot(what, "On Windows, `netsh int ipv4 show dynamicport tcp` says it.")
     has_processes = any(isinstance(owner, ProcessId) for owner in seen.names)
-    if has_processes and not seen.descriptors and DESCRIPTORS in seen.seconds.keys() - seen.failed:
+    if (
+        has_processes
+        and not seen.descriptors
+        and CollectorName.DESCRIPTORS in seen.seconds.keys() - seen.failed
+    ):
         what = "How near processes are to their limit of file descriptors: it can be read on Linux only."
         yield BlindSpot(what, "")
 
@@ -100,4 +103,4 @@ def _is_psutil(seen: Observation) -> bool:
 def _left_out(seen: Observation) -> Iterator[BlindSpot]:
     for part in _OPTIONAL:
         if part not in seen.seconds and part not in seen.failed:
-            yield BlindSpot(f"Not asked for: {PARTS[part]}.", f"Leave out `--no-collector.{part}`.")
+            yield BlindSpot(f"Not asked for: {COLLECTOR_HELP[part]}.", f"Leave out `--no-collector.{part}`.")

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from ..analysis.fold import Limits
+from ..model.collectors import MEASURED_COLLECTORS, CollectorName
 from . import metrics
 from .bounds import Bounds
 from .families import (
@@ -25,20 +26,7 @@ from .families import (
 )
 from .families.configuration import Reloaded
 from .garbage import search_put_off
-from .observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    EPHEMERAL_ADDRESSES,
-    LIMITS,
-    LISTENERS,
-    MEASURED,
-    PARTS,
-    QUEUES,
-    STATES,
-    TIME_WAIT,
-    Observation,
-)
+from .observation import Observation
 from .progress import Progress, nothing_yet
 
 
@@ -54,7 +42,7 @@ class SocketCollector(Collector):
         observe: Callable[[], Observation],
         limits: Limits,
         source: str,
-        parts: frozenset[str] = frozenset(PARTS),
+        parts: frozenset[CollectorName] = frozenset(CollectorName),
         reloaded: Callable[[], Reloaded] = lambda: Reloaded(successful=True, at=0.0),
         progress: Callable[[], Progress | None] = lambda: None,
     ) -> None:
@@ -90,24 +78,26 @@ class SocketCollector(Collector):
         if going_on is None or going_on.begun < since:
             going_on = nothing_yet(since)
         seen = going_on.seen
-        if STATES in self._parts:
+        if CollectorName.STATES in self._parts:
             yield from states.families(seen, self._bounds)
-        if LIMITS in self._parts:
+        if CollectorName.LIMITS in self._parts:
             yield from kernel.families(seen)
         yield from configuration.families(self._reloaded())
-        yield from self._scrape(seen, self._parts & MEASURED)
+        yield from self._scrape(seen, self._parts & MEASURED_COLLECTORS)
 
     def _families(self, seen: Observation) -> Iterator[Metric]:
         bounds = self._bounds
         makers: dict[str, Callable[[], Iterator[Metric]]] = {
-            STATES: lambda: states.families(seen, bounds),
-            LISTENERS: lambda: _listeners(seen, bounds),
-            CLOSE_WAIT: lambda: close_wait.families(seen, bounds),
-            TIME_WAIT: lambda: time_wait.families(seen),
-            EPHEMERAL: lambda: ephemeral.families(seen, with_addresses=EPHEMERAL_ADDRESSES in self._parts),
-            DESCRIPTORS: lambda: processes.descriptors(seen, bounds),
-            QUEUES: lambda: processes.queues(seen, bounds),
-            LIMITS: lambda: kernel.families(seen),
+            CollectorName.STATES: lambda: states.families(seen, bounds),
+            CollectorName.LISTENERS: lambda: _listeners(seen, bounds),
+            CollectorName.CLOSE_WAIT: lambda: close_wait.families(seen, bounds),
+            CollectorName.TIME_WAIT: lambda: time_wait.families(seen),
+            CollectorName.EPHEMERAL: lambda: ephemeral.families(
+                seen, with_addresses=CollectorName.EPHEMERAL_ADDRESSES in self._parts
+            ),
+            CollectorName.DESCRIPTORS: lambda: processes.descriptors(seen, bounds),
+            CollectorName.QUEUES: lambda: processes.queues(seen, bounds),
+            CollectorName.LIMITS: lambda: kernel.families(seen),
         }
         for part, make in makers.items():
             if part in self._parts:
@@ -119,7 +109,7 @@ class SocketCollector(Collector):
         yield from configuration.families(self._reloaded())
         yield from self._scrape(seen, self._parts & seen.seconds.keys())
 
-    def _scrape(self, seen: Observation, parts: Set[str]) -> Iterator[Metric]:
+    def _scrape(self, seen: Observation, parts: Set[CollectorName]) -> Iterator[Metric]:
         measured = sorted(parts & seen.seconds.keys())
         yield metrics.COLLECTOR_DURATION.family(((part,), seen.seconds[part]) for part in measured)
         yield metrics.COLLECTOR_SUCCESS.family(

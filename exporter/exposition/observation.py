@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from ..model import (
     Descriptors,
@@ -15,35 +14,8 @@ from ..model import (
     Owner,
     ProcessId,
 )
+from ..model.collectors import CollectorName
 from .stuck import Stuck
-
-STATES: Final = "states"
-LISTENERS: Final = "listeners"
-OWNERS: Final = "owners"
-CLOSE_WAIT: Final = "close-wait"
-TIME_WAIT: Final = "time-wait"
-EPHEMERAL: Final = "ephemeral"
-EPHEMERAL_ADDRESSES: Final = "ephemeral-addresses"
-DESCRIPTORS: Final = "descriptors"
-QUEUES: Final = "queues"
-LIMITS: Final = "limits"
-
-PARTS: Final[Mapping[str, str]] = {
-    STATES: "sockets by state, process and remote port",
-    LISTENERS: "sockets by listening port, and accept queues",
-    OWNERS: "which process holds a socket; without it, every process is `unknown`",
-    CLOSE_WAIT: "causes and ages of CLOSE_WAIT",
-    TIME_WAIT: "how the owners of TIME_WAIT were found",
-    EPHEMERAL: "ephemeral ports used, towards the fullest destination and on the fullest address",
-    EPHEMERAL_ADDRESSES: "remote addresses of the fullest destinations: the only addresses exported",
-    DESCRIPTORS: "file descriptors of the processes that own sockets, against their limit",
-    QUEUES: "bytes unread and unacknowledged, by process",
-    LIMITS: "the host's limits and what the kernel counts: TIME_WAIT, ports, orphans, memory, overflows",
-}
-"""The parts of a scrape that can be left out -> what they give."""
-
-MEASURED: Final = frozenset({STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS})
-"""The parts for which something is read or counted; the others are made of what these found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +28,8 @@ class Observation:
     """What the process of each owner is called; an Unowned one has no name."""
     unreadable: Mapping[str, int]
     not_found_because: str
-    seconds: Mapping[str, float]
-    failed: frozenset[str]
+    seconds: Mapping[CollectorName, float]
+    failed: frozenset[CollectorName]
     stuck: Sequence[Stuck] | None = None
     queues: Mapping[Group, tuple[int, int]] | None = None
     """Unread and unacknowledged bytes."""

@@ -27,22 +27,13 @@ from ..model import (
     Owner,
     ProcessId,
 )
+from ..model.collectors import CollectorName
 from ..sources.blocks import give_back_pages
 from ..sources.busy import while_busy
 from ..sources.owners import Owners
 from .inputs import Readers, Source
 from .look import Look, Names
-from .observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    PARTS,
-    STATES,
-    Observation,
-)
+from .observation import Observation
 from .parts import Parts
 from .progress import Progress, nothing_yet, progress
 from .stuck import stuck
@@ -55,8 +46,8 @@ _DEAR: Final = 0.005
 _MANY: Final = 10_000
 
 # The other parts stand on these, whether they are exported or not.
-_SOCKETS: Final = frozenset({STATES, LISTENERS, OWNERS})
-_NEEDED: Final = _SOCKETS | {LIMITS}
+_SOCKETS: Final = frozenset({CollectorName.STATES, CollectorName.LISTENERS, CollectorName.OWNERS})
+_NEEDED: Final = _SOCKETS | {CollectorName.LIMITS}
 
 
 class Observer:
@@ -68,7 +59,7 @@ class Observer:
         owners: Owners,
         readers: Readers,
         namer: Namer,
-        wanted: frozenset[str] = frozenset(PARTS),
+        wanted: frozenset[CollectorName] = frozenset(CollectorName),
         clock: Callable[[], float] = time.monotonic,
         *,
         looks_again: bool = False,
@@ -115,26 +106,26 @@ class Observer:
     def _look(self, begun: float) -> Observation:
         names = Names(self._owners, self._namer)
         look = Look(Parts(self._log), names)
-        self._run(look, LIMITS, self._read_limits)
+        self._run(look, CollectorName.LIMITS, self._read_limits)
         self.progress = progress(begun, look)
-        self._run(look, OWNERS, self._forget_stale)
-        self._run(look, STATES, self._read_sockets)
-        self._run(look, LISTENERS, self._read_listeners)
-        self._run(look, CLOSE_WAIT, self._read_close_wait)
+        self._run(look, CollectorName.OWNERS, self._forget_stale)
+        self._run(look, CollectorName.STATES, self._read_sockets)
+        self._run(look, CollectorName.LISTENERS, self._read_listeners)
+        self._run(look, CollectorName.CLOSE_WAIT, self._read_close_wait)
         self.progress = progress(begun, look, self._by_state(look))
-        self._run(look, OWNERS, self._resolve)
+        self._run(look, CollectorName.OWNERS, self._resolve)
         self._listeners.update(self._owned(look), self._clock())
         numbering = self._tally, self._tally.numbering
         look.classify = self._classifiers.now(self._owners.owner_of, self._range, numbering)
-        self._run(look, STATES, self._settle)
-        self._run(look, CLOSE_WAIT, self._classify_close_wait)
-        self._run(look, EPHEMERAL, self._count_ports)
-        self._run(look, OWNERS, self._name_owners)
-        self._run(look, DESCRIPTORS, self._read_descriptors)
+        self._run(look, CollectorName.STATES, self._settle)
+        self._run(look, CollectorName.CLOSE_WAIT, self._classify_close_wait)
+        self._run(look, CollectorName.EPHEMERAL, self._count_ports)
+        self._run(look, CollectorName.OWNERS, self._name_owners)
+        self._run(look, CollectorName.DESCRIPTORS, self._read_descriptors)
         self._owners.keep(self._tally.owners() | self._talkers.owners())
         return self._observation(look)
 
-    def _run(self, look: Look, part: str, step: Callable[[Look], None]) -> None:
+    def _run(self, look: Look, part: CollectorName, step: Callable[[Look], None]) -> None:
         if part in self._wanted or part in _NEEDED:
             with look.parts.part(part):
                 step(look)
@@ -161,7 +152,11 @@ class Observer:
 
     def _read_sockets(self, look: Look) -> None:
         started = self._clock()
-        census = self._range if EPHEMERAL in self._wanted and started >= self._census_again_at else None
+        census = (
+            self._range
+            if CollectorName.EPHEMERAL in self._wanted and started >= self._census_again_at
+            else None
+        )
         waits, self._census_waits = self._census_waits, self._census_waits and census is None
 
         def read() -> Reading:
@@ -202,7 +197,7 @@ class Observer:
         """TIME_WAIT comes last: who talks to whom is told by the others."""
         tally, reading, remember = self._tally, look.reading, not look.parts.failed & _SOCKETS
         tally.settle(reading, look.classify.numbers, time_wait=False, remember=remember)
-        if STATES not in look.parts.failed:
+        if CollectorName.STATES not in look.parts.failed:
             # Tried again, it may count the port of a socket that has gone in between.
             reading.add(while_busy(lambda: tally.read_more(reading, self._source.rest(), look.taken)))
         # Once more, for what is no TIME_WAIT of the rest: SYN_RECV.
@@ -247,16 +242,18 @@ class Observer:
         failed = frozenset(look.parts.failed)
         stands = {part for part in self._wanted if part not in failed}
         return Observation(
-            groups=None if STATES in failed else groups,
-            listeners=None if LISTENERS in failed else owned,
+            groups=None if CollectorName.STATES in failed else groups,
+            listeners=None if CollectorName.LISTENERS in failed else owned,
             names=look.names.known,
             unreadable=dict(self._owners.unreadable),
-            not_found_because="unreadable" if OWNERS in failed else self._owners.not_found_because,
+            not_found_because="unreadable"
+            if CollectorName.OWNERS in failed
+            else self._owners.not_found_because,
             seconds=look.parts.seconds,
             failed=failed,
-            stuck=look.stuck if CLOSE_WAIT in stands else None,
-            queues=self._tally.queues(look.reading) if STATES not in failed else None,
-            ports_on_one_address=self._ports_on_one_address if EPHEMERAL in stands else None,
+            stuck=look.stuck if CollectorName.CLOSE_WAIT in stands else None,
+            queues=self._tally.queues(look.reading) if CollectorName.STATES not in failed else None,
+            ports_on_one_address=self._ports_on_one_address if CollectorName.EPHEMERAL in stands else None,
             limits=look.limits,
             counters=look.counters,
             descriptors=look.descriptors,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..log import LogOnChange
+from ..model.collectors import CollectorName
 
 
 class Parts:
@@ -17,11 +18,11 @@ class Parts:
 
     def __init__(self, log: LogOnChange) -> None:
         self._log = log
-        self.seconds: dict[str, float] = {}
-        self.failed: set[str] = set()
+        self.seconds: dict[CollectorName, float] = {}
+        self.failed: set[CollectorName] = set()
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def part(self, name: CollectorName) -> Iterator[None]:
         """Runs a part; whatever it raises ends the part only, and is logged once."""
         started = time.perf_counter()
         try:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import LISTEN
+from ..model.collectors import MEASURED_COLLECTORS, CollectorName
 from .look import Look
-from .observation import LIMITS, LISTENERS, MEASURED, STATES, Observation
+from .observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,20 @@ def progress(begun: float, look: Look, by_state: Mapping[int, int] | None = None
     read yet are absent."""
     seconds, failed = look.parts.seconds, look.parts.failed
     totals: dict[int, int] | None = None
-    if by_state is not None and STATES not in failed:
+    if by_state is not None and CollectorName.STATES not in failed:
         totals = {state: count for state, count in by_state.items() if state != LISTEN}
-        if LISTENERS not in failed:
+        if CollectorName.LISTENERS not in failed:
             totals[LISTEN] = len(look.listeners)
-    ready = {LIMITS: seconds[LIMITS]} if LIMITS in seconds.keys() - failed else {}
+    ready = (
+        {CollectorName.LIMITS: seconds[CollectorName.LIMITS]}
+        if CollectorName.LIMITS in seconds.keys() - failed
+        else {}
+    )
     return Progress(begun, _unfinished(ready, look, totals))
 
 
 def _unfinished(
-    ready: Mapping[str, float] | None = None,
+    ready: Mapping[CollectorName, float] | None = None,
     look: Look | None = None,
     totals: Mapping[int, int] | None = None,
 ) -> Observation:
@@ -54,7 +59,7 @@ def _unfinished(
         unreadable={},
         not_found_because="not_found",
         seconds=ready or {},
-        failed=MEASURED - (ready or {}).keys(),
+        failed=MEASURED_COLLECTORS - (ready or {}).keys(),
         limits=look.limits if look else None,
         counters=look.counters if look else None,
         totals=totals,

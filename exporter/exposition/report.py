@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model import LISTEN, STATE_NAMES
+from ..model.collectors import CollectorName
 from .blind_spots import BlindSpot, blind_spots
 from .findings import find
 from .findings.finding import Finding, Scope, Severity
 from .findings.words import listed, plural
-from .observation import LISTENERS, Observation
+from .observation import Observation
 
 MEANINGS: Mapping[str, str] = {
     "established": "open",
@@ -72,7 +73,11 @@ def report(scope: Scope) -> Report:
 def _states(seen: Observation) -> Mapping[str, int] | None:
     if seen.groups is None:
         return None
-    known = (name for state, name in STATE_NAMES.items() if state != LISTEN or LISTENERS not in seen.failed)
+    known = (
+        name
+        for state, name in STATE_NAMES.items()
+        if state != LISTEN or CollectorName.LISTENERS not in seen.failed
+    )
     counts = Counter(dict.fromkeys(known, 0))
     for group, count in seen.groups.items():
         counts[STATE_NAMES[group.state]] += count

@@ -8,35 +8,29 @@ from typing import Final
 from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
+from ..model.collectors import CollectorName
 from . import metrics
 from .kinds import Gauge
-from .observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    EPHEMERAL_ADDRESSES,
-    LIMITS,
-    LISTENERS,
-    QUEUES,
-    STATES,
-    TIME_WAIT,
-)
 
 FAMILIES: Final[Mapping[str, tuple[Gauge, ...]]] = {
-    STATES: (metrics.STATES, metrics.HOST_STATES, metrics.UNOWNED),
-    LISTENERS: (metrics.LISTENER_STATES, metrics.ACCEPT_QUEUE_LENGTH, metrics.ACCEPT_QUEUE_LIMIT),
-    CLOSE_WAIT: (metrics.CLOSE_WAIT_SOCKETS, metrics.CLOSE_WAIT_AGE, metrics.CLOSE_WAIT_OLDEST),
-    TIME_WAIT: (metrics.TIME_WAIT_ATTRIBUTION,),
-    EPHEMERAL: (
+    CollectorName.STATES: (metrics.STATES, metrics.HOST_STATES, metrics.UNOWNED),
+    CollectorName.LISTENERS: (
+        metrics.LISTENER_STATES,
+        metrics.ACCEPT_QUEUE_LENGTH,
+        metrics.ACCEPT_QUEUE_LIMIT,
+    ),
+    CollectorName.CLOSE_WAIT: (metrics.CLOSE_WAIT_SOCKETS, metrics.CLOSE_WAIT_AGE, metrics.CLOSE_WAIT_OLDEST),
+    CollectorName.TIME_WAIT: (metrics.TIME_WAIT_ATTRIBUTION,),
+    CollectorName.EPHEMERAL: (
         metrics.EPHEMERAL_USED_MAX,
         metrics.EPHEMERAL_BOUND,
         metrics.EPHEMERAL_BOUND_LIMIT,
         metrics.EPHEMERAL_LIMIT,
     ),
-    EPHEMERAL_ADDRESSES: (metrics.EPHEMERAL_USED,),
-    DESCRIPTORS: (metrics.PROCESS_OPEN_FDS, metrics.PROCESS_WORST_FD_RATIO),
-    QUEUES: (metrics.RECEIVE_QUEUE, metrics.SEND_QUEUE),
-    LIMITS: (
+    CollectorName.EPHEMERAL_ADDRESSES: (metrics.EPHEMERAL_USED,),
+    CollectorName.DESCRIPTORS: (metrics.PROCESS_OPEN_FDS, metrics.PROCESS_WORST_FD_RATIO),
+    CollectorName.QUEUES: (metrics.RECEIVE_QUEUE, metrics.SEND_QUEUE),
+    CollectorName.LIMITS: (
         metrics.TIME_WAIT_LIMIT,
         metrics.TIME_WAIT_DURATION,
         metrics.TIME_WAIT_REUSE,

@@ -10,18 +10,7 @@ from typing import Final
 
 from exporter.analysis.naming import Namer
 from exporter.exposition.inputs import Readers
-from exporter.exposition.observation import (
-    CLOSE_WAIT as CLOSE_WAIT_PART,
-)
-from exporter.exposition.observation import (
-    DESCRIPTORS,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    PARTS,
-    STATES,
-    Observation,
-)
+from exporter.exposition.observation import Observation
 from exporter.exposition.observer import Observer
 from exporter.model import (
     CLOSE_WAIT,
@@ -42,6 +31,7 @@ from exporter.model import (
     Socket,
     Unowned,
 )
+from exporter.model.collectors import CollectorName
 from exporter.sources.owners import Live
 from exporter.sources.portable import batches
 
@@ -98,7 +88,7 @@ class Host:
         """pid -> the number of the error that reading its descriptors ends with."""
         self.seconds = count(step=1.0).__next__
 
-    def observer(self, wanted: frozenset[str] = frozenset(PARTS)) -> Observer:
+    def observer(self, wanted: frozenset[CollectorName] = frozenset(CollectorName)) -> Observer:
         """One that looks here. Its clock goes on by a second each time it is asked."""
         readers = Readers(self._limits, lambda: self.counters, self._descriptors)
         return Observer(self, self, readers, Namer(), wanted, self.seconds)
@@ -108,7 +98,7 @@ class Host:
         late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
         given = list(map(self._keyed, batches([row for row in rows if row not in late])))
         yield from given[:1]
-        self._break(STATES)
+        self._break(CollectorName.STATES)
         yield from given[1:]
         self._rest = late
 
@@ -126,11 +116,11 @@ class Host:
         return replace(batch, keys=rows.cookies()) if self.kernel else batch
 
     def listeners(self) -> list[Listener]:
-        self._break(LISTENERS)
+        self._break(CollectorName.LISTENERS)
         return self.listening
 
     def half_closed(self) -> list[HalfClosed]:
-        self._break(CLOSE_WAIT_PART)
+        self._break(CollectorName.CLOSE_WAIT)
         rows = [row for row in self.rows if row.state == CLOSE_WAIT]
         return [HalfClosed(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
 
@@ -142,7 +132,7 @@ class Host:
         self.doubted = set(holders)
 
     def resolve(self, holders: Collection[int], live: Live) -> None:
-        self._break(OWNERS)
+        self._break(CollectorName.OWNERS)
         self.asked_for.append(set(holders))
         self.live = live.all()
 
@@ -163,11 +153,11 @@ class Host:
         self.kept = used
 
     def _limits(self) -> Limits:
-        self._break(LIMITS)
+        self._break(CollectorName.LIMITS)
         return self.limits
 
     def _descriptors(self, pid: int) -> Descriptors:
-        if DESCRIPTORS in self.broken:
+        if CollectorName.DESCRIPTORS in self.broken:
             raise RuntimeError("no OSError, so not of this process only")
         if pid in self.faulty:
             raise OSError(self.faulty[pid], "faulty")

@@ -8,16 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from exporter.analysis.close_wait import cause
-from exporter.exposition.observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    STATES,
-    Observation,
-)
+from exporter.exposition.observation import Observation
 from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE_WAIT as IN_CLOSE_WAIT,
@@ -41,6 +32,7 @@ from exporter.model import (
     Socket,
     Unowned,
 )
+from exporter.model.collectors import CollectorName
 
 HERE: Final = bytes((10, 0, 0, 1))
 THERE: Final = bytes((10, 0, 0, 5))
@@ -55,7 +47,18 @@ QUIET: Final = Observation(
     names={PRINTD: "printd", APP: "app"},
     unreadable={},
     not_found_because="not_found",
-    seconds=dict.fromkeys((STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS), 0.001),
+    seconds=dict.fromkeys(
+        (
+            CollectorName.STATES,
+            CollectorName.LISTENERS,
+            CollectorName.OWNERS,
+            CollectorName.CLOSE_WAIT,
+            CollectorName.EPHEMERAL,
+            CollectorName.DESCRIPTORS,
+            CollectorName.LIMITS,
+        ),
+        0.001,
+    ),
     failed=frozenset(),
     stuck=[],
     queues={},

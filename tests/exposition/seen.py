@@ -10,19 +10,7 @@ from prometheus_client.core import Metric
 
 from exporter.analysis import fold
 from exporter.exposition.collector import SocketCollector
-from exporter.exposition.observation import (
-    CLOSE_WAIT as CLOSE_WAIT_PART,
-)
-from exporter.exposition.observation import (
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    PARTS,
-    STATES,
-    Observation,
-)
+from exporter.exposition.observation import Observation
 from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE,
@@ -46,8 +34,17 @@ from exporter.model import (
     Socket,
     Unowned,
 )
+from exporter.model.collectors import CollectorName
 
-READ: Final = (STATES, LISTENERS, OWNERS, CLOSE_WAIT_PART, EPHEMERAL, DESCRIPTORS, LIMITS)
+READ: Final = (
+    CollectorName.STATES,
+    CollectorName.LISTENERS,
+    CollectorName.OWNERS,
+    CollectorName.CLOSE_WAIT,
+    CollectorName.EPHEMERAL,
+    CollectorName.DESCRIPTORS,
+    CollectorName.LIMITS,
+)
 """The parts for which something is read or counted."""
 
 PRINTD: Final = ProcessId(10, 1.0)
@@ -142,7 +139,9 @@ ALL: Final = fold.Limits(100, 50, 2_000)
 
 
 def collect(
-    seen: Observation = SEEN, limits: fold.Limits = ALL, parts: frozenset[str] = frozenset(PARTS)
+    seen: Observation = SEEN,
+    limits: fold.Limits = ALL,
+    parts: frozenset[CollectorName] = frozenset(CollectorName),
 ) -> dict[str, Metric]:
     """The families by name."""
     collector = SocketCollector(lambda: seen, limits, "netlink", parts)

@@ -7,17 +7,9 @@ from dataclasses import replace
 import pytest
 
 from exporter.exposition.blind_spots import blind_spots
-from exporter.exposition.observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    STATES,
-    Observation,
-)
+from exporter.exposition.observation import Observation
 from exporter.model import ESTABLISHED, TIME_WAIT, KernelCounters, Limits, Unowned
+from exporter.model.collectors import CollectorName
 
 from .looks import APP, QUIET, calls, listens, look, serves, stuck
 
@@ -59,9 +51,22 @@ def test_sockets_without_an_owner_by_reason(reason: str, words: list[str]) -> No
         assert word in text
 
 
-@pytest.mark.parametrize("part", [STATES, LISTENERS, OWNERS, CLOSE_WAIT, EPHEMERAL, DESCRIPTORS, LIMITS])
+@pytest.mark.parametrize(
+    "part",
+    [
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.CLOSE_WAIT,
+        CollectorName.EPHEMERAL,
+        CollectorName.DESCRIPTORS,
+        CollectorName.LIMITS,
+    ],
+)
 def test_a_part_that_failed(part: str) -> None:
-    (spot,) = blind_spots(look(HELD if part == OWNERS else calls(ESTABLISHED, 1), failed=frozenset({part})))
+    (spot,) = blind_spots(
+        look(HELD if part == CollectorName.OWNERS else calls(ESTABLISHED, 1), failed=frozenset({part}))
+    )
     assert spot.what.startswith("Could not be read: ")
     assert spot.remedy == "The log says why."
 
@@ -70,7 +75,7 @@ def test_what_the_limits_lack_is_told_with_its_files() -> None:
     seen = look(
         limits=Limits(problems=("tcp_max_orphans: no number",)),
         counters=KernelCounters(problems=("netstat: garbled",)),
-        failed=frozenset({LIMITS}),
+        failed=frozenset({CollectorName.LIMITS}),
     )
     assert told(seen).endswith("tcp_max_orphans: no number; netstat: garbled.")
 
@@ -92,7 +97,9 @@ def test_descriptors_that_cannot_be_read_anywhere() -> None:
     assert "limit of file descriptors" in told(look(descriptors={}))
 
 
-@pytest.mark.parametrize("part", [CLOSE_WAIT, EPHEMERAL, DESCRIPTORS])
+@pytest.mark.parametrize(
+    "part", [CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS]
+)
 def test_a_part_that_is_switched_off(part: str) -> None:
     seconds = {name: 0.0 for name in QUIET.seconds if name != part}
     assert f"--no-collector.{part}" in told(look(calls(ESTABLISHED, 1), seconds=seconds))

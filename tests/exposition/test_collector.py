@@ -15,21 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.exposition import metrics
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.kinds import Counter, Gauge, GaugeHistogram
-from exporter.exposition.observation import (
-    CLOSE_WAIT,
-    DESCRIPTORS,
-    EPHEMERAL,
-    EPHEMERAL_ADDRESSES,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    PARTS,
-    QUEUES,
-    STATES,
-    TIME_WAIT,
-    Observation,
-)
+from exporter.exposition.observation import Observation
 from exporter.model import LISTEN
+from exporter.model.collectors import COLLECTOR_HELP, CollectorName
 
 from ..tools import require
 from .seen import ALL, GROUPS, SEEN, collect, values
@@ -42,20 +30,24 @@ ALWAYS: Final = {gauge.name for gauge in metrics.TABLE if re.match("socket_(expo
 
 OF_STATES: Final = {"socket_states", "socket_host_states", "socket_exporter_unowned_sockets"}
 OF_PART: Final = {
-    STATES: OF_STATES,
-    LISTENERS: {name for name in (g.name for g in metrics.TABLE) if name.startswith("socket_listener")},
-    CLOSE_WAIT: {name for name in (g.name for g in metrics.TABLE) if name.startswith("socket_close_wait")},
-    TIME_WAIT: {"socket_time_wait_attribution"},
-    EPHEMERAL: {
+    CollectorName.STATES: OF_STATES,
+    CollectorName.LISTENERS: {
+        name for name in (g.name for g in metrics.TABLE) if name.startswith("socket_listener")
+    },
+    CollectorName.CLOSE_WAIT: {
+        name for name in (g.name for g in metrics.TABLE) if name.startswith("socket_close_wait")
+    },
+    CollectorName.TIME_WAIT: {"socket_time_wait_attribution"},
+    CollectorName.EPHEMERAL: {
         "socket_ephemeral_ports_used",
         "socket_ephemeral_ports_used_max",
         "socket_ephemeral_ports_bound",
         "socket_ephemeral_ports_bound_limit",
         "socket_ephemeral_ports_limit",
     },
-    DESCRIPTORS: {"socket_process_open_fds", "socket_process_worst_fd_ratio"},
-    QUEUES: {"socket_receive_queue_bytes", "socket_send_queue_bytes"},
-    LIMITS: {
+    CollectorName.DESCRIPTORS: {"socket_process_open_fds", "socket_process_worst_fd_ratio"},
+    CollectorName.QUEUES: {"socket_receive_queue_bytes", "socket_send_queue_bytes"},
+    CollectorName.LIMITS: {
         *(gauge.name for gauge in metrics.TABLE if gauge.name.startswith("socket_kernel")),
         *("socket_time_wait_limit", "socket_time_wait_duration_seconds", "socket_time_wait_reuse"),
         *("socket_orphans", "socket_orphans_limit", "socket_memory_bytes", "socket_memory_limit_bytes"),
@@ -105,49 +97,59 @@ def test_every_family_has_the_labels_and_the_kind_of_the_table() -> None:
 
 def test_every_part_gives_its_families_alone() -> None:
     for part, names in OF_PART.items():
-        parts = frozenset({part, EPHEMERAL_ADDRESSES})
+        parts = frozenset({part, CollectorName.EPHEMERAL_ADDRESSES})
         assert set(collect(parts=parts)) == names | ALWAYS - OF_STATES, part
 
 
 def test_every_family_is_of_a_part_or_of_the_exporter() -> None:
     assert {name for names in OF_PART.values() for name in names} | ALWAYS == {g.name for g in metrics.TABLE}
-    assert OF_PART.keys() | {OWNERS, EPHEMERAL_ADDRESSES} == PARTS.keys()
+    assert OF_PART.keys() | {CollectorName.OWNERS, CollectorName.EPHEMERAL_ADDRESSES} == COLLECTOR_HELP.keys()
 
 
 def test_addresses_are_left_out_when_they_are_not_wanted() -> None:
-    assert "socket_ephemeral_ports_used" not in collect(parts=frozenset({EPHEMERAL}))
-    assert "socket_ephemeral_ports_used" in collect(parts=frozenset({EPHEMERAL, EPHEMERAL_ADDRESSES}))
+    assert "socket_ephemeral_ports_used" not in collect(parts=frozenset({CollectorName.EPHEMERAL}))
+    assert "socket_ephemeral_ports_used" in collect(
+        parts=frozenset({CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES})
+    )
 
 
 def test_without_states_the_rest_stands() -> None:
-    families = collect(replace(SEEN, groups=None, queues=None, failed=frozenset({STATES})))
-    gone = {*OF_STATES, *OF_PART[EPHEMERAL], *OF_PART[QUEUES], *OF_PART[TIME_WAIT], "socket_listener_states"}
+    families = collect(replace(SEEN, groups=None, queues=None, failed=frozenset({CollectorName.STATES})))
+    gone = {
+        *OF_STATES,
+        *OF_PART[CollectorName.EPHEMERAL],
+        *OF_PART[CollectorName.QUEUES],
+        *OF_PART[CollectorName.TIME_WAIT],
+        "socket_listener_states",
+    }
     assert set(families) == {gauge.name for gauge in metrics.TABLE} - gone
     success = values(families["socket_scrape_collector_success"])
-    assert success == {(part,): int(part != STATES) for part in SEEN.seconds}
+    assert success == {(part,): int(part != CollectorName.STATES) for part in SEEN.seconds}
 
 
 def test_without_listeners_their_state_is_not_said_to_be_zero() -> None:
     groups = {group: count for group, count in GROUPS.items() if group.state != LISTEN}
-    families = collect(replace(SEEN, groups=groups, listeners=None, failed=frozenset({LISTENERS})))
+    families = collect(
+        replace(SEEN, groups=groups, listeners=None, failed=frozenset({CollectorName.LISTENERS}))
+    )
     assert "listen" not in {state for (state,) in values(families["socket_host_states"])}
     assert "socket_listener_accept_queue_length" not in families
     assert "socket_ephemeral_ports_limit" not in families
 
 
 def test_without_close_wait_nothing_is_said_of_it() -> None:
-    assert not OF_PART[CLOSE_WAIT] & collect(replace(SEEN, stuck=None)).keys()
+    assert not OF_PART[CollectorName.CLOSE_WAIT] & collect(replace(SEEN, stuck=None)).keys()
 
 
 def test_without_limits_nothing_is_compared_with_them() -> None:
     families = collect(replace(SEEN, limits=None, counters=None))
-    assert not (OF_PART[LIMITS] | OF_PART[EPHEMERAL]) & families.keys()
+    assert not (OF_PART[CollectorName.LIMITS] | OF_PART[CollectorName.EPHEMERAL]) & families.keys()
 
 
 def test_what_was_measured_but_is_not_wanted_is_not_told() -> None:
-    families = collect(parts=frozenset({STATES}))
-    assert values(families["socket_scrape_collector_success"]) == {(STATES,): 1}
-    assert values(families["socket_scrape_collector_duration_seconds"]) == {(STATES,): 0.001}
+    families = collect(parts=frozenset({CollectorName.STATES}))
+    assert values(families["socket_scrape_collector_success"]) == {(CollectorName.STATES,): 1}
+    assert values(families["socket_scrape_collector_duration_seconds"]) == {(CollectorName.STATES,): 0.001}
 
 
 @pytest.mark.parametrize("gauge", metrics.TABLE, ids=lambda gauge: gauge.name)

@@ -11,9 +11,10 @@ import pytest
 from exporter import __version__
 from exporter.exposition import explain
 from exporter.exposition.findings.finding import Kind, Scope
-from exporter.exposition.observation import LISTENERS, STATES, Observation
+from exporter.exposition.observation import Observation
 from exporter.exposition.report import MEANINGS, Report, report
 from exporter.model import ESTABLISHED, STATE_NAMES, KernelCounters, Unowned
+from exporter.model.collectors import CollectorName
 
 from .looks import PRINTD, QUIET, look, serves, stuck, troubled
 
@@ -85,7 +86,14 @@ def test_findings_are_counted(seen: Observation, verdict: str) -> None:
 
 
 def test_sockets_that_could_not_be_read_are_no_good_news() -> None:
-    told = of(look(groups=None, listeners=None, stuck=None, failed=frozenset({STATES, LISTENERS})))
+    told = of(
+        look(
+            groups=None,
+            listeners=None,
+            stuck=None,
+            failed=frozenset({CollectorName.STATES, CollectorName.LISTENERS}),
+        )
+    )
     assert explain.as_text(told).startswith("The sockets could not be read.\n")
     assert explain.status(told) == 2
 
@@ -95,8 +103,8 @@ def test_states_are_those_of_the_kernel_the_most_first() -> None:
     assert set(states) == set(STATE_NAMES.values()) == set(MEANINGS)
     assert list(states.values()) == sorted(states.values(), reverse=True)
     assert states["close_wait"] == 415
-    assert "listen" not in plain(look(failed=frozenset({LISTENERS})))["states"]
-    assert plain(look(groups=None, failed=frozenset({STATES})))["states"] is None
+    assert "listen" not in plain(look(failed=frozenset({CollectorName.LISTENERS})))["states"]
+    assert plain(look(groups=None, failed=frozenset({CollectorName.STATES})))["states"] is None
 
 
 def test_more_findings_than_anybody_reads_are_counted() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from exporter.analysis.fold import Limits
-from exporter.exposition.observation import OWNERS
 from exporter.model import Listener, Owner
+from exporter.model.collectors import CollectorName
 
 from .seen import NGINX, PRINTD, SEEN, collect, values
 
@@ -31,7 +31,7 @@ def test_sockets_without_an_owner_are_counted_by_reason() -> None:
 
 
 def test_without_owners_everybody_is_unknown() -> None:
-    families = collect(replace(SEEN, names={}, failed=frozenset({OWNERS})))
+    families = collect(replace(SEEN, names={}, failed=frozenset({CollectorName.OWNERS})))
     for name in ("socket_states", "socket_listener_states", "socket_close_wait_sockets"):
         assert {sample.labels["process"] for sample in families[name].samples} == {"unknown"}
 

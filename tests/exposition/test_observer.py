@@ -9,24 +9,24 @@ from dataclasses import replace
 import pytest
 
 from exporter.exposition import observer as observer_module
-from exporter.exposition.observation import (
-    CLOSE_WAIT as CLOSE_WAIT_PART,
-)
-from exporter.exposition.observation import (
-    DESCRIPTORS,
-    EPHEMERAL,
-    LIMITS,
-    LISTENERS,
-    OWNERS,
-    STATES,
-)
 from exporter.exposition.observer import Observer
 from exporter.exposition.stuck import Stuck
 from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, Descriptors, Direction, Group, ProcessId, Unowned
+from exporter.model.collectors import CollectorName
 
 from .host import CALLER, LISTENER, PRINTD, Host, call, groups
 
-READ = frozenset({STATES, LISTENERS, OWNERS, LIMITS, CLOSE_WAIT_PART, EPHEMERAL, DESCRIPTORS})
+READ = frozenset(
+    {
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.LIMITS,
+        CollectorName.CLOSE_WAIT,
+        CollectorName.EPHEMERAL,
+        CollectorName.DESCRIPTORS,
+    }
+)
 """The parts for which something is read or counted."""
 
 
@@ -97,45 +97,45 @@ def test_stale_owners_are_asked_for_again(observer: Observer, host: Host) -> Non
 
 
 def test_without_sockets_there_are_no_counts(observer: Observer, host: Host) -> None:
-    host.broken = {STATES}
+    host.broken = {CollectorName.STATES}
     seen = observer.observe()
-    assert (seen.groups, seen.queues, seen.failed) == (None, None, frozenset({STATES}))
+    assert (seen.groups, seen.queues, seen.failed) == (None, None, frozenset({CollectorName.STATES}))
     assert seen.listeners == [(LISTENER, PRINTD)]
 
 
 def test_without_listeners_the_sockets_stand(observer: Observer, host: Host) -> None:
-    host.broken = {LISTENERS}
+    host.broken = {CollectorName.LISTENERS}
     seen = observer.observe()
-    assert (seen.listeners, seen.failed) == (None, frozenset({LISTENERS}))
+    assert (seen.listeners, seen.failed) == (None, frozenset({CollectorName.LISTENERS}))
     assert sum(groups(seen).values()) == 2
 
 
 def test_without_owners_everything_is_counted(observer: Observer, host: Host) -> None:
-    host.broken = {OWNERS}
+    host.broken = {CollectorName.OWNERS}
     seen = observer.observe()
     assert (sum(groups(seen).values()), seen.not_found_because) == (3, "unreadable")
-    assert seen.failed == frozenset({OWNERS})
+    assert seen.failed == frozenset({CollectorName.OWNERS})
     assert [stuck.group.owner for stuck in seen.stuck or ()] == [Unowned.NOT_FOUND]
 
 
 def test_without_close_wait_the_sockets_stand(observer: Observer, host: Host) -> None:
-    host.broken = {CLOSE_WAIT_PART}
+    host.broken = {CollectorName.CLOSE_WAIT}
     seen = observer.observe()
-    assert (seen.stuck, seen.failed) == (None, frozenset({CLOSE_WAIT_PART}))
+    assert (seen.stuck, seen.failed) == (None, frozenset({CollectorName.CLOSE_WAIT}))
     assert sum(groups(seen).values()) == 3
 
 
 def test_without_limits_the_sockets_stand(observer: Observer, host: Host) -> None:
-    host.broken = {LIMITS}
+    host.broken = {CollectorName.LIMITS}
     seen = observer.observe()
-    assert (seen.limits, seen.counters, seen.failed) == (None, None, frozenset({LIMITS}))
+    assert (seen.limits, seen.counters, seen.failed) == (None, None, frozenset({CollectorName.LIMITS}))
     assert sum(groups(seen).values()) == 3
 
 
 def test_what_of_the_limits_makes_sense_is_told_beside_the_failure(observer: Observer, host: Host) -> None:
     host.limits = replace(host.limits, time_wait_reuse=None, problems=("tcp_tw_reuse: nonsense",))
     seen = observer.observe()
-    assert (seen.limits, seen.failed) == (host.limits, frozenset({LIMITS}))
+    assert (seen.limits, seen.failed) == (host.limits, frozenset({CollectorName.LIMITS}))
     assert seen.counters == host.counters
 
 
@@ -158,18 +158,23 @@ def test_a_process_whose_descriptors_fail_to_be_read_hides_no_other(
     host.faulty = {10: error}
     seen = observer.observe()
     assert seen.descriptors == {CALLER: Descriptors(7, None)}
-    assert seen.failed == frozenset({DESCRIPTORS})
+    assert seen.failed == frozenset({CollectorName.DESCRIPTORS})
 
 
 def test_what_is_not_wanted_is_not_read(host: Host) -> None:
-    host.broken = {CLOSE_WAIT_PART, DESCRIPTORS}
-    seen = host.observer(frozenset({STATES})).observe()
-    assert set(seen.seconds) == {STATES, LISTENERS, OWNERS, LIMITS}
+    host.broken = {CollectorName.CLOSE_WAIT, CollectorName.DESCRIPTORS}
+    seen = host.observer(frozenset({CollectorName.STATES})).observe()
+    assert set(seen.seconds) == {
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.LIMITS,
+    }
     assert (seen.stuck, seen.descriptors, seen.ports_on_one_address) == (None, {}, None)
     assert sum(groups(seen).values()) == 3
 
 
-@pytest.mark.parametrize("part", sorted(READ - {EPHEMERAL}))
+@pytest.mark.parametrize("part", sorted(READ - {CollectorName.EPHEMERAL}))
 def test_a_failure_is_logged_once_and_so_is_its_end(
     part: str, observer: Observer, host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,7 +189,7 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
     assert logged == ["Collector failed", "Collector works again"]
 
 
-@pytest.mark.parametrize("part", sorted(READ - {EPHEMERAL}))
+@pytest.mark.parametrize("part", sorted(READ - {CollectorName.EPHEMERAL}))
 def test_after_a_failure_everything_is_as_before(part: str, observer: Observer, host: Host) -> None:
     host.rows = [*host.rows, call(40_000)]
     host.broken = {part}

@@ -11,9 +11,9 @@ from prometheus_client.core import Metric
 
 from exporter.analysis import fold
 from exporter.exposition.collector import SocketCollector
-from exporter.exposition.observation import LIMITS, LISTENERS, MEASURED, PARTS, STATES
 from exporter.exposition.observer import Observer
 from exporter.model import TIME_WAIT, Listener
+from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
 from exporter.sources.owners import Live
 
 from .host import Host, call
@@ -55,7 +55,7 @@ def observer(host: Slow) -> Observer:
 
 
 def collector(observer: Observer, *without: str) -> SocketCollector:
-    parts = frozenset(PARTS) - set(without)
+    parts = frozenset(CollectorName) - set(without)
     limits = fold.Limits(100, 50, 2000)
     return SocketCollector(observer.observe, limits, "host", parts, progress=lambda: observer.progress)
 
@@ -113,8 +113,8 @@ def test_what_is_missing_is_said_and_what_is_ready_has_its_time(host: Slow, obse
     with going_on(host, observer, "resolve"):
         told = said(collector(observer).ready(0.0))
     success = {part: value for (part,), value in told["socket_scrape_collector_success"].items()}
-    assert success == {part: float(part == LIMITS) for part in MEASURED}
-    assert set(told["socket_scrape_collector_duration_seconds"]) == {(LIMITS,)}
+    assert success == {part: float(part == CollectorName.LIMITS) for part in MEASURED_COLLECTORS}
+    assert set(told["socket_scrape_collector_duration_seconds"]) == {(CollectorName.LIMITS,)}
 
 
 def test_the_totals_are_those_of_the_whole_look_that_follows(host: Slow, observer: Observer) -> None:
@@ -134,13 +134,13 @@ def test_while_sockets_are_read_only_the_limits_are_known(host: Slow, observer: 
 
 
 def test_totals_of_sockets_that_could_not_be_read_are_absent(host: Slow, observer: Observer) -> None:
-    host.broken = {STATES}
+    host.broken = {CollectorName.STATES}
     with going_on(host, observer, "resolve"):
         assert "socket_host_states" not in said(collector(observer).ready(0.0))
 
 
 def test_listeners_that_could_not_be_read_are_absent_from_the_totals(host: Slow, observer: Observer) -> None:
-    host.broken = {LISTENERS}
+    host.broken = {CollectorName.LISTENERS}
     with going_on(host, observer, "resolve"):
         states = said(collector(observer).ready(0.0))["socket_host_states"]
     assert ("listen",) not in states
@@ -148,18 +148,20 @@ def test_listeners_that_could_not_be_read_are_absent_from_the_totals(host: Slow,
 
 
 def test_limits_that_failed_are_not_called_a_success(host: Slow, observer: Observer) -> None:
-    host.broken = {LIMITS}
+    host.broken = {CollectorName.LIMITS}
     with going_on(host, observer, "resolve"):
         told = said(collector(observer).ready(0.0))
-    assert told["socket_scrape_collector_success"][LIMITS,] == 0
+    assert told["socket_scrape_collector_success"][CollectorName.LIMITS,] == 0
     assert "socket_time_wait_limit" not in told
 
 
 def test_what_is_not_wanted_is_not_missing(host: Slow, observer: Observer) -> None:
     with going_on(host, observer, "resolve"):
-        told = said(collector(observer, STATES, LIMITS).ready(0.0))
+        told = said(collector(observer, CollectorName.STATES, CollectorName.LIMITS).ready(0.0))
     assert told.keys() == ABOUT_ITSELF
-    assert set(told["socket_scrape_collector_success"]) == {(part,) for part in MEASURED - {STATES, LIMITS}}
+    assert set(told["socket_scrape_collector_success"]) == {
+        (part,) for part in MEASURED_COLLECTORS - {CollectorName.STATES, CollectorName.LIMITS}
+    }
 
 
 def test_an_old_look_that_hangs_tells_nothing_more(host: Slow, observer: Observer) -> None:

@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter.exposition.findings.finding import Scope
-from exporter.exposition.observation import LISTENERS, STATES, Observation
+from exporter.exposition.observation import Observation
 from exporter.exposition.page import POLICY, PROJECT_URL
 from exporter.exposition.report import report
 from exporter.exposition.status_page import status_page
 from exporter.model import ESTABLISHED, Unowned
+from exporter.model.collectors import CollectorName
 
 from .looks import PRINTD, look, serves, stuck, troubled
 
@@ -139,7 +140,12 @@ def test_links_lead_to_the_metrics_and_the_readme() -> None:
         (look(stuck(20)), "1 thing to worry about: 1 warning", "warning"),
         (look(stuck(200)), "1 thing to worry about: 1 critical", "critical"),
         (
-            look(groups=None, listeners=None, stuck=None, failed=frozenset({STATES, LISTENERS})),
+            look(
+                groups=None,
+                listeners=None,
+                stuck=None,
+                failed=frozenset({CollectorName.STATES, CollectorName.LISTENERS}),
+            ),
             "The sockets could not be read",
             "critical",
         ),

@@ -9,9 +9,10 @@ from prometheus_client.core import Metric
 
 from ...analysis.fold import Series
 from ...model import LISTEN, STATE_NAMES, Direction, Group, ProcessId, Unowned
+from ...model.collectors import CollectorName
 from .. import metrics
 from ..bounds import Bounds, by_listening_port
-from ..observation import LISTENERS, Observation
+from ..observation import Observation
 from .labels import process, remote_port
 
 
@@ -45,7 +46,7 @@ def by_listener(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
 
 
 def _is_known(state: int, seen: Observation) -> bool:
-    return state != LISTEN or LISTENERS not in seen.failed
+    return state != LISTEN or CollectorName.LISTENERS not in seen.failed
 
 
 def _unowned(seen: Observation, groups: Mapping[Group, int]) -> Iterator[tuple[tuple[str], int]]:
