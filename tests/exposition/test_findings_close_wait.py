@@ -60,6 +60,26 @@ def test_a_finding_says_who_what_since_when_and_how_near_to_which_limit() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("cause", "outbound", "title"),
+    [
+        ("not_accepted", False, "printd (pid 4711) does not accept connections: 20 callers gave up waiting"),
+        ("not_read", False, "printd (pid 4711) has not noticed that its clients closed 20 connections"),
+        ("not_closed", False, "printd (pid 4711) keeps 20 connections open that its clients have closed"),
+        ("sending", False, "printd (pid 4711) still sends on 20 connections that its clients have closed"),
+        (
+            "sending",
+            True,
+            "printd (pid 4711) still sends on 20 connections that the servers it called have closed",
+        ),
+        ("unknown", False, "printd (pid 4711) has 20 connections that its clients have closed"),
+    ],
+)
+def test_title_of_each_cause_begins_with_the_process(cause: str, outbound: bool, title: str) -> None:
+    (finding,) = find(Scope(look(stuck(20, cause_is=cause, outbound=outbound))))
+    assert finding.title == title
+
+
 def test_close_wait_is_told_by_process_port_direction_and_cause() -> None:
     seen = look(
         stuck(20),
@@ -132,6 +152,12 @@ def test_psutil_knows_no_age_at_its_first_look() -> None:
 def test_accept_queues_near_their_limit(length: int, limit: int, severity: Severity) -> None:
     finding = only(look(listeners=[listens(length, limit), listens(0, 4096)]))
     assert (finding.kind, finding.severity, finding.port) == (Kind.ACCEPT_QUEUE, severity, 631)
+
+
+@pytest.mark.parametrize(("length", "verb"), [(1, "connection waits"), (2, "connections wait")])
+def test_waiting_connections_agree_in_number_with_their_verb(length: int, verb: str) -> None:
+    detail = only(look(listeners=[listens(length, 2 if length == 2 else 1)])).detail
+    assert detail.startswith(f"{length} {verb} to be accepted by printd.")
 
 
 def test_a_full_accept_queue_of_callers_who_gave_up_is_told_of_once() -> None:

@@ -54,7 +54,8 @@ def _finding(port: int, queue: Queue, severity: Severity, scope: Scope) -> Findi
         severity=severity,
         title=f"{subject(processes[0])} accepts too slowly: the queue of port {port} is {fullness}",
         detail=paragraph(f"""
-            {plural(near.used, "connection")} wait for {name} to take them. {_FULL if full else ""}
+            {plural(near.used, "connection")} {"waits" if near.used == 1 else "wait"} to be accepted by
+            {name}. {_FULL if full else ""}
         """),
         advice=causes(name)
         + paragraphs("""

@@ -33,7 +33,7 @@ def title(cause: str, who: Who, count: int, *, outbound: bool) -> str:
         "not_accepted": f"does not accept connections: {plural(count, 'caller')} gave up waiting",
         "not_read": f"has not noticed that {closer} closed {connections}",
         "not_closed": f"keeps {connections} open that {closer} have closed",
-        "sending": "The other side has no more to say; the program has, and not all of it is taken yet.",
+        "sending": f"still sends on {connections} that {closer} have closed",
         "unknown": f"has {connections} that {closer} have closed",
     }
     return f"{subject(who)} {said[cause]}"
