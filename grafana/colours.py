@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, assert_never
+
+from exporter.model.close_wait import Cause
 
 from . import rules
 
@@ -36,13 +38,24 @@ STATES: Final = {
     "close": "#606060",
 }
 
-CAUSES: Final = {
-    "not_closed": "dark-purple",
-    "not_read": "purple",
-    "not_accepted": "semi-dark-yellow",
-    "sending": "super-light-blue",
-    "unknown": NOBODY,
-}
+
+def _cause_colour(cause: Cause) -> str:
+    match cause:
+        case Cause.NOT_ACCEPTED:
+            return "semi-dark-yellow"
+        case Cause.NOT_READ:
+            return "purple"
+        case Cause.NOT_CLOSED:
+            return "dark-purple"
+        case Cause.SENDING:
+            return "super-light-blue"
+        case Cause.UNKNOWN:
+            return NOBODY
+        case _:
+            assert_never(cause)
+
+
+CAUSES: Final = {cause.value: _cause_colour(cause) for cause in Cause}
 
 CLOSE_WAIT: Final = STATES["close_wait"]
 TIME_WAIT: Final = STATES["time_wait"]

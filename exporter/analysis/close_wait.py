@@ -24,11 +24,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from math import fsum
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from ..model import NO_HOLDER, HalfClosed, Socket
-
-Cause = Literal["not_accepted", "not_read", "not_closed", "sending", "unknown"]
+from ..model import NO_HOLDER, Cause, ClassifiedCloseWait, Group, HalfClosed, Socket, made_from
+from .classify import Classifier
 
 BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
 """Upper bounds of the buckets of ages, in seconds, each included. +Inf follows."""
@@ -45,12 +44,38 @@ def cause(half: HalfClosed) -> Cause:
     it has no inodes then either, and no holder may mean that we must not see it.
     """
     if half.receive_queue is None or half.send_queue is None:
-        return "unknown"
+        return Cause.UNKNOWN
     if half.socket.holder == NO_HOLDER:
-        return "not_accepted"
+        return Cause.NOT_ACCEPTED
     if half.send_queue > 0:
-        return "sending"
-    return "not_read" if half.receive_queue > 0 else "not_closed"
+        return Cause.SENDING
+    return Cause.NOT_READ if half.receive_queue > 0 else Cause.NOT_CLOSED
+
+
+_classified = made_from(ClassifiedCloseWait)
+
+
+def classify_close_wait(
+    aged: Sequence[tuple[HalfClosed, float]],
+    previous: Iterable[Group | None],
+    classify: Classifier,
+    *,
+    counted: bool,
+) -> list[ClassifiedCloseWait]:
+    """Return the connections in CLOSE_WAIT with their groups, causes and ages.
+
+    aged: the connections with their ages in seconds.
+    previous: the group that each was counted in when it was last seen, if it was.
+    counted: whether that was in this collection, so that a group in CLOSE_WAIT is the one to return.
+        MPTCP connections are not counted with the others.
+    """
+    halves = [half for half, _ in aged]
+    groups = [
+        group if counted and group and group.state == half.socket.state else classify(half.socket, group)
+        for half, group in zip(halves, previous, strict=True)
+    ]
+    ages = (age for _, age in aged)
+    return list(map(_classified, zip(halves, groups, map(cause, halves), ages, strict=True)))
 
 
 class Ages:

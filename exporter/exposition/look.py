@@ -11,6 +11,7 @@ from ..analysis.ephemeral import PortsTaken
 from ..analysis.naming import Namer
 from ..analysis.reading import Reading
 from ..model import (
+    ClassifiedCloseWait,
     Descriptors,
     Group,
     HalfClosed,
@@ -22,7 +23,6 @@ from ..model import (
 )
 from ..sources.owners import Owners
 from .parts import Parts
-from .stuck import Stuck
 
 
 class Names:
@@ -58,7 +58,7 @@ class Look:
     aged: list[tuple[HalfClosed, float]] = field(default_factory=list)
     """The connections in CLOSE_WAIT and their ages."""
     groups: Counter[Group] = field(default_factory=Counter)
-    stuck: list[Stuck] = field(default_factory=list)
+    stuck: list[ClassifiedCloseWait] = field(default_factory=list)
     limits: Limits | None = None
     counters: KernelCounters | None = None
     descriptors: dict[ProcessId, Descriptors] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..model import (
+    ClassifiedCloseWait,
     Descriptors,
     Group,
     KernelCounters,
@@ -15,7 +16,6 @@ from ..model import (
     ProcessId,
 )
 from ..model.collectors import CollectorName
-from .stuck import Stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Observation:
     not_found_because: str
     seconds: Mapping[CollectorName, float]
     failed: frozenset[CollectorName]
-    stuck: Sequence[Stuck] | None = None
+    stuck: Sequence[ClassifiedCloseWait] | None = None
     queues: Mapping[Group, tuple[int, int]] | None = None
     """Unread and unacknowledged bytes."""
     ports_on_one_address: int | None = None

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final
 
 from ..analysis.classify import Classifiers
-from ..analysis.close_wait import Ages
+from ..analysis.close_wait import Ages, classify_close_wait
 from ..analysis.ephemeral import PortsTaken
 from ..analysis.listening import Listeners
 from ..analysis.naming import Namer
@@ -36,7 +36,6 @@ from .look import Look, Names
 from .observation import Observation
 from .parts import Parts
 from .progress import Progress, nothing_yet, progress
-from .stuck import stuck
 
 # Looking at every single socket, for the ports of each address, is repeated only so often, in seconds,
 # where the reading takes longer than is hardly noticed.
@@ -209,7 +208,7 @@ class Observer:
     def _classify_close_wait(self, look: Look) -> None:
         before = self._tally.before([half.socket.cookie for half, _ in look.aged])
         counted = not look.parts.failed & _SOCKETS
-        look.stuck = stuck(look.aged, before, look.classify, counted=counted)
+        look.stuck = classify_close_wait(look.aged, before, look.classify, counted=counted)
 
     def _count_ports(self, look: Look) -> None:
         if look.taken:

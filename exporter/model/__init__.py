@@ -1,5 +1,9 @@
 """Plain values that every layer shares. Imports nothing of ours, asks nobody anything."""
 
+from .close_wait import (
+    Cause,
+    ClassifiedCloseWait,
+)
 from .groups import (
     Attribution,
     Direction,
@@ -65,6 +69,8 @@ __all__ = [
     "UNSEEN_HOLDER",
     "Attribution",
     "Batch",
+    "Cause",
+    "ClassifiedCloseWait",
     "Descriptors",
     "Direction",
     "EphemeralRange",

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from exporter.analysis.close_wait import cause
 from exporter.exposition.observation import Observation
-from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE_WAIT as IN_CLOSE_WAIT,
 )
@@ -18,6 +17,8 @@ from exporter.model import (
     LISTEN,
     TIME_WAIT,
     Attribution,
+    Cause,
+    ClassifiedCloseWait,
     Descriptors,
     Direction,
     EphemeralRange,
@@ -70,10 +71,10 @@ QUIET: Final = Observation(
 """A host on which nothing goes on."""
 
 
-def look(*parts: Iterable[Stuck] | Group | tuple[Group, int], **changes: Any) -> Observation:
+def look(*parts: Iterable[ClassifiedCloseWait] | Group | tuple[Group, int], **changes: Any) -> Observation:
     """A look at a host that is quiet but for these: groups, numbers of them, and stuck connections."""
     groups: Counter[Group] = Counter()
-    stuck: list[Stuck] = []
+    stuck: list[ClassifiedCloseWait] = []
     for part in parts:
         if isinstance(part, Group):
             groups[part] += 1
@@ -92,22 +93,24 @@ def stuck(
     count: int,
     *,
     age: float = 7800.0,
-    cause_is: str = "not_closed",
+    cause_is: Cause = Cause.NOT_CLOSED,
     owner: Owner = PRINTD,
     port: int = 631,
     outbound: bool = False,
-) -> Iterator[Stuck]:
+) -> Iterator[ClassifiedCloseWait]:
     """Connections in CLOSE_WAIT, the oldest of this age."""
-    queues = {"not_read": (1, 0), "sending": (0, 9), "unknown": (None, None)}.get(cause_is, (0, 0))
+    queues = {Cause.NOT_READ: (1, 0), Cause.SENDING: (0, 9), Cause.UNKNOWN: (None, None)}.get(
+        cause_is, (0, 0)
+    )
     path = Path(HERE, THERE, ephemeral=True) if outbound else None
     direction = Direction.OUTBOUND if outbound else Direction.INBOUND
-    known = cause_is != "unknown"
+    known = cause_is is not Cause.UNKNOWN
     for number in range(count):
-        holder = 0 if cause_is == "not_accepted" else 1
+        holder = 0 if cause_is is Cause.NOT_ACCEPTED else 1
         one = Socket(IN_CLOSE_WAIT, HERE, port, THERE, 40_000 + number, holder, number + 1)
         half = HalfClosed(one, *queues, 0, age if known else None, age if known else None, mptcp=False)
-        assert cause(half) == cause_is
-        yield Stuck(
+        assert cause(half) is cause_is
+        yield ClassifiedCloseWait(
             half, Group(IN_CLOSE_WAIT, owner, direction, port, path), cause(half), age * (number + 1) / count
         )
 
@@ -143,7 +146,7 @@ def troubled() -> Observation:
     """A host with several things to worry about, of all three severities, and with blind spots."""
     return look(
         stuck(412),
-        stuck(3, cause_is="not_read", owner=APP, port=5432, outbound=True, age=200_000),
+        stuck(3, cause_is=Cause.NOT_READ, owner=APP, port=5432, outbound=True, age=200_000),
         serves(ESTABLISHED, 17),
         (Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22), 2),
         calls(ESTABLISHED, 40),

@@ -11,7 +11,6 @@ from prometheus_client.core import Metric
 from exporter.analysis import fold
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.observation import Observation
-from exporter.exposition.stuck import Stuck
 from exporter.model import (
     CLOSE,
     CLOSE_WAIT,
@@ -20,6 +19,8 @@ from exporter.model import (
     SYN_SENT,
     TIME_WAIT,
     Attribution,
+    Cause,
+    ClassifiedCloseWait,
     Descriptors,
     Direction,
     EphemeralRange,
@@ -85,10 +86,12 @@ GROUPS: Final = Counter(
 GROUPS.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in LISTENING)
 
 
-def stuck(group: Group, cause: str, age: float, times: int = 1) -> list[Stuck]:
+def stuck(group: Group, cause: Cause, age: float, times: int = 1) -> list[ClassifiedCloseWait]:
     """So many connections in CLOSE_WAIT, of which only the age and the cause matter here."""
     socket = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
-    return [Stuck(HalfClosed(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)] * times
+    return [
+        ClassifiedCloseWait(HalfClosed(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)
+    ] * times
 
 
 PILE: Final = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
@@ -103,10 +106,10 @@ SEEN: Final = Observation(
     seconds=dict.fromkeys(READ, 0.001),
     failed=frozenset(),
     stuck=[
-        *stuck(PILE, "not_accepted", 5.5, times=100),
-        *stuck(PILE, "not_read", 600.0, times=300),
-        *stuck(PILE, "sending", 15_000.0, times=12),
-        *stuck(LEAK, "not_closed", 60.0, times=3),
+        *stuck(PILE, Cause.NOT_ACCEPTED, 5.5, times=100),
+        *stuck(PILE, Cause.NOT_READ, 600.0, times=300),
+        *stuck(PILE, Cause.SENDING, 15_000.0, times=12),
+        *stuck(LEAK, Cause.NOT_CLOSED, 60.0, times=3),
     ],
     queues={PILE: (4_500, 12_000), LEAK: (0, 70), Group(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0)},
     ports_on_one_address=25,

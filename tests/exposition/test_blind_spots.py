@@ -8,7 +8,7 @@ import pytest
 
 from exporter.exposition.blind_spots import blind_spots
 from exporter.exposition.observation import Observation
-from exporter.model import ESTABLISHED, TIME_WAIT, KernelCounters, Limits, Unowned
+from exporter.model import ESTABLISHED, TIME_WAIT, Cause, KernelCounters, Limits, Unowned
 from exporter.model.collectors import CollectorName
 
 from .looks import APP, QUIET, calls, listens, look, serves, stuck
@@ -82,7 +82,7 @@ def test_what_the_limits_lack_is_told_with_its_files() -> None:
 
 @pytest.mark.parametrize(
     "seen",
-    [look(stuck(1, cause_is="unknown")), look(listeners=[listens(None, None)])],
+    [look(stuck(1, cause_is=Cause.UNKNOWN)), look(listeners=[listens(None, None)])],
     ids=["cause", "queue"],
 )
 def test_what_psutil_does_not_tell(seen: Observation) -> None:

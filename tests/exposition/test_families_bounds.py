@@ -13,6 +13,7 @@ from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
+    Cause,
     Descriptors,
     Direction,
     Group,
@@ -41,7 +42,9 @@ def many() -> Observation:
         SEEN,
         groups=Counter({inbound(number): number for number in range(1, 41)}),
         names=names,
-        stuck=[one for n in range(1, 41) for one in stuck(inbound(n, CLOSE_WAIT), "not_read", n, times=n)],
+        stuck=[
+            one for n in range(1, 41) for one in stuck(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, times=n)
+        ],
         queues=queues,
         descriptors={ProcessId(number, 0.0): Descriptors(number, 100) for number in range(1, 41)},
     )

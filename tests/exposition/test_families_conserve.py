@@ -23,6 +23,7 @@ from exporter.model import (
     STATE_NAMES,
     TIME_WAIT,
     Attribution,
+    Cause,
     Descriptors,
     Direction,
     Group,
@@ -35,7 +36,6 @@ from .seen import DATABASE, SEEN, stuck
 
 PROCESSES = [ProcessId(pid, 0.0) for pid in range(1, 40)]
 NAMES: dict[Owner, str] = {process: f"job{process.pid % 25}" for process in PROCESSES}
-CAUSES = ["not_accepted", "not_read", "not_closed", "sending"]
 NUMBERS = st.integers(1, 1_000)
 
 OWNERS = st.sampled_from([*PROCESSES, *Unowned])
@@ -57,7 +57,7 @@ WAITING = st.builds(
 STUCK = st.builds(
     lambda group, cause, age: stuck(group._replace(state=CLOSE_WAIT), cause, age)[0],
     INBOUND | OUTBOUND,
-    st.sampled_from(CAUSES),
+    st.sampled_from(Cause),
     st.floats(0, 100_000),
 )
 QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
@@ -122,7 +122,7 @@ def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Observation], 
     for now, families in scrapes(seen, limits):
         ages = [one.age for one in now.stuck or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
-        for cause in CAUSES:
+        for cause in Cause:
             expected = sum(one.cause == cause for one in now.stuck or ())
             assert total(families["socket_close_wait_sockets"], cause=cause) == expected
         family = families["socket_close_wait_age_seconds"]

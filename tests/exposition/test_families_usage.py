@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporter.model import Descriptors, KernelCounters, Limits
+from exporter.model import Cause, Descriptors, KernelCounters, Limits
 
 from .seen import ALL, LEAK, NGINX, NGINX_WORKER, PILE, PRINTD, SEEN, collect, stuck, values
 
@@ -39,7 +39,11 @@ def test_a_queue_of_each_kind_is_there_for_every_process_that_has_either() -> No
 
 
 def test_the_oldest_of_a_process_is_told() -> None:
-    pile = [*stuck(PILE, "not_read", 7.0), *stuck(PILE, "sending", 90.0), *stuck(LEAK, "not_closed", 3.0)]
+    pile = [
+        *stuck(PILE, Cause.NOT_READ, 7.0),
+        *stuck(PILE, Cause.SENDING, 90.0),
+        *stuck(LEAK, Cause.NOT_CLOSED, 3.0),
+    ]
     oldest = collect(replace(SEEN, stuck=pile))["socket_close_wait_oldest_age_seconds"]
     assert values(oldest) == {("printd",): 90, ("nginx",): 3}
 

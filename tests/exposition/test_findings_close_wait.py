@@ -8,6 +8,7 @@ from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import Kind, Scope, Severity
 from exporter.model import (
     CLOSE_WAIT,
+    Cause,
     Direction,
     Group,
     ProcessId,
@@ -21,21 +22,21 @@ from .looks import APP, PRINTD, listens, look, stuck
 @pytest.mark.parametrize(
     ("count", "age", "cause", "severity"),
     [
-        (1, 60, "not_closed", NOTE),
-        (9, 86_400, "not_read", NOTE),
-        (99, 300, "not_closed", WARNING),
-        (100, 1, "not_closed", WARNING),
-        (1_000, 3600, "not_closed", CRITICAL),
-        (1_000, 3600, "not_read", CRITICAL),
-        (1, 60, "not_accepted", WARNING),
-        (1_000, 3600, "not_accepted", CRITICAL),
-        (99, 3600, "sending", NOTE),
-        (1_000, 3600, "sending", WARNING),
-        (100, 0, "unknown", WARNING),
+        (1, 60, Cause.NOT_CLOSED, NOTE),
+        (9, 86_400, Cause.NOT_READ, NOTE),
+        (99, 300, Cause.NOT_CLOSED, WARNING),
+        (100, 1, Cause.NOT_CLOSED, WARNING),
+        (1_000, 3600, Cause.NOT_CLOSED, CRITICAL),
+        (1_000, 3600, Cause.NOT_READ, CRITICAL),
+        (1, 60, Cause.NOT_ACCEPTED, WARNING),
+        (1_000, 3600, Cause.NOT_ACCEPTED, CRITICAL),
+        (99, 3600, Cause.SENDING, NOTE),
+        (1_000, 3600, Cause.SENDING, WARNING),
+        (100, 0, Cause.UNKNOWN, WARNING),
     ],
 )
 def test_close_wait_is_judged_by_number_age_and_cause(
-    count: int, age: float, cause: str, severity: Severity
+    count: int, age: float, cause: Cause, severity: Severity
 ) -> None:
     assert found(look(stuck(count, age=age, cause_is=cause))) == [(Kind.CLOSE_WAIT, severity)]
 
@@ -49,7 +50,7 @@ def test_a_finding_says_who_what_since_when_and_how_near_to_which_limit() -> Non
         412,
         Direction.INBOUND,
         631,
-        "not_closed",
+        Cause.NOT_CLOSED,
         7800,
     )
     assert finding.near
@@ -63,19 +64,27 @@ def test_a_finding_says_who_what_since_when_and_how_near_to_which_limit() -> Non
 @pytest.mark.parametrize(
     ("cause", "outbound", "title"),
     [
-        ("not_accepted", False, "printd (pid 4711) does not accept connections: 20 callers gave up waiting"),
-        ("not_read", False, "printd (pid 4711) has not noticed that its clients closed 20 connections"),
-        ("not_closed", False, "printd (pid 4711) keeps 20 connections open that its clients have closed"),
-        ("sending", False, "printd (pid 4711) still sends on 20 connections that its clients have closed"),
         (
-            "sending",
+            Cause.NOT_ACCEPTED,
+            False,
+            "printd (pid 4711) does not accept connections: 20 callers gave up waiting",
+        ),
+        (Cause.NOT_READ, False, "printd (pid 4711) has not noticed that its clients closed 20 connections"),
+        (Cause.NOT_CLOSED, False, "printd (pid 4711) keeps 20 connections open that its clients have closed"),
+        (
+            Cause.SENDING,
+            False,
+            "printd (pid 4711) still sends on 20 connections that its clients have closed",
+        ),
+        (
+            Cause.SENDING,
             True,
             "printd (pid 4711) still sends on 20 connections that the servers it called have closed",
         ),
-        ("unknown", False, "printd (pid 4711) has 20 connections that its clients have closed"),
+        (Cause.UNKNOWN, False, "printd (pid 4711) has 20 connections that its clients have closed"),
     ],
 )
-def test_title_of_each_cause_begins_with_the_process(cause: str, outbound: bool, title: str) -> None:
+def test_title_of_each_cause_begins_with_the_process(cause: Cause, outbound: bool, title: str) -> None:
     (finding,) = find(Scope(look(stuck(20, cause_is=cause, outbound=outbound))))
     assert finding.title == title
 
@@ -85,7 +94,7 @@ def test_close_wait_is_told_by_process_port_direction_and_cause() -> None:
         stuck(20),
         stuck(20, port=9100),
         stuck(20, owner=APP),
-        stuck(20, cause_is="not_read"),
+        stuck(20, cause_is=Cause.NOT_READ),
         stuck(20, outbound=True),
     )
     assert found(seen) == 5 * [(Kind.CLOSE_WAIT, WARNING)]
@@ -138,11 +147,11 @@ def test_descriptors_near_their_limit(used: int, severity: Severity) -> None:
 
 def test_without_causes_close_wait_is_still_counted() -> None:
     finding = only(look((Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631), 100), stuck=None))
-    assert (finding.severity, finding.cause, finding.oldest_seconds) == (WARNING, "unknown", None)
+    assert (finding.severity, finding.cause, finding.oldest_seconds) == (WARNING, Cause.UNKNOWN, None)
 
 
 def test_psutil_knows_no_age_at_its_first_look() -> None:
-    assert only(look(stuck(100, age=0, cause_is="unknown"))).oldest_seconds is None
+    assert only(look(stuck(100, age=0, cause_is=Cause.UNKNOWN))).oldest_seconds is None
 
 
 @pytest.mark.parametrize(
@@ -161,7 +170,7 @@ def test_waiting_connections_agree_in_number_with_their_verb(length: int, verb: 
 
 
 def test_a_full_accept_queue_of_callers_who_gave_up_is_told_of_once() -> None:
-    seen = look(stuck(20, cause_is="not_accepted"), listeners=[listens(21, 20)])
+    seen = look(stuck(20, cause_is=Cause.NOT_ACCEPTED), listeners=[listens(21, 20)])
     finding = only(seen)
     assert (finding.kind, finding.severity) == (Kind.CLOSE_WAIT, CRITICAL)
     assert finding.near

@@ -10,6 +10,7 @@ from exporter.model import (
     CLOSE,
     ESTABLISHED,
     TIME_WAIT,
+    Cause,
     Direction,
     Group,
     ProcessId,
@@ -81,7 +82,7 @@ def test_on_windows_the_advice_is_for_windows() -> None:
     for word in ("netsh int ipv4 set dynamicport tcp", "MaxUserPort", "TcpTimedWaitDelay", "HKLM"):
         assert word in advice
     assert "net.ipv4" not in advice
-    blocked = " ".join(only(look(stuck(20, cause_is="not_read")), windows=True).advice)
+    blocked = " ".join(only(look(stuck(20, cause_is=Cause.NOT_READ)), windows=True).advice)
     assert "Task Manager" in blocked
     assert "gdb" not in blocked
 

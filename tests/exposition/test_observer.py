@@ -10,8 +10,18 @@ import pytest
 
 from exporter.exposition import observer as observer_module
 from exporter.exposition.observer import Observer
-from exporter.exposition.stuck import Stuck
-from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, Descriptors, Direction, Group, ProcessId, Unowned
+from exporter.model import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    LISTEN,
+    Cause,
+    ClassifiedCloseWait,
+    Descriptors,
+    Direction,
+    Group,
+    ProcessId,
+    Unowned,
+)
 from exporter.model.collectors import CollectorName
 
 from .host import CALLER, LISTENER, PRINTD, Host, call, groups
@@ -63,7 +73,7 @@ def test_what_is_beside_the_sockets_is_there(observer: Observer, host: Host) -> 
 def test_a_socket_in_close_wait_is_counted_as_among_the_others(observer: Observer, host: Host) -> None:
     (half,) = host.half_closed()
     group = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
-    assert observer.observe().stuck == [Stuck(half, group, "not_read", 30.0)]
+    assert observer.observe().stuck == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
 
 
 def test_its_direction_is_known_from_before_when_its_listener_is_long_gone(host: Host) -> None:

@@ -23,7 +23,7 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
         return
     series: Counter[Series] = Counter()
     for (group, cause), count in Counter((stuck.group, stuck.cause) for stuck in seen.stuck).items():
-        kind = f"{group.direction.value} {cause}"
+        kind = f"{group.direction.value} {cause.value}"
         series[Series(kind, process(group.owner, seen), str(group.port))] += count
     folded = bounds.fold(metrics.CLOSE_WAIT_SOCKETS, series, by_listening_port(bounds.limits))
     yield metrics.CLOSE_WAIT_SOCKETS.family(

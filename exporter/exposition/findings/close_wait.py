@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from ... import model
-from ...model import Direction, Owner, ProcessId
+from ...model import Cause, Direction, Owner, ProcessId
 from ..families.labels import process
 from ..observation import Observation
 from . import accept_queues, descriptors
@@ -23,7 +23,7 @@ class _Place(NamedTuple):
     name: str
     port: int
     direction: Direction
-    cause: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def find(scope: Scope) -> Iterator[Finding]:
     held: Counter[Owner] = Counter()
     for some in _all(scope.seen):
         by_place[some.place].append(some)
-        if some.place.cause != "not_accepted":
+        if _takes_descriptor(some.place.cause):
             held[some.owner] += some.count
     queues = accept_queues.fullest(scope.seen)
     for place, group in by_place.items():
@@ -80,12 +80,28 @@ def _all(seen: Observation) -> Iterator[_Some]:
         for group, count in (seen.groups or {}).items():
             if group.state == model.CLOSE_WAIT:
                 name = process(group.owner, seen)
-                yield _Some(_Place(name, group.port, group.direction, "unknown"), group.owner, None, count)
+                yield _Some(
+                    _Place(name, group.port, group.direction, Cause.UNKNOWN), group.owner, None, count
+                )
         return
     for half, group, cause, age in seen.stuck:
         place = _Place(process(group.owner, seen), group.port, group.direction, cause)
         # A source without ages says 0 at its first look: that is not young, but unknown.
         yield _Some(place, group.owner, age if age or half.since_ack is not None else None, 1)
+
+
+def _takes_descriptor(cause: Cause) -> bool:
+    """Return whether the connections count against the limit of file descriptors.
+
+    Until the program has accepted a connection, it takes a place in the accept queue and no descriptor.
+    """
+    match cause:
+        case Cause.NOT_ACCEPTED:
+            return False
+        case Cause.NOT_READ | Cause.NOT_CLOSED | Cause.SENDING | Cause.UNKNOWN:
+            return True
+        case _:
+            assert_never(cause)
 
 
 def _near(
@@ -95,9 +111,8 @@ def _near(
     held: Mapping[Owner, int],
     scope: Scope,
 ) -> tuple[Usage | None, bool]:
-    """The limit that they count against, and whether they use it up. Until a program has accepted a
-    connection, it takes a place in the queue and no descriptor."""
-    if place.cause == "not_accepted":
+    """The limit that they count against, and whether they use it up."""
+    if not _takes_descriptor(place.cause):
         queue = queues.get((place.name, place.port))
         full = queue is not None and queue.near.ratio >= scope.thresholds.accept_queue.critical
         return queue.near if queue else None, full
@@ -118,12 +133,17 @@ def _severity(pile: _Pile, scope: Scope) -> Severity | None:
         return None
     if pile.is_used_up_by_it:
         return Severity.CRITICAL
-    if pile.place.cause == "sending":
-        return Severity.WARNING if many else Severity.NOTE
+    match pile.place.cause:
+        case Cause.SENDING:
+            return Severity.WARNING if many else Severity.NOTE
+        case Cause.NOT_ACCEPTED:
+            few = 1  # A client that waits a minute for accept() is not served, and others will follow.
+        case Cause.NOT_READ | Cause.NOT_CLOSED | Cause.UNKNOWN:
+            few = limits.close_wait_few
+        case _:
+            assert_never(pile.place.cause)
     if old >= limits.close_wait_many:
         return Severity.CRITICAL
-    # Who waits for accept() for a minute is not served: one is a sign of many.
-    few = 1 if pile.place.cause == "not_accepted" else limits.close_wait_few
     return Severity.WARNING if many or old >= few else Severity.NOTE
 
 

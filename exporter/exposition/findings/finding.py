@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from ...model import Direction
+from ...model import Cause, Direction
 from ..observation import Observation
 from .thresholds import Levels, Thresholds
 
@@ -90,7 +90,7 @@ class Finding:
     port: int | None = None
     """The service's: the local one for inbound sockets, else the remote one."""
     remote_address: str | None = None
-    cause: str | None = None
+    cause: Cause | None = None
     oldest_seconds: float | None = None
     near: Usage | None = None
     """The limit that it comes near to."""

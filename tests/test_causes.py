@@ -1,0 +1,33 @@
+"""Every cause of CLOSE_WAIT is explained wherever causes are; what is Python, mypy checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from exporter.exposition.metrics import CLOSE_WAIT_SOCKETS
+from exporter.model.close_wait import Cause
+
+ROOT: Final = Path(__file__).parent.parent
+EXPLAINED_IN: Final = (
+    "README.md",
+    "deploy/prometheus/runbooks/CloseWaitStuck.md",
+    "grafana/boards/causes.md",
+)
+
+
+def test_label_values_are_the_documented_ones() -> None:
+    assert list(Cause) == ["not_accepted", "not_read", "not_closed", "sending", "unknown"]
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_help_text_of_the_metric_explains_each_cause(cause: Cause) -> None:
+    assert f"`{cause.value}`" in CLOSE_WAIT_SOCKETS.help
+
+
+@pytest.mark.parametrize("document", EXPLAINED_IN)
+@pytest.mark.parametrize("cause", Cause)
+def test_document_explains_each_cause(cause: Cause, document: str) -> None:
+    assert f"`{cause.value}`" in (ROOT / document).read_text(encoding="utf-8")
