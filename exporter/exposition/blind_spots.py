@@ -36,6 +36,8 @@ _REMEDIES: Final = {
     "disabled": "Leave out `--no-collector.owners`.",
 }
 
+_PSUTIL: Final = "psutil"
+
 # Parts that can be left out, and that findings come from.
 _OPTIONAL: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
 
@@ -75,7 +77,7 @@ def _unowned(seen: Observation) -> Iterator[BlindSpot]:
 
 def _not_told(seen: Observation) -> Iterator[BlindSpot]:
     """What the source of sockets, or the system, does not tell."""
-    if _is_psutil(seen):
+    if seen.source == _PSUTIL:
         what = paragraph("""
             Why connections stay in CLOSE_WAIT, for how long they have been there, and how full accept queues
             are: psutil, which had to be asked, does not tell.
@@ -92,12 +94,6 @@ def _not_told(seen: Observation) -> Iterator[BlindSpot]:
     ):
         what = "How near processes are to their limit of file descriptors: it can be read on Linux only."
         yield BlindSpot(what, "")
-
-
-def _is_psutil(seen: Observation) -> bool:
-    """Whether psutil was asked: it gives neither queues nor causes, netlink gives both."""
-    queues = [listener.queue_length for listener, _ in seen.listeners or ()]
-    return None in queues or any(stuck.cause == "unknown" for stuck in seen.stuck or ())
 
 
 def _left_out(seen: Observation) -> Iterator[BlindSpot]:

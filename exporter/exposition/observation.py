@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..model import (
+    UNKNOWN_PROCESS,
     ClassifiedCloseWait,
     Descriptors,
     Group,
@@ -40,3 +41,9 @@ class Observation:
     descriptors: Mapping[ProcessId, Descriptors] = field(default_factory=dict)
     totals: Mapping[int, int] | None = None
     """Sockets by state, where `groups` are not known yet: of a look that goes on."""
+    source: str = ""
+    """Name of the socket source, such as `netlink`; empty in the snapshot of an unfinished collection."""
+
+    def process_name(self, owner: Owner) -> str:
+        """Return the name of the owner's process, or UNKNOWN_PROCESS."""
+        return self.names.get(owner, UNKNOWN_PROCESS)

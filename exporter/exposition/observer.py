@@ -256,4 +256,5 @@ class Observer:
             limits=look.limits,
             counters=look.counters,
             descriptors=look.descriptors,
+            source=self._source.name,
         )

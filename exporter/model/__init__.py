@@ -17,6 +17,7 @@ from .limits import (
     Limits,
 )
 from .owners import (
+    UNKNOWN_PROCESS,
     Owner,
     Process,
     ProcessId,
@@ -66,6 +67,7 @@ __all__ = [
     "SYN_RECV",
     "SYN_SENT",
     "TIME_WAIT",
+    "UNKNOWN_PROCESS",
     "UNSEEN_HOLDER",
     "Attribution",
     "Batch",

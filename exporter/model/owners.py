@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+UNKNOWN_PROCESS: Final = "unknown"
+"""The name of the process where a socket's owner is not known: value of the label `process`."""
 
 
 class ProcessId(NamedTuple):

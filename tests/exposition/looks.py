@@ -67,6 +67,7 @@ QUIET: Final = Observation(
     limits=Limits(131_072, 60.0, 2, RANGE, 131_072, 400_000_000, 600_000_000),
     counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
     descriptors={PRINTD: Descriptors(40, 1024), APP: Descriptors(40, 1024)},
+    source="netlink",
 )
 """A host on which nothing goes on."""
 

@@ -136,6 +136,7 @@ SEEN: Final = Observation(
         NGINX: Descriptors(20, None),
         NGINX_WORKER: Descriptors(100, 1_000),
     },
+    source="netlink",
 )
 
 ALL: Final = fold.Limits(100, 50, 2_000)

@@ -222,3 +222,9 @@ def test_memory_is_given_back_only_after_a_look_at_many(
     monkeypatch.setattr(observer_module, "_MANY", many)
     host.observer().observe()
     assert len(given_back) == times
+
+
+def test_snapshot_names_its_source_and_unknown_owners(observer: Observer) -> None:
+    seen = observer.observe()
+    assert seen.source == "host"
+    assert (seen.process_name(PRINTD), seen.process_name(Unowned.NOT_FOUND)) == ("printd", "unknown")

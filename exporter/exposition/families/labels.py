@@ -9,7 +9,7 @@ from ..observation import Observation
 
 def process(owner: Owner, seen: Observation) -> str:
     """What the owner is called, or `unknown`."""
-    return seen.names.get(owner, metrics.UNKNOWN)
+    return seen.process_name(owner)
 
 
 def remote_port(group: Group) -> str:

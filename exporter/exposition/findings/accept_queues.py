@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ...model import Direction, Owner
-from ..families.labels import process
 from ..observation import Observation
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, plural, subject, who
@@ -28,7 +27,7 @@ def fullest(seen: Observation) -> Mapping[tuple[str, int], Queue]:
     owners: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)
     for listener, owner in seen.listeners or ():
         if listener.queue_length is not None and listener.queue_limit is not None:
-            place = process(owner, seen), listener.local_port
+            place = seen.process_name(owner), listener.local_port
             name = f"accept queue of port {listener.local_port}"
             queues[place].append(Usage(name, listener.queue_length, listener.queue_limit))
             owners[place].add(owner)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from ...model import TIME_WAIT, KernelCounters, Limits, Owner
-from ..families.labels import process
 from ..observation import Observation
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import clean, listed, paragraph, paragraphs, plural, size, who
@@ -105,7 +104,7 @@ def _memory(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator[
 def _who_holds(held: Counter[Owner], seen: Observation) -> str:
     by_name: Counter[str] = Counter()
     for owner, count in held.items():
-        by_name[process(owner, seen)] += count
+        by_name[seen.process_name(owner)] += count
     words = [f"{clean(name)} ({size(count)})" for name, count in by_name.most_common(_USERS_NAMED) if count]
     return f"In this namespace most wait in {listed(words)}." if words else ""
 

@@ -9,7 +9,6 @@ from typing import NamedTuple, assert_never
 
 from ... import model
 from ...model import Cause, Direction, Owner, ProcessId
-from ..families.labels import process
 from ..observation import Observation
 from . import accept_queues, descriptors
 from .close_wait_words import advice, detail, title
@@ -79,13 +78,13 @@ def _all(seen: Observation) -> Iterator[_Some]:
         # Switched off, or failed: their number is still known.
         for group, count in (seen.groups or {}).items():
             if group.state == model.CLOSE_WAIT:
-                name = process(group.owner, seen)
+                name = seen.process_name(group.owner)
                 yield _Some(
                     _Place(name, group.port, group.direction, Cause.UNKNOWN), group.owner, None, count
                 )
         return
     for half, group, cause, age in seen.stuck:
-        place = _Place(process(group.owner, seen), group.port, group.direction, cause)
+        place = _Place(seen.process_name(group.owner), group.port, group.direction, cause)
         # A source without ages says 0 at its first look: that is not young, but unknown.
         yield _Some(place, group.owner, age if age or half.since_ack is not None else None, 1)
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ...model import Owner, ProcessId
-from ..families.labels import process
 from ..observation import Observation
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, subject, who
@@ -28,7 +27,7 @@ def find(scope: Scope) -> Iterator[Finding]:
     for owner in scope.seen.descriptors:
         near = worst([owner], scope.seen)
         if near and severity_of(near[1].ratio, scope.thresholds.descriptors):
-            by_name[process(owner, scope.seen)].append(owner)
+            by_name[scope.seen.process_name(owner)].append(owner)
     for owners in by_name.values():
         near = worst(owners, scope.seen)
         if near and (severity := severity_of(near[1].ratio, scope.thresholds.descriptors)):

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...analysis.ephemeral import ports_lost
-from ...model import CLOSE_WAIT, TIME_WAIT, Direction, Group, Owner
-from .. import metrics
+from ...model import CLOSE_WAIT, TIME_WAIT, UNKNOWN_PROCESS, Direction, Group, Owner
 from ..families.ephemeral import printable
 from ..observation import Observation
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
@@ -166,7 +165,7 @@ def _many(to: _Traffic, limit: int | None, scope: Scope) -> Finding:
 
 def _who_uses(to: _Traffic, scope: Scope) -> str:
     users = who(to.owners, scope.seen)
-    words = [named(one) for one in users if one.name != metrics.UNKNOWN]
+    words = [named(one) for one in users if one.name != UNKNOWN_PROCESS]
     if not words:
         forgotten = to.time_wait == to.owners.total()
         why = ": the kernel does not remember whose a TIME_WAIT was" if forgotten else ""

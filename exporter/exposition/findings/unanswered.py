@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...model import FIN_WAIT2, SYN_RECV, SYN_SENT, Direction, Owner
-from ..families.labels import process
 from . import accept_queues
 from .finding import Finding, Kind, Scope, Severity, Usage
 from .words import it, paragraph, paragraphs, plural, subject, who
@@ -50,7 +49,7 @@ def _waiting(scope: Scope) -> dict[_Place, _Waiting]:
     places: defaultdict[_Place, _Waiting] = defaultdict(_Waiting)
     for group, count in (scope.seen.groups or {}).items():
         if group.state in (SYN_SENT, SYN_RECV, FIN_WAIT2):
-            name = process(group.owner, scope.seen)
+            name = scope.seen.process_name(group.owner)
             waiting = places[_Place(group.state, name, group.direction, group.port)]
             waiting.owners[group.owner] += count
             if group.path is not None:

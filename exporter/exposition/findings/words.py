@@ -7,9 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ...model import Owner, ProcessId
-from .. import metrics
-from ..families.labels import process
+from ...model import UNKNOWN_PROCESS, Owner, ProcessId
 from ..observation import Observation
 from .finding import Usage, Who
 
@@ -87,19 +85,19 @@ def usage(near: Usage) -> str:
 def named(who: Who) -> str:
     """`printd (pid 4711)`, `nginx (pids 20, 21 and 7 more)`, `an unknown process`."""
     if not who.pids:
-        return "an unknown process" if who.name == metrics.UNKNOWN else clean(who.name)
+        return "an unknown process" if who.name == UNKNOWN_PROCESS else clean(who.name)
     pids = [str(pid) for pid in who.pids] + ([f"{who.more:,} more"] if who.more else [])
     return f"{clean(who.name)} (pid{'s' if len(pids) > 1 else ''} {listed(pids)})"
 
 
 def subject(who: Who) -> str:
     """As named(), to begin a sentence with. A process's own name keeps its small letter."""
-    return named(who) if who.pids or who.name != metrics.UNKNOWN else "An unknown process"
+    return named(who) if who.pids or who.name != UNKNOWN_PROCESS else "An unknown process"
 
 
 def it(who: Who) -> str:
     """What a sentence after the first one calls them."""
-    return "the program" if who.name == metrics.UNKNOWN else clean(who.name)
+    return "the program" if who.name == UNKNOWN_PROCESS else clean(who.name)
 
 
 def who(owners: Mapping[Owner, int] | Iterable[Owner], seen: Observation) -> tuple[Who, ...]:
@@ -108,7 +106,7 @@ def who(owners: Mapping[Owner, int] | Iterable[Owner], seen: Observation) -> tup
     pids: defaultdict[str, set[int]] = defaultdict(set)
     counted = owners.items() if isinstance(owners, Mapping) else ((owner, 1) for owner in owners)
     for owner, count in counted:
-        name = process(owner, seen)
+        name = seen.process_name(owner)
         sockets[name] += count
         if isinstance(owner, ProcessId) and owner in seen.names:
             pids[name].add(owner.pid)
