@@ -18,21 +18,21 @@ from prometheus_client.registry import Collector
 
 from . import __version__, assets, config
 from .analysis.fold import Limits
+from .collection.cache import SnapshotCache
+from .collection.interfaces import HostReaders, SocketSource
+from .collection.tracker import SocketTracker
 from .exposition import explain, report, status_page, web_systemd
 from .exposition.collection import Collection
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
 from .exposition.garbage import leave_out_what_is_there
-from .exposition.inputs import Readers, Source
-from .exposition.last_look import LastLook
 from .exposition.metrics import COLLECTOR_SUCCESS
-from .exposition.observation import Observation
-from .exposition.observer import Observer
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .log import configure_logging, fields
 from .model.collectors import CollectorName
+from .model.snapshot import Snapshot
 from .reload import Configuration
 from .settings_file import ConfigError
 from .sources.counters import read_counters
@@ -81,12 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NetlinkError as error:
         log.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
         return explain.NOT_SEEN if explains else FAILED
-    observer = build(flags, settings, source)
+    tracker = build(flags, settings, source)
     if explains:
-        return tell(observer.observe(), source, flags)
-    look = LastLook(observer.observe)
+        return tell(tracker.snapshot(), source, flags)
+    cache = SnapshotCache(tracker.snapshot)
     # A look is kept for the status page only: that of a big host is megabytes.
-    observe = look.new if flags.status_page and not flags.once else observer.observe
+    observe = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
     limits = bounds(settings)
     collector = SocketCollector(
         observe,
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source.name,
         wanted(flags),
         reloaded=lambda: configuration.last,
-        progress=lambda: observer.progress,
+        progress=lambda: tracker.partial,
     )
     if flags.once:
         return once(collector)
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def use(settings: config.Config, web: Web) -> None:
         warn(settings)
-        observer.rename(settings.namer)
+        tracker.set_namer(settings.namer)
         collector.bound(bounds(settings))
         front.web = web
 
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with web_systemd.reloading():
             return configuration.reload(use)
 
-    return serve(collector, source, look, flags, front, reload)
+    return serve(collector, source, cache, flags, front, reload)
 
 
 def write_assets(flags: argparse.Namespace) -> int:
@@ -136,17 +136,17 @@ def bounds(settings: config.Config) -> Limits:
     return Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
-def build(flags: argparse.Namespace, settings: config.Config, source: Source) -> Observer:
+def build(flags: argparse.Namespace, settings: config.Config, source: SocketSource) -> SocketTracker:
     """What looks at this host."""
     log.info("Reading sockets", extra=fields(source=source.name, version=__version__))
     owners = build_owners(flags, source, settings.namer.needs_details)
-    readers = Readers(
+    readers = HostReaders(
         limits=partial(read_limits, flags.procfs),
         counters=partial(read_counters, flags.procfs),
         descriptors=partial(descriptors, flags.procfs),
     )
     serves = not getattr(flags, "once", True)
-    return Observer(source, owners, readers, settings.namer, wanted(flags), looks_again=serves)
+    return SocketTracker(source, owners, readers, settings.namer, wanted(flags), long_running=serves)
 
 
 def wanted(flags: argparse.Namespace) -> frozenset[CollectorName]:
@@ -154,7 +154,7 @@ def wanted(flags: argparse.Namespace) -> frozenset[CollectorName]:
     return frozenset(part for part in CollectorName if getattr(flags, part))
 
 
-def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
+def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
     """The source of sockets by name; `auto` takes psutil where the kernel refuses netlink.
 
     Raises NetlinkError when netlink is demanded but refused.
@@ -172,7 +172,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> Source:
     return kernel
 
 
-def build_owners(flags: argparse.Namespace, source: Source, details: bool) -> Owners:
+def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> Owners:
     """What finds the processes behind the sockets of this source."""
     if not getattr(flags, CollectorName.OWNERS):
         return NoOwners()
@@ -202,7 +202,7 @@ class Collected(Collector):
         return all(sample.value for family in success for sample in family.samples)
 
 
-def tell(seen: Observation, source: Source, flags: argparse.Namespace) -> int:
+def tell(seen: Snapshot, source: SocketSource, flags: argparse.Namespace) -> int:
     """Prints what this look means."""
     told = report.report(Scope(seen, windows=sys.platform == "win32"))
     # Process names may have letters that this terminal has not.
@@ -212,9 +212,9 @@ def tell(seen: Observation, source: Source, flags: argparse.Namespace) -> int:
     return explain.status(told)
 
 
-def status(look: LastLook, flags: argparse.Namespace) -> str:
+def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
     """The status page, of a look that is a few seconds old at most."""
-    seen, at = look.recent()
+    seen, at = cache.get()
     scope = Scope(seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
     return status_page.status_page(
         report.report(scope), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
@@ -232,8 +232,8 @@ def listeners(flags: argparse.Namespace) -> list[socket.socket]:
 
 def serve(
     collector: SocketCollector,
-    source: Source,
-    look: LastLook,
+    source: SocketSource,
+    cache: SnapshotCache,
     flags: argparse.Namespace,
     front: Front,
     reload: Callable[[], bool],
@@ -257,7 +257,7 @@ def serve(
             title=NAME,
             description=DESCRIPTION,
             ready=collector.ready,
-            status=partial(status, look, flags) if flags.status_page else None,
+            status=partial(status, cache, flags) if flags.status_page else None,
             selection=shared.Selection(sorted(wanted(flags) - {CollectorName.OWNERS}), narrowed),
             reload=reload if flags.lifecycle else None,
         )

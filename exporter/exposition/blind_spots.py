@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from ..model import Limits, ProcessId, Unowned
 from ..model.collectors import COLLECTOR_HELP, CollectorName
+from ..model.snapshot import Snapshot
 from .findings.words import paragraph, plural
-from .observation import Observation
 
 
 class BlindSpot(NamedTuple):
@@ -42,12 +42,12 @@ _PSUTIL: Final = "psutil"
 _OPTIONAL: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
 
 
-def blind_spots(seen: Observation) -> list[BlindSpot]:
+def blind_spots(seen: Snapshot) -> list[BlindSpot]:
     """What could not be seen, the gravest first; empty when all could."""
     return [*_failed(seen), *_unowned(seen), *_not_told(seen), *_left_out(seen)]
 
 
-def _failed(seen: Observation) -> Iterator[BlindSpot]:
+def _failed(seen: Snapshot) -> Iterator[BlindSpot]:
     limits = seen.limits.problems if seen.limits else ()
     counters = seen.counters.problems if seen.counters else ()
     for part in (
@@ -64,7 +64,7 @@ def _failed(seen: Observation) -> Iterator[BlindSpot]:
             yield BlindSpot(f"Could not be read: {COLLECTOR_HELP[part]}.", f"{told or 'The log says why'}.")
 
 
-def _unowned(seen: Observation) -> Iterator[BlindSpot]:
+def _unowned(seen: Snapshot) -> Iterator[BlindSpot]:
     if CollectorName.OWNERS in seen.failed:
         return
     groups, reason = (seen.groups or {}).items(), seen.not_found_because
@@ -75,7 +75,7 @@ def _unowned(seen: Observation) -> Iterator[BlindSpot]:
         yield BlindSpot(what, _REMEDIES[reason])
 
 
-def _not_told(seen: Observation) -> Iterator[BlindSpot]:
+def _not_told(seen: Snapshot) -> Iterator[BlindSpot]:
     """What the source of sockets, or the system, does not tell."""
     if seen.source == _PSUTIL:
         what = paragraph("""
@@ -96,7 +96,7 @@ def _not_told(seen: Observation) -> Iterator[BlindSpot]:
         yield BlindSpot(what, "")
 
 
-def _left_out(seen: Observation) -> Iterator[BlindSpot]:
+def _left_out(seen: Snapshot) -> Iterator[BlindSpot]:
     for part in _OPTIONAL:
         if part not in seen.seconds and part not in seen.failed:
             yield BlindSpot(f"Not asked for: {COLLECTOR_HELP[part]}.", f"Leave out `--no-collector.{part}`.")

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..analysis.fold import Limits
 from ..model.collectors import MEASURED_COLLECTORS, CollectorName
+from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from . import metrics
 from .bounds import Bounds
 from .families import (
@@ -26,8 +27,6 @@ from .families import (
 )
 from .families.configuration import Reloaded
 from .garbage import search_put_off
-from .observation import Observation
-from .progress import Progress, nothing_yet
 
 
 class SocketCollector(Collector):
@@ -39,12 +38,12 @@ class SocketCollector(Collector):
 
     def __init__(
         self,
-        observe: Callable[[], Observation],
+        observe: Callable[[], Snapshot],
         limits: Limits,
         source: str,
         parts: frozenset[CollectorName] = frozenset(CollectorName),
         reloaded: Callable[[], Reloaded] = lambda: Reloaded(successful=True, at=0.0),
-        progress: Callable[[], Progress | None] = lambda: None,
+        progress: Callable[[], PartialSnapshot | None] = lambda: None,
     ) -> None:
         self._observe = observe
         self._source = source
@@ -75,9 +74,9 @@ class SocketCollector(Collector):
         May be called in any thread, also while another collects.
         """
         going_on = self._progress()
-        if going_on is None or going_on.begun < since:
-            going_on = nothing_yet(since)
-        seen = going_on.seen
+        if going_on is None or going_on.started_at < since:
+            going_on = empty_partial_snapshot(since)
+        seen = going_on.snapshot
         if CollectorName.STATES in self._parts:
             yield from states.families(seen, self._bounds)
         if CollectorName.LIMITS in self._parts:
@@ -85,7 +84,7 @@ class SocketCollector(Collector):
         yield from configuration.families(self._reloaded())
         yield from self._scrape(seen, self._parts & MEASURED_COLLECTORS)
 
-    def _families(self, seen: Observation) -> Iterator[Metric]:
+    def _families(self, seen: Snapshot) -> Iterator[Metric]:
         bounds = self._bounds
         makers: dict[str, Callable[[], Iterator[Metric]]] = {
             CollectorName.STATES: lambda: states.families(seen, bounds),
@@ -109,7 +108,7 @@ class SocketCollector(Collector):
         yield from configuration.families(self._reloaded())
         yield from self._scrape(seen, self._parts & seen.seconds.keys())
 
-    def _scrape(self, seen: Observation, parts: Set[CollectorName]) -> Iterator[Metric]:
+    def _scrape(self, seen: Snapshot, parts: Set[CollectorName]) -> Iterator[Metric]:
         measured = sorted(parts & seen.seconds.keys())
         yield metrics.COLLECTOR_DURATION.family(((part,), seen.seconds[part]) for part in measured)
         yield metrics.COLLECTOR_SUCCESS.family(
@@ -118,6 +117,6 @@ class SocketCollector(Collector):
         yield metrics.BUILD_INFO.family([((__version__, self._source, platform.python_version()), 1)])
 
 
-def _listeners(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def _listeners(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     yield from states.by_listener(seen, bounds)
     yield from accept_queues.families(seen, bounds)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from ..model import LISTEN, STATE_NAMES
 from ..model.collectors import CollectorName
+from ..model.snapshot import Snapshot
 from .blind_spots import BlindSpot, blind_spots
 from .findings import find
 from .findings.finding import Finding, Scope, Severity
 from .findings.words import listed, plural
-from .observation import Observation
 
 MEANINGS: Mapping[str, str] = {
     "established": "open",
@@ -70,7 +70,7 @@ def report(scope: Scope) -> Report:
     return Report(find(scope), _states(scope.seen), blind_spots(scope.seen))
 
 
-def _states(seen: Observation) -> Mapping[str, int] | None:
+def _states(seen: Snapshot) -> Mapping[str, int] | None:
     if seen.groups is None:
         return None
     known = (

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import Finding, Kind, Scope, Severity
-from exporter.exposition.observation import Observation
 from exporter.model import Descriptors, Limits, ProcessId
+from exporter.model.snapshot import Snapshot
 
 from .looks import PRINTD, QUIET
 
@@ -17,12 +17,12 @@ WARNING: Final = Severity.WARNING
 CRITICAL: Final = Severity.CRITICAL
 
 
-def found(seen: Observation, **scope: Any) -> list[tuple[Kind, Severity]]:
+def found(seen: Snapshot, **scope: Any) -> list[tuple[Kind, Severity]]:
     """The findings in short."""
     return [(finding.kind, finding.severity) for finding in find(Scope(seen, **scope))]
 
 
-def only(seen: Observation, **scope: Any) -> Finding:
+def only(seen: Snapshot, **scope: Any) -> Finding:
     """The one finding there is."""
     (finding,) = find(Scope(seen, **scope))
     return finding

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from exporter.analysis.close_wait import cause
-from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE_WAIT as IN_CLOSE_WAIT,
 )
@@ -34,6 +32,8 @@ from exporter.model import (
     Unowned,
 )
 from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
+from exporter.tracking.close_wait import cause_of
 
 HERE: Final = bytes((10, 0, 0, 1))
 THERE: Final = bytes((10, 0, 0, 5))
@@ -42,7 +42,7 @@ PRINTD: Final = ProcessId(4711, 1.0)
 APP: Final = ProcessId(20, 1.0)
 RANGE: Final = EphemeralRange(32_768, 60_999)
 
-QUIET: Final = Observation(
+QUIET: Final = Snapshot(
     groups={},
     listeners=[],
     names={PRINTD: "printd", APP: "app"},
@@ -72,7 +72,7 @@ QUIET: Final = Observation(
 """A host on which nothing goes on."""
 
 
-def look(*parts: Iterable[ClassifiedCloseWait] | Group | tuple[Group, int], **changes: Any) -> Observation:
+def look(*parts: Iterable[ClassifiedCloseWait] | Group | tuple[Group, int], **changes: Any) -> Snapshot:
     """A look at a host that is quiet but for these: groups, numbers of them, and stuck connections."""
     groups: Counter[Group] = Counter()
     stuck: list[ClassifiedCloseWait] = []
@@ -110,9 +110,12 @@ def stuck(
         holder = 0 if cause_is is Cause.NOT_ACCEPTED else 1
         one = Socket(IN_CLOSE_WAIT, HERE, port, THERE, 40_000 + number, holder, number + 1)
         half = HalfClosed(one, *queues, 0, age if known else None, age if known else None, mptcp=False)
-        assert cause(half) is cause_is
+        assert cause_of(half) is cause_is
         yield ClassifiedCloseWait(
-            half, Group(IN_CLOSE_WAIT, owner, direction, port, path), cause(half), age * (number + 1) / count
+            half,
+            Group(IN_CLOSE_WAIT, owner, direction, port, path),
+            cause_of(half),
+            age * (number + 1) / count,
         )
 
 
@@ -143,7 +146,7 @@ def listens(
     return Listener(bytes(4), port, 1, length, limit), owner
 
 
-def troubled() -> Observation:
+def troubled() -> Snapshot:
     """A host with several things to worry about, of all three severities, and with blind spots."""
     return look(
         stuck(412),

@@ -10,7 +10,6 @@ from prometheus_client.core import Metric
 
 from exporter.analysis import fold
 from exporter.exposition.collector import SocketCollector
-from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE,
     CLOSE_WAIT,
@@ -36,6 +35,7 @@ from exporter.model import (
     Unowned,
 )
 from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
 
 READ: Final = (
     CollectorName.STATES,
@@ -97,7 +97,7 @@ def stuck(group: Group, cause: Cause, age: float, times: int = 1) -> list[Classi
 PILE: Final = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
 LEAK: Final = Group(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
 
-SEEN: Final = Observation(
+SEEN: Final = Snapshot(
     groups=GROUPS,
     listeners=LISTENING,
     names={PRINTD: "printd", NGINX: "nginx", NGINX_WORKER: "nginx"},
@@ -143,7 +143,7 @@ ALL: Final = fold.Limits(100, 50, 2_000)
 
 
 def collect(
-    seen: Observation = SEEN,
+    seen: Snapshot = SEEN,
     limits: fold.Limits = ALL,
     parts: frozenset[CollectorName] = frozenset(CollectorName),
 ) -> dict[str, Metric]:

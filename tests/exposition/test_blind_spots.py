@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from exporter.exposition.blind_spots import blind_spots
-from exporter.exposition.observation import Observation
 from exporter.model import ESTABLISHED, TIME_WAIT, KernelCounters, Limits, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
 
 from .looks import APP, QUIET, calls, listens, look, serves, stuck
 
 HELD = serves(ESTABLISHED, 17, owner=Unowned.NOT_FOUND)
 
 
-def told(seen: Observation) -> str:
+def told(seen: Snapshot) -> str:
     return " ".join(f"{what} {remedy}" for what, remedy in blind_spots(seen))
 
 
@@ -31,7 +31,7 @@ def told(seen: Observation) -> str:
         look(calls(ESTABLISHED, 1), descriptors={APP: (3, None)}),
     ],
 )
-def test_where_all_could_be_seen_nothing_is_said(seen: Observation) -> None:
+def test_where_all_could_be_seen_nothing_is_said(seen: Snapshot) -> None:
     assert told(seen) == ""
 
 

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.exposition import metrics
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.kinds import Counter, Gauge, GaugeHistogram
-from exporter.exposition.observation import Observation
 from exporter.model import LISTEN
 from exporter.model.collectors import COLLECTOR_HELP, CollectorName
+from exporter.model.snapshot import Snapshot
 
 from ..tools import require
 from .seen import ALL, GROUPS, SEEN, collect, values
@@ -56,7 +56,7 @@ OF_PART: Final = {
 """Part -> the families that it gives."""
 
 
-def text(seen: Observation = SEEN) -> str:
+def text(seen: Snapshot = SEEN) -> str:
     collector = SocketCollector(lambda: seen, ALL, "netlink")
     return VOLATILE.sub(r'\1="VOLATILE"', generate_latest(collector).decode())
 

@@ -11,21 +11,21 @@ import pytest
 from exporter import __version__
 from exporter.exposition import explain
 from exporter.exposition.findings.finding import Kind, Scope
-from exporter.exposition.observation import Observation
 from exporter.exposition.report import MEANINGS, Report, report
 from exporter.model import ESTABLISHED, STATE_NAMES, KernelCounters, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
 
 from .looks import PRINTD, QUIET, look, serves, stuck, troubled
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 
 
-def of(seen: Observation) -> Report:
+def of(seen: Snapshot) -> Report:
     return report(Scope(seen))
 
 
-def plain(seen: Observation) -> dict[str, Any]:
+def plain(seen: Snapshot) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(explain.as_json(of(seen), "netlink"))
     return found
 
@@ -46,7 +46,7 @@ def test_the_json_is_the_golden_one(update_golden: bool) -> None:
 
 
 @pytest.mark.parametrize("seen", [QUIET, troubled()])
-def test_the_text_fits_a_terminal(seen: Observation) -> None:
+def test_the_text_fits_a_terminal(seen: Snapshot) -> None:
     lines = explain.as_text(of(seen)).splitlines()
     assert max(map(len, lines)) <= 88
     assert [line for line in lines if line != line.rstrip()] == []
@@ -80,7 +80,7 @@ def test_what_could_not_be_seen_is_not_called_fine() -> None:
         (troubled(), "3 things to worry about: 2 critical and 1 warning."),
     ],
 )
-def test_findings_are_counted(seen: Observation, verdict: str) -> None:
+def test_findings_are_counted(seen: Snapshot, verdict: str) -> None:
     assert of(seen).verdict == verdict
     assert explain.status(of(seen)) == 1
 

@@ -9,7 +9,6 @@ import pytest
 
 from exporter.analysis.fold import Limits
 from exporter.exposition import metrics
-from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -21,6 +20,7 @@ from exporter.model import (
     ProcessId,
     Unowned,
 )
+from exporter.model.snapshot import Snapshot
 
 from .seen import SEEN, collect, stuck, values
 
@@ -33,7 +33,7 @@ def inbound(number: int, state: int = ESTABLISHED) -> Group:
 
 
 @pytest.fixture(scope="module")
-def many() -> Observation:
+def many() -> Snapshot:
     """Forty processes, each with one more of everything than the one before, and nobody's sockets."""
     names: dict[Owner, str] = {ProcessId(number, 0.0): f"job{number:02}" for number in range(1, 41)}
     queues = {inbound(number): (number, number) for number in range(1, 41)}
@@ -58,11 +58,11 @@ def many() -> Observation:
         if "process" in gauge.labels and gauge is not metrics.CLOSE_WAIT_AGE
     ],
 )
-def test_no_family_has_more_series_than_allowed(name: str, many: Observation) -> None:
+def test_no_family_has_more_series_than_allowed(name: str, many: Snapshot) -> None:
     assert len(collect(many, CAREFUL)[name].samples) <= CAREFUL.series
 
 
-def test_there_are_no_more_histograms_than_series_allowed(many: Observation) -> None:
+def test_there_are_no_more_histograms_than_series_allowed(many: Snapshot) -> None:
     samples = collect(many, CAREFUL)["socket_close_wait_age_seconds"].samples
     assert len({sample.labels["process"] for sample in samples}) <= CAREFUL.series
 
@@ -76,11 +76,11 @@ def test_there_are_no_more_histograms_than_series_allowed(many: Observation) -> 
         ("socket_close_wait_sockets", 820),
     ],
 )
-def test_the_sum_stays_when_series_run_out(name: str, total: int, many: Observation) -> None:
+def test_the_sum_stays_when_series_run_out(name: str, total: int, many: Snapshot) -> None:
     assert sum(sample.value for sample in collect(many, CAREFUL)[name].samples) == total
 
 
-def test_the_biggest_keep_their_names(many: Observation) -> None:
+def test_the_biggest_keep_their_names(many: Snapshot) -> None:
     families = collect(many, CAREFUL)
     assert ("job40",) in values(families["socket_process_open_fds"])
     assert values(families["socket_process_worst_fd_ratio"])["job40",] == 0.4
@@ -95,13 +95,13 @@ def test_what_is_folded_is_said_with_the_name_of_its_label() -> None:
     assert folded["socket_close_wait_sockets", "process"] == 1
 
 
-def test_only_labels_that_a_family_has_are_named(many: Observation) -> None:
+def test_only_labels_that_a_family_has_are_named(many: Snapshot) -> None:
     labels = {gauge.name: {*gauge.labels, "series"} for gauge in metrics.TABLE}
     for family, label in values(collect(many, CAREFUL)["socket_exporter_folded_series"]):
         assert label in labels[family]
 
 
-def test_as_many_series_are_said_to_be_folded_as_lost_their_name(many: Observation) -> None:
+def test_as_many_series_are_said_to_be_folded_as_lost_their_name(many: Snapshot) -> None:
     families = collect(many, CAREFUL)
     folded = values(families["socket_exporter_folded_series"])
     for name in ("socket_process_open_fds", "socket_receive_queue_bytes"):

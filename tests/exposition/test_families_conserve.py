@@ -16,7 +16,6 @@ from exporter.analysis.fold import Limits
 from exporter.exposition import metrics
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.kinds import Gauge
-from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -31,6 +30,7 @@ from exporter.model import (
     ProcessId,
     Unowned,
 )
+from exporter.model.snapshot import Snapshot
 
 from .seen import DATABASE, SEEN, stuck
 
@@ -67,7 +67,7 @@ LIMITS = st.builds(Limits, st.integers(0, 15), st.integers(0, 15), st.integers(l
 EMPTY = replace(SEEN, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
 
 
-def looks(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Observation]]:
+def looks(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
     """Two looks at a host where there is nothing else."""
     return st.lists(st.builds(replace, st.just(EMPTY), **fields), min_size=2, max_size=2)
 
@@ -80,7 +80,7 @@ OPEN = looks(descriptors=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS
 Families = Mapping[str, Metric]
 
 
-def scrapes(seen: list[Observation], limits: Limits) -> Iterator[tuple[Observation, Families]]:
+def scrapes(seen: list[Snapshot], limits: Limits) -> Iterator[tuple[Snapshot, Families]]:
     """One exporter's scrapes, one after the other: what was visible before matters."""
     collector = SocketCollector(iter(seen).__next__, limits, "netlink")
     for now in seen:
@@ -97,7 +97,7 @@ def total(family: Metric, suffix: str = "", **labels: str) -> float:
 
 
 @given(COUNTED, LIMITS)
-def test_every_socket_is_in_one_series(seen: list[Observation], limits: Limits) -> None:
+def test_every_socket_is_in_one_series(seen: list[Snapshot], limits: Limits) -> None:
     for now, families in scrapes(seen, limits):
         by_state: Counter[str] = Counter()
         inbound: Counter[str] = Counter()
@@ -111,14 +111,14 @@ def test_every_socket_is_in_one_series(seen: list[Observation], limits: Limits) 
 
 
 @given(COUNTED, LIMITS)
-def test_every_time_wait_is_attributed_or_said_not_to_be(seen: list[Observation], limits: Limits) -> None:
+def test_every_time_wait_is_attributed_or_said_not_to_be(seen: list[Snapshot], limits: Limits) -> None:
     for _, families in scrapes(seen, limits):
         waiting = total(families["socket_host_states"], state="time_wait")
         assert total(families["socket_time_wait_attribution"]) == waiting
 
 
 @given(PILES, LIMITS)
-def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Observation], limits: Limits) -> None:
+def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Snapshot], limits: Limits) -> None:
     for now, families in scrapes(seen, limits):
         ages = [one.age for one in now.stuck or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
@@ -135,7 +135,7 @@ def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Observation], 
 
 
 @given(QUEUES, LIMITS)
-def test_every_queued_byte_is_some_processes(seen: list[Observation], limits: Limits) -> None:
+def test_every_queued_byte_is_some_processes(seen: list[Snapshot], limits: Limits) -> None:
     for now, families in scrapes(seen, limits):
         queues = (now.queues or {}).values()
         assert total(families["socket_receive_queue_bytes"]) == sum(unread for unread, _ in queues)
@@ -144,7 +144,7 @@ def test_every_queued_byte_is_some_processes(seen: list[Observation], limits: Li
 
 @given(OPEN, LIMITS)
 def test_every_descriptor_is_some_processes_and_the_worst_is_told(
-    seen: list[Observation], limits: Limits
+    seen: list[Snapshot], limits: Limits
 ) -> None:
     for now, families in scrapes(seen, limits):
         has = now.descriptors.values()
@@ -155,7 +155,7 @@ def test_every_descriptor_is_some_processes_and_the_worst_is_told(
 
 
 @given(COUNTED | PILES | QUEUES | OPEN, LIMITS)
-def test_no_family_has_more_series_or_processes_than_allowed(seen: list[Observation], limits: Limits) -> None:
+def test_no_family_has_more_series_or_processes_than_allowed(seen: list[Snapshot], limits: Limits) -> None:
     for _, families in scrapes(seen, limits):
         for gauge in metrics.TABLE:
             if type(gauge) is Gauge and "process" in gauge.labels:
@@ -171,7 +171,7 @@ def names(family: Metric) -> set[str]:
 
 
 @given(PILES | OPEN, LIMITS)
-def test_the_families_of_one_subject_name_the_same_processes(seen: list[Observation], limits: Limits) -> None:
+def test_the_families_of_one_subject_name_the_same_processes(seen: list[Snapshot], limits: Limits) -> None:
     for _, families in scrapes(seen, limits):
         aged = names(families["socket_close_wait_age_seconds"])
         assert aged == names(families["socket_close_wait_oldest_age_seconds"])

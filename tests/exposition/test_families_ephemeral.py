@@ -8,8 +8,8 @@ from socket import AF_INET6, inet_aton, inet_pton
 import pytest
 
 from exporter.exposition.families.ephemeral import SHOWN
-from exporter.exposition.observation import Observation
 from exporter.model import ESTABLISHED, Direction, EphemeralRange, Group, Limits, Path, Unowned
+from exporter.model.snapshot import Snapshot
 
 from .seen import SEEN, collect, values
 
@@ -17,7 +17,7 @@ HERE = inet_aton("10.0.0.1")
 USED = "socket_ephemeral_ports_used"
 
 
-def calling(ports_by_destination: dict[str, int]) -> Observation:
+def calling(ports_by_destination: dict[str, int]) -> Snapshot:
     """So many ports towards port 443 of each address."""
     groups = {}
     for address, ports in ports_by_destination.items():

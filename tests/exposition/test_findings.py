@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import WORST_FIRST, Kind, Scope, Severity
 from exporter.exposition.findings.thresholds import Thresholds
-from exporter.exposition.observation import Observation
 from exporter.model import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -31,6 +30,7 @@ from exporter.model import (
     ProcessId,
     Unowned,
 )
+from exporter.model.snapshot import Snapshot
 
 from .judging import CRITICAL, NOTE, WARNING, found, nearly_out, only
 from .looks import APP, HERE, LOOPBACK, PRINTD, QUIET, RANGE, calls, listens, look, serves, stuck, troubled
@@ -53,7 +53,7 @@ from .looks import APP, HERE, LOOPBACK, PRINTD, QUIET, RANGE, calls, listens, lo
     ],
     ids=itertools.count(),
 )
-def test_what_working_hosts_have_is_no_finding(seen: Observation) -> None:
+def test_what_working_hosts_have_is_no_finding(seen: Snapshot) -> None:
     assert find(Scope(seen)) == []
 
 
@@ -203,7 +203,7 @@ observations = st.builds(
 
 @given(observations, st.booleans(), st.booleans())
 def test_whatever_is_seen_is_told_in_order_and_with_advice(
-    seen: Observation, with_addresses: bool, windows: bool
+    seen: Snapshot, with_addresses: bool, windows: bool
 ) -> None:
     few = Thresholds(close_wait_few=2, close_wait_many=5)
     findings = find(Scope(seen, with_addresses, windows, few))

@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter.exposition.findings.finding import Scope
-from exporter.exposition.observation import Observation
 from exporter.exposition.page import POLICY, PROJECT_URL
 from exporter.exposition.report import report
 from exporter.exposition.status_page import status_page
 from exporter.model import ESTABLISHED, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
 
 from .looks import PRINTD, look, serves, stuck, troubled
 
@@ -55,12 +55,12 @@ class Page(HTMLParser):
         return [text for _, text in self.all(tag)]
 
 
-def html(seen: Observation, *, with_addresses: bool = True, path: str = "/metrics") -> str:
+def html(seen: Snapshot, *, with_addresses: bool = True, path: str = "/metrics") -> str:
     told = report(Scope(seen, with_addresses))
     return status_page(told, AT, title="socket-state-exporter", version="1.2.3", telemetry_path=path)
 
 
-def page(seen: Observation) -> Page:
+def page(seen: Snapshot) -> Page:
     return Page(html(seen))
 
 
@@ -151,7 +151,7 @@ def test_links_lead_to_the_metrics_and_the_readme() -> None:
         ),
     ],
 )
-def test_the_verdict_is_in_the_title_and_first(seen: Observation, verdict: str, kind: str) -> None:
+def test_the_verdict_is_in_the_title_and_first(seen: Snapshot, verdict: str, kind: str) -> None:
     shown = page(seen)
     assert shown.texts("title") == [f"{verdict} · socket-state-exporter"]
     given, text = shown.all("h2")[0]

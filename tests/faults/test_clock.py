@@ -14,9 +14,9 @@ import pytest
 import exporter
 from exporter.cli import build, choose_source
 from exporter.config import Config
-from exporter.exposition.observation import Observation
 from exporter.flags import parser
 from exporter.model import ProcessId
+from exporter.model.snapshot import Snapshot
 
 from ..running import until
 from .namespaces import can
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 PACKAGE = Path(exporter.__file__).parent
 
-SAYS_WHEN = {"reload.py", "exposition/last_look.py"}
+SAYS_WHEN = {"reload.py", "collection/cache.py"}
 """Where the time of day is told to people or to Prometheus, and no more than that."""
 
 
@@ -39,7 +39,7 @@ def asks_for_the_time_of_day(path: Path) -> bool:
 
 
 def test_the_time_of_day_is_asked_for_only_where_it_is_told() -> None:
-    """Ages, timeouts and what is repeated only so often go by the monotonic clock."""
+    """AgeTracker, timeouts and what is repeated only so often go by the monotonic clock."""
     asking = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -48,11 +48,11 @@ def test_the_time_of_day_is_asked_for_only_where_it_is_told() -> None:
     assert asking == SAYS_WHEN
 
 
-def ages(seen: Observation, port: int) -> list[float]:
+def ages(seen: Snapshot, port: int) -> list[float]:
     return [stuck.age for stuck in seen.stuck or () if stuck.half.socket.local_port == port]
 
 
-def holders(seen: Observation, port: int) -> set[int]:
+def holders(seen: Snapshot, port: int) -> set[int]:
     return {
         owner.pid
         for listener, owner in seen.listeners or ()
@@ -72,7 +72,7 @@ def test_ages_and_owners_do_not_jump_with_it(monkeypatch: pytest.MonkeyPatch, ju
         started = time.monotonic()
         client.shutdown(socket.SHUT_WR)
         for _ in until("the connection is in CLOSE_WAIT"):
-            before = observer.observe()
+            before = observer.snapshot()
             if ages(before, port):
                 break
         (age,) = ages(before, port)
@@ -81,7 +81,7 @@ def test_ages_and_owners_do_not_jump_with_it(monkeypatch: pytest.MonkeyPatch, ju
         monkeypatch.setattr(time, "time", lambda: now() + jump)
         monkeypatch.setattr(time, "time_ns", lambda: int((now() + jump) * 1e9))
 
-        after = observer.observe()
+        after = observer.snapshot()
         (later,) = ages(after, port)
         # Kernels count the age in steps of up to 10 ms.
         assert -0.05 <= later - age <= time.monotonic() - started + 0.1

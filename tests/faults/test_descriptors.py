@@ -121,5 +121,5 @@ def test_without_descriptors_it_answers_and_says_what_it_cannot_read(exporter: E
             break
         after = client.scrape()
     ended = logged(exporter.log, "info")
-    assert {ended[f"Collector works again: {part}"] for part in ("states", "limits")} == {1}
+    assert {ended[f"Collector recovered: {part}"] for part in ("states", "limits")} == {1}
     assert ended["Connections can be accepted again"] == 1

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from exporter.analysis.naming import Namer
-from exporter.exposition.inputs import Readers
-from exporter.exposition.observation import Observation
-from exporter.exposition.observer import Observer
+from exporter.collection.interfaces import HostReaders
+from exporter.collection.tracker import SocketTracker
 from exporter.model import ESTABLISHED, LISTEN, ProcessId
+from exporter.model.snapshot import Snapshot
 from exporter.sources import walk
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors
@@ -61,15 +61,15 @@ class Host:
         self.tree.process(20, OTHERS, comm="second")
         self.kernel = Kernel()
         proc = Path("/proc")
-        self._observer = Observer(
+        self._observer = SocketTracker(
             KernelSource(self.kernel),
             InodeOwners(Walk(root), Facts(ProcReader(root))),
-            Readers(partial(read_limits, proc), partial(read_counters, proc), partial(descriptors, root)),
+            HostReaders(partial(read_limits, proc), partial(read_counters, proc), partial(descriptors, root)),
             Namer(),
         )
 
-    def look(self) -> Observation:
-        seen = self._observer.observe()
+    def look(self) -> Snapshot:
+        seen = self._observer.snapshot()
         assert not seen.failed & {"states", "listeners", "owners"}
         return seen
 
@@ -90,7 +90,7 @@ def connection(cookie: int, inode: int) -> bytes:
     return row(ESTABLISHED, cookie, inode, local=(LOOPBACK, 40_000 + cookie), remote=(LOOPBACK, 443))
 
 
-def owners(seen: Observation, state: int) -> dict[int | None, int]:
+def owners(seen: Snapshot, state: int) -> dict[int | None, int]:
     """The number of sockets in that state by pid; None: of unknown processes."""
     counts: dict[int | None, int] = {}
     for group, count in (seen.groups or {}).items():

@@ -22,9 +22,9 @@ from prometheus_client import generate_latest
 
 from exporter.analysis import fold
 from exporter.analysis.naming import Namer
+from exporter.collection.interfaces import HostReaders
+from exporter.collection.tracker import SocketTracker
 from exporter.exposition.collector import SocketCollector
-from exporter.exposition.inputs import Readers
-from exporter.exposition.observer import Observer
 from exporter.sources import busy
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors
@@ -116,11 +116,11 @@ class Host:
     def __init__(self, transport: Spoilt) -> None:
         self.transport = transport
         owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
-        readers = Readers(
+        readers = HostReaders(
             partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
         )
-        observer = Observer(KernelSource(transport), owners, readers, Namer())
-        self._collector = SocketCollector(observer.observe, fold.Limits(1000, 1000, 20_000), "netlink")
+        tracker = SocketTracker(KernelSource(transport), owners, readers, Namer())
+        self._collector = SocketCollector(tracker.snapshot, fold.Limits(1000, 1000, 20_000), "netlink")
 
     def scrape(self) -> str:
         return generate_latest(self._collector).decode()
@@ -193,7 +193,7 @@ def check_a_lasting_fault(
     mend()
     for _ in range(2):
         assert is_whole(host.scrape(), ports)
-    assert logs(caplog) == {("Collector works again", part): 1 for part in SOCKETS}
+    assert logs(caplog) == {("Collector recovered", part): 1 for part in SOCKETS}
 
 
 @pytest.mark.parametrize(

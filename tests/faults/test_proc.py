@@ -75,7 +75,7 @@ def test_without_proc_sockets_are_counted_and_their_owners_come_back(tmp_path: P
         after = scrapes_until_all_work(client)
         assert states(after, state="listen") - states(after, state="listen", process="unknown") >= 2
         ended = logged(exporter.log, "info")
-        assert {ended[f"Collector works again: {part}"] for part in ("limits", "owners")} == {1}
+        assert {ended[f"Collector recovered: {part}"] for part in ("limits", "owners")} == {1}
 
 
 @needs_mounts
@@ -186,4 +186,4 @@ def test_limits_that_fail_to_be_read_leave_the_others_standing(tmp_path: Path) -
 
         proc.mend("thread-self/net/netstat")
         assert value(client.scrape(), "socket_kernel_listen_drops_total") is not None
-        assert logged(exporter.log, "info")["Collector works again: limits"] == 1
+        assert logged(exporter.log, "info")["Collector recovered: limits"] == 1

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from exporter.analysis.naming import Namer
-from exporter.exposition.inputs import Readers
-from exporter.exposition.observer import Observer
+from exporter.collection.interfaces import HostReaders
+from exporter.collection.tracker import SocketTracker
 from exporter.sources.counters import read_counters
 from exporter.sources.descriptor_limits import descriptors
 from exporter.sources.facts import Facts
@@ -29,11 +29,13 @@ HOME: Final = "127.0.0.1"
 _PR_SET_NAME: Final = 15
 
 
-def observer() -> Observer:
+def observer() -> SocketTracker:
     """As the command builds it."""
-    readers = Readers(partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC))
+    readers = HostReaders(
+        partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+    )
     owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
-    return Observer(KernelSource(), owners, readers, Namer())
+    return SocketTracker(KernelSource(), owners, readers, Namer())
 
 
 def take_name(name: str) -> None:

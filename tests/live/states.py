@@ -100,7 +100,7 @@ table inet held {{
 
 
 class Expected(NamedTuple):
-    """So many sockets, as they ought to be reported. Listeners and bound sockets have no direction."""
+    """So many sockets, as they ought to be reported. ListenerTable and bound sockets have no direction."""
 
     state: str
     family: str

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from exporter.analysis.close_wait import Ages, cause
 from exporter.model import HalfClosed
 from exporter.sources.half_closed import HalfClosedSource
 from exporter.sources.netlink import TCPDIAG_GETSOCK, NetlinkError, Transport
+from exporter.tracking.close_wait import AgeTracker, cause_of
 
 from . import leaks
 from .conftest import open_namespace
@@ -83,12 +83,14 @@ class Leaks:
         assert program.stdout is not None
         self.made = [Leak(*one) for one in json.loads(program.stdout.readline() or "[]")]
         assert self.made, "the program failed: see its message on stderr"
-        first, remembering = namespace.call(look), Ages()
-        remembering.ages(first.halves, first.now)
+        first, remembering = namespace.call(look), AgeTracker()
+        remembering.update(first.halves, first.now)
         assert program.stdout.readline() == "sent\n"
         time.sleep(max(0.0, max(one.ended for one in self.made) + LASTS - time.monotonic()))
         self.last = namespace.call(look)
-        ages = zip(*(one.ages(self.last.halves, self.last.now) for one in (remembering, Ages())), strict=True)
+        ages = zip(
+            *(one.update(self.last.halves, self.last.now) for one in (remembering, AgeTracker())), strict=True
+        )
         by_ports = {self.ports(one): one for one in self.made}
         self.seen: dict[Name, Seen] = {}
         for half, (remembered, restarted) in zip(self.last.halves, ages, strict=True):
@@ -140,7 +142,7 @@ def test_every_socket_is_there_once(all_leaks: Leaks) -> None:
 
 
 def test_the_cause_is_the_true_one(all_leaks: Leaks, name: Name) -> None:
-    assert cause(all_leaks[name].half) == CASES[name[1]].cause
+    assert cause_of(all_leaks[name].half) == CASES[name[1]].cause
 
 
 def test_it_is_known_which_are_mptcp(all_leaks: Leaks, name: Name) -> None:
@@ -193,6 +195,6 @@ def test_queues_are_those_that_ss_shows(all_leaks: Leaks) -> None:
 
 def test_asking_family_by_family_gives_the_same(all_leaks: Leaks) -> None:
     newer = all_leaks.namespace.call(look, newer_only=True)
-    assert {(one.socket, cause(one)) for one in newer.halves} == {
-        (one.socket, cause(one)) for one in all_leaks.last.halves
+    assert {(one.socket, cause_of(one)) for one in newer.halves} == {
+        (one.socket, cause_of(one)) for one in all_leaks.last.halves
     }

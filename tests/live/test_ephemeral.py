@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from exporter.analysis.ephemeral import destinations, ports_lost
-from exporter.exposition.observation import Observation
+from exporter.model.snapshot import Snapshot
+from exporter.tracking.ephemeral_ports import ports_by_destination, unavailable_ports
 
 from ..tools import require
 from .helpers import scrape
@@ -37,15 +37,15 @@ def ten_ports(namespace: Namespace) -> Namespace:
     return namespace
 
 
-def use(seen: Observation) -> tuple[int, int]:
+def use(seen: Snapshot) -> tuple[int, int]:
     """Ports used towards the fullest destination, and the limit, as exported."""
     assert seen.groups is not None
     assert seen.listeners is not None
     assert seen.limits
     assert seen.limits.ephemeral
     ephemeral = seen.limits.ephemeral
-    fullest = destinations(seen.groups)
-    lost = ports_lost(seen.groups, (listener for listener, _ in seen.listeners), ephemeral.contains)
+    fullest = ports_by_destination(seen.groups)
+    lost = unavailable_ports(seen.groups, (listener for listener, _ in seen.listeners), ephemeral.contains)
     return (fullest[0].used if fullest else 0), ephemeral.size - lost
 
 
@@ -62,13 +62,13 @@ def until_refused(connecting: Callable[[], object], error: int) -> Iterator[obje
 
 def filled() -> tuple[list[tuple[int, int]], int]:
     server, second, eyes = serve(5001), serve(5002), observer()
-    steps, kept = [use(eyes.observe())], []
+    steps, kept = [use(eyes.snapshot())], []
     for pair in until_refused(lambda: connect(server), errno.EADDRNOTAVAIL):
         kept.append(pair)
-        steps.append(use(eyes.observe()))
+        steps.append(use(eyes.snapshot()))
     others = [connect(second) for _ in range(3)]
     assert others
-    return steps, use(eyes.observe())[0]
+    return steps, use(eyes.snapshot())[0]
 
 
 def test_the_use_reaches_the_limit_when_connect_fails(ten_ports: Namespace) -> None:
@@ -83,7 +83,7 @@ def filled_around_what_is_taken() -> tuple[int, int]:
     kept = list(until_refused(lambda: connect(server), errno.EADDRNOTAVAIL))
     assert taken
     assert kept
-    return use(eyes.observe())
+    return use(eyes.snapshot())
 
 
 def bound(port: int) -> socket.socket:
@@ -108,7 +108,7 @@ def filled_by_both_families() -> tuple[int, int]:
     kept = [connect_mapped() for _ in range(4)]
     kept += until_refused(lambda: connect(server), errno.EADDRNOTAVAIL)
     assert kept
-    return use(eyes.observe())
+    return use(eyes.snapshot())
 
 
 def test_mapped_addresses_use_the_same_ports(ten_ports: Namespace) -> None:
@@ -117,7 +117,7 @@ def test_mapped_addresses_use_the_same_ports(ten_ports: Namespace) -> None:
 
 def bound_one_after_the_other() -> list[int | None]:
     servers, eyes = [serve(port) for port in (5001, 5002)], observer()
-    steps, kept = [eyes.observe().ports_on_one_address], []
+    steps, kept = [eyes.snapshot().ports_on_one_address], []
 
     def bind_and_connect() -> object:
         calling = socket.socket()
@@ -128,7 +128,7 @@ def bound_one_after_the_other() -> list[int | None]:
     for pair in until_refused(bind_and_connect, errno.EADDRINUSE):
         kept.append(pair)
         eyes = observer()
-        steps.append(eyes.observe().ports_on_one_address)
+        steps.append(eyes.snapshot().ports_on_one_address)
     return steps
 
 
@@ -140,7 +140,7 @@ def test_what_a_listener_accepts_uses_no_ephemeral_port(ten_ports: Namespace) ->
     def accepted_only() -> tuple[int, int]:
         server, eyes = serve(5001), observer()
         pair = connect(server)
-        seen = eyes.observe()
+        seen = eyes.snapshot()
         assert pair
         return use(seen)
 

@@ -85,4 +85,4 @@ def test_a_part_that_fails_is_told_and_the_rest_stands(namespace: Namespace) -> 
         told = explain(namespace, "--path.procfs=/nonexistent")
     assert told.returncode == 1
     assert "120 callers gave up waiting" in told.stdout
-    assert "Could not be read: which process holds a socket" in told.stdout
+    assert "Could not be read: processes that own the sockets" in told.stdout

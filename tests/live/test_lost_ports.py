@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from exporter.exposition.observation import Observation
+from exporter.model.snapshot import Snapshot
 
 from ..exposition.seen import collect, values
 from ..tools import require
@@ -30,7 +30,7 @@ class Ports(NamedTuple):
     bound: float
 
 
-def ports(seen: Observation) -> Ports:
+def ports(seen: Snapshot) -> Ports:
     families = collect(seen)
     names = ("used_max", "limit", "bound")
     return Ports(*(values(families[f"socket_ephemeral_ports_{name}"])[()] for name in names))
@@ -81,7 +81,7 @@ def call_around(hold: Callable[[], object]) -> tuple[int, Ports]:
     with serve(SERVICE):
         connections = list(fill())
         assert held
-        return len(connections), ports(observer().observe())
+        return len(connections), ports(observer().snapshot())
 
 
 @pytest.mark.parametrize("hold", [listening, listening_on_all_addresses, bound])
@@ -98,13 +98,13 @@ def call_after_it_stopped_listening(close: bool) -> tuple[int, Ports]:
     with serve(HELD) as listener:
         calling = call_from(39_999)
         accepted, _ = listener.accept()
-        eyes.observe()
+        eyes.snapshot()
     if close:
         # The TIME_WAIT is the service's.
         close_first(accepted, calling)
     with serve(SERVICE):
         connections = list(fill())
-        return len(connections), ports(eyes.observe())
+        return len(connections), ports(eyes.snapshot())
 
 
 def call_from(port: int) -> socket.socket:
@@ -126,7 +126,7 @@ def serve_in_the_range() -> Ports:
     server = serve(HELD)
     held = [(call_from(port), server.accept()) for port in range(39_990, 39_996)]
     assert held
-    return ports(observer().observe())
+    return ports(observer().snapshot())
 
 
 def test_connections_served_on_a_port_in_the_range_use_it_once(ten_ports: Namespace) -> None:
@@ -138,7 +138,7 @@ def call_from_two_addresses() -> list[tuple[int, Ports]]:
     with serve(SERVICE):
         for source in ("127.0.0.2", "127.0.0.3"):
             held.append(list(fill(source=source)))
-            steps.append((len(held[-1]), ports(eyes.observe())))
+            steps.append((len(held[-1]), ports(eyes.snapshot())))
     return steps
 
 
@@ -150,7 +150,7 @@ def test_each_source_address_has_all_ports_and_the_fullest_counts(ten_ports: Nam
 def call_by_ipv6() -> tuple[int, Ports]:
     with socket.create_server(("::1", SERVICE), family=socket.AF_INET6):
         connections = list(fill("::1"))
-        return len(connections), ports(observer().observe())
+        return len(connections), ports(observer().snapshot())
 
 
 def test_ipv6_has_as_many_ports(ten_ports: Namespace) -> None:
@@ -161,7 +161,7 @@ def fill_with_time_wait() -> tuple[int, Ports]:
     server, eyes = serve(SERVICE), observer()
     for calling in fill():
         close_first(calling, server.accept()[0])
-    return len(list(fill())), ports(eyes.observe())
+    return len(list(fill())), ports(eyes.snapshot())
 
 
 def test_ports_in_time_wait_are_used(ten_ports: Namespace) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from exporter.exposition.observation import Observation
 from exporter.model import TIME_WAIT, Attribution
+from exporter.model.snapshot import Snapshot
 
 from ..tools import require
 from .looking import close_first, connect, end, in_another_process, observer, serve, take_name
@@ -23,7 +23,7 @@ Found = Counter[tuple[str, int, str]]
 """(process, service port, attribution) -> sockets in TIME_WAIT."""
 
 
-def found(seen: Observation) -> Found:
+def found(seen: Snapshot) -> Found:
     counts: Found = Counter()
     for group, count in (seen.groups or {}).items():
         if group.state == TIME_WAIT and group.attribution:
@@ -37,7 +37,7 @@ def accepted_and_closed() -> Found:
     for _ in range(4):
         calling, accepted = connect(server)
         close_first(accepted, calling)
-    return found(observer().observe())
+    return found(observer().snapshot())
 
 
 def test_on_the_server_it_is_whose_listener_accepted_it(namespace: Namespace) -> None:
@@ -48,10 +48,10 @@ def seen_before_it_closed() -> tuple[Found, Found]:
     take_name(CALLER)
     server, eyes = serve(8002), observer()
     pairs = [connect(server) for _ in range(3)]
-    before = found(eyes.observe())
+    before = found(eyes.snapshot())
     for calling, accepted in pairs:
         close_first(calling, accepted)
-    return before, found(eyes.observe())
+    return before, found(eyes.snapshot())
 
 
 def test_on_the_client_it_is_who_was_seen_with_it(namespace: Namespace) -> None:
@@ -66,7 +66,7 @@ def churned_beside_a_lasting_connection() -> Found:
     lasting = connect(server)
     for _ in range(5):
         close_first(*connect(server))
-    counts = found(observer().observe())
+    counts = found(observer().snapshot())
     assert lasting
     return counts
 
@@ -84,7 +84,7 @@ def churned_by_one_of_two() -> Found:
     other = in_another_process("rival", lambda: connect(server))
     for _ in range(5):
         close_first(*connect(server))
-    counts = found(observer().observe())
+    counts = found(observer().snapshot())
     end(other)
     assert lasting
     return counts
@@ -99,10 +99,10 @@ def churned_unseen_until_somebody_talks() -> list[Found]:
     server, eyes = serve(8005), observer()
     for _ in range(6):
         close_first(*connect(server))
-    counts = [found(eyes.observe())]
+    counts = [found(eyes.snapshot())]
     lasting = connect(server)
-    eyes.observe()
-    counts.append(found(eyes.observe()))
+    eyes.snapshot()
+    counts.append(found(eyes.snapshot()))
     assert lasting
     return counts
 
@@ -116,12 +116,12 @@ def test_it_stays_unknown_until_somebody_is_seen_talking_there(namespace: Namesp
 def talked_and_went() -> Found:
     server, eyes = serve(8006), observer()
     talker = in_another_process(CALLER, lambda: connect(server))
-    eyes.observe()
+    eyes.snapshot()
     end(talker)
     take_name("somebody")
     for _ in range(2):
         close_first(*connect(server))
-    return found(eyes.observe())
+    return found(eyes.snapshot())
 
 
 def test_who_talked_lately_is_still_the_only_one(namespace: Namespace) -> None:
@@ -132,10 +132,10 @@ def test_who_talked_lately_is_still_the_only_one(namespace: Namespace) -> None:
 
 def overflowed(closes: int) -> tuple[int, int, int | None]:
     server, eyes = serve(8007), observer()
-    before = eyes.observe()
+    before = eyes.snapshot()
     for _ in range(closes):
         close_first(*connect(server))
-    after = eyes.observe()
+    after = eyes.snapshot()
     assert before.counters
     assert after.counters
     assert after.limits

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.core import Metric
 
-from exporter.exposition.observer import Observer
+from exporter.collection.tracker import SocketTracker
 
 from ..exposition.seen import collect, values
 from ..tools import require
@@ -31,8 +31,8 @@ SS_ROW = re.compile(r'^(\S+) +(\d+) +(\d+) .*users:\(\("([^"]+)"', re.MULTILINE)
 Labels = tuple[str, ...]
 
 
-def export(eyes: Observer) -> dict[str, Metric]:
-    return collect(eyes.observe())
+def export(eyes: SocketTracker) -> dict[str, Metric]:
+    return collect(eyes.snapshot())
 
 
 class Queues(NamedTuple):
@@ -53,7 +53,7 @@ def queues_of_ss() -> Queues:
     return Queues(+found.unread, +found.unsent)
 
 
-def queues_exported(eyes: Observer) -> Queues:
+def queues_exported(eyes: SocketTracker) -> Queues:
     families = export(eyes)
     unread, unsent = (
         Counter(
@@ -129,7 +129,7 @@ class Backlog(NamedTuple):
     drops: float
 
 
-def backlog(eyes: Observer, process: str, port: str) -> Backlog:
+def backlog(eyes: SocketTracker, process: str, port: str) -> Backlog:
     families = export(eyes)
     queue = (
         values(families[f"socket_listener_accept_queue_{what}"])[process, port]

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import Metric
 
+from ...model.snapshot import Snapshot
 from .. import metrics
 from ..bounds import Bounds
-from ..observation import Observation
 from .labels import process
 
 _Queues = Mapping[tuple[str, str], tuple[int, int]]
 """(process, local port) -> (length, limit) of an accept queue."""
 
 
-def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def families(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """Length and limit of the fullest accept queue of each process and port."""
     if seen.listeners is None:
         return
@@ -24,7 +24,7 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     yield metrics.ACCEPT_QUEUE_LIMIT.family((labels, limit) for labels, (_, limit) in queues.items())
 
 
-def _fullest(seen: Observation, most: int) -> _Queues:
+def _fullest(seen: Snapshot, most: int) -> _Queues:
     """Of the listeners with the same labels, the fullest: an idle one beside it must not hide it."""
     queues = [
         ((process(owner, seen), str(listener.local_port)), (listener.queue_length, listener.queue_limit))

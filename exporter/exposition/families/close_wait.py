@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import Metric
 
-from ...analysis.close_wait import BUCKETS, histogram
 from ...analysis.fold import Series
 from ...model import Owner
+from ...model.snapshot import Snapshot
+from ...tracking.close_wait import BUCKETS, age_histogram
 from .. import metrics
 from ..bounds import Bounds, by_listening_port, shown
 from ..kinds import Buckets
-from ..observation import Observation
 from .labels import process
 
 
-def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def families(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """Connections in CLOSE_WAIT by cause, and their ages."""
     if seen.stuck is None:
         return
@@ -35,12 +35,12 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
 
 
 def _histogram(ages: list[float]) -> tuple[Buckets, float]:
-    counts, total = histogram(ages)
+    counts, total = age_histogram(ages)
     bounds = (*(f"{bound:.1f}" for bound in BUCKETS), "+Inf")
     return list(zip(bounds, counts, strict=True)), round(total, 3)
 
 
-def _ages(seen: Observation, called: Callable[[str], str]) -> dict[str, list[float]]:
+def _ages(seen: Snapshot, called: Callable[[str], str]) -> dict[str, list[float]]:
     by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
     for stuck in seen.stuck or ():
         by_owner[stuck.group.owner].append(stuck.age)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from ...model.snapshot import Snapshot
 from .. import metrics
 from ..kinds import Gauge
-from ..observation import Observation
 
 
-def families(seen: Observation) -> Iterator[Metric]:
+def families(seen: Snapshot) -> Iterator[Metric]:
     """One sample for each figure that is known."""
     for gauge, value in (*_limits(seen), *_counters(seen)):
         if value is not None:
@@ -20,7 +20,7 @@ def families(seen: Observation) -> Iterator[Metric]:
         yield metrics.KERNEL_ABORTS.family(((reason,), n) for reason, n in seen.counters.aborts.items())
 
 
-def _limits(seen: Observation) -> Iterator[tuple[Gauge, float | None]]:
+def _limits(seen: Snapshot) -> Iterator[tuple[Gauge, float | None]]:
     if limits := seen.limits:
         yield metrics.TIME_WAIT_LIMIT, limits.time_wait_buckets
         yield metrics.TIME_WAIT_DURATION, limits.time_wait_seconds
@@ -29,7 +29,7 @@ def _limits(seen: Observation) -> Iterator[tuple[Gauge, float | None]]:
         yield metrics.MEMORY_LIMIT, limits.memory_bytes
 
 
-def _counters(seen: Observation) -> Iterator[tuple[Gauge, float | None]]:
+def _counters(seen: Snapshot) -> Iterator[tuple[Gauge, float | None]]:
     if counters := seen.counters:
         yield metrics.ORPHANS, counters.orphans
         yield metrics.MEMORY, counters.memory_bytes

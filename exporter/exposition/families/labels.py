@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...model import Direction, Group, Owner
+from ...model.snapshot import Snapshot
 from .. import metrics
-from ..observation import Observation
 
 
-def process(owner: Owner, seen: Observation) -> str:
+def process(owner: Owner, seen: Snapshot) -> str:
     """What the owner is called, or `unknown`."""
     return seen.process_name(owner)
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 
 from ...analysis.fold import Series
+from ...model.snapshot import Snapshot
 from .. import metrics
 from ..bounds import Bounds, shown
 from ..kinds import Gauge
-from ..observation import Observation
 from .labels import process
 
 
-def descriptors(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def descriptors(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """Open descriptors, and the worst share of a limit, of the processes that own sockets."""
     opened: Counter[str] = Counter()
     worst: dict[str, float] = {}
@@ -32,7 +32,7 @@ def descriptors(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     yield metrics.PROCESS_WORST_FD_RATIO.family(((name,), ratio) for name, ratio in ratios.items())
 
 
-def queues(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def queues(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """Unread and unacknowledged bytes; a process without any is left out."""
     if seen.queues is None:
         return

@@ -10,13 +10,13 @@ from prometheus_client.core import Metric
 from ...analysis.fold import Series
 from ...model import LISTEN, STATE_NAMES, Direction, Group, ProcessId, Unowned
 from ...model.collectors import CollectorName
+from ...model.snapshot import Snapshot
 from .. import metrics
 from ..bounds import Bounds, by_listening_port
-from ..observation import Observation
 from .labels import process, remote_port
 
 
-def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def families(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """The main gauge, the host's totals, and the sockets without an owner; the totals alone where no more is
     known yet."""
     if seen.totals is not None:
@@ -34,7 +34,7 @@ def families(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     yield metrics.UNOWNED.family(_unowned(seen, seen.groups))
 
 
-def by_listener(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
+def by_listener(seen: Snapshot, bounds: Bounds) -> Iterator[Metric]:
     """Inbound sockets by the local port that accepted them."""
     if seen.groups is None:
         return
@@ -45,11 +45,11 @@ def by_listener(seen: Observation, bounds: Bounds) -> Iterator[Metric]:
     yield bounds.family(metrics.LISTENER_STATES, series, by_listening_port(bounds.limits))
 
 
-def _is_known(state: int, seen: Observation) -> bool:
+def _is_known(state: int, seen: Snapshot) -> bool:
     return state != LISTEN or CollectorName.LISTENERS not in seen.failed
 
 
-def _unowned(seen: Observation, groups: Mapping[Group, int]) -> Iterator[tuple[tuple[str], int]]:
+def _unowned(seen: Snapshot, groups: Mapping[Group, int]) -> Iterator[tuple[tuple[str], int]]:
     counts: Counter[str] = Counter()
     for group, count in groups.items():
         if group.owner is Unowned.NOT_FOUND:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from ...model import Attribution
+from ...model.snapshot import Snapshot
 from .. import metrics
-from ..observation import Observation
 
 
-def families(seen: Observation) -> Iterator[Metric]:
+def families(seen: Snapshot) -> Iterator[Metric]:
     """Sockets in TIME_WAIT by the way their owner was found, zeros included."""
     if seen.groups is None:
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ...model import Direction, Owner
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, plural, subject, who
 
@@ -21,7 +21,7 @@ class Queue(NamedTuple):
     owners: set[Owner]
 
 
-def fullest(seen: Observation) -> Mapping[tuple[str, int], Queue]:
+def fullest(seen: Snapshot) -> Mapping[tuple[str, int], Queue]:
     """(process, local port) -> its fullest queue."""
     queues: defaultdict[tuple[str, int], list[Usage]] = defaultdict(list)
     owners: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)

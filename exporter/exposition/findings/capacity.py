@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ...model import TIME_WAIT, KernelCounters, Limits, Owner
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import clean, listed, paragraph, paragraphs, plural, size, who
 
@@ -101,7 +101,7 @@ def _memory(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator[
         )
 
 
-def _who_holds(held: Counter[Owner], seen: Observation) -> str:
+def _who_holds(held: Counter[Owner], seen: Snapshot) -> str:
     by_name: Counter[str] = Counter()
     for owner, count in held.items():
         by_name[seen.process_name(owner)] += count

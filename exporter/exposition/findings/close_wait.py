@@ -9,7 +9,7 @@ from typing import NamedTuple, assert_never
 
 from ... import model
 from ...model import Cause, Direction, Owner, ProcessId
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from . import accept_queues, descriptors
 from .close_wait_words import advice, detail, title
 from .finding import Finding, Kind, Scope, Severity, Usage
@@ -73,7 +73,7 @@ def find(scope: Scope) -> Iterator[Finding]:
             yield _finding(pile, severity, scope)
 
 
-def _all(seen: Observation) -> Iterator[_Some]:
+def _all(seen: Snapshot) -> Iterator[_Some]:
     if seen.stuck is None:
         # Switched off, or failed: their number is still known.
         for group, count in (seen.groups or {}).items():

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ...model import Owner, ProcessId
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, subject, who
 
 
-def worst(owners: Iterable[Owner], seen: Observation) -> tuple[ProcessId, Usage] | None:
+def worst(owners: Iterable[Owner], seen: Snapshot) -> tuple[ProcessId, Usage] | None:
     """Of these the one nearest to its limit; None where no limit is known."""
     known = [
         (owner, Usage(f"file descriptors of pid {owner.pid}", has.open, has.limit))

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 
 from ...model import Cause, Direction
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from .thresholds import Levels, Thresholds
 
 
@@ -100,7 +100,7 @@ class Finding:
 class Scope:
     """What findings are made from."""
 
-    seen: Observation
+    seen: Snapshot
     with_addresses: bool = True
     """Whether remote addresses may be named."""
     windows: bool = False

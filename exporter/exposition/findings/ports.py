@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ...analysis.ephemeral import ports_lost
 from ...model import CLOSE_WAIT, TIME_WAIT, UNKNOWN_PROCESS, Direction, Group, Owner
+from ...model.snapshot import Snapshot
+from ...tracking.ephemeral_ports import unavailable_ports
 from ..families.ephemeral import printable
-from ..observation import Observation
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .ports_words import advice, bound_advice
 from .words import listed, named, paragraph, percent, plural, who
@@ -63,7 +63,7 @@ def find(scope: Scope) -> Iterator[Finding]:
     yield from _bound(max(used.values(), default=0), scope)
 
 
-def _counts(seen: Observation) -> tuple[Counter[_Way], Counter[_Way]]:
+def _counts(seen: Snapshot) -> tuple[Counter[_Way], Counter[_Way]]:
     """Ephemeral ports used, and sockets in TIME_WAIT, on each way."""
     used: Counter[_Way] = Counter()
     time_wait: Counter[_Way] = Counter()
@@ -77,7 +77,7 @@ def _counts(seen: Observation) -> tuple[Counter[_Way], Counter[_Way]]:
     return used, time_wait
 
 
-def _fullest(ways: Collection[_Way], seen: Observation) -> list[_Traffic]:
+def _fullest(ways: Collection[_Way], seen: Snapshot) -> list[_Traffic]:
     """The traffic of these ways; of those to one destination, of the one that uses most ports."""
     traffic = {way: _Traffic(*way[1:]) for way in ways}
     for group, count in (seen.groups or {}).items() if ways else ():
@@ -89,12 +89,12 @@ def _fullest(ways: Collection[_Way], seen: Observation) -> list[_Traffic]:
     return list({(to.address, to.port): to for to in ordered}.values())
 
 
-def _limit(seen: Observation) -> int | None:
+def _limit(seen: Snapshot) -> int | None:
     """Ports that connect() can take towards one destination; None where nobody tells."""
     ephemeral = seen.limits.ephemeral if seen.limits else None
     if ephemeral is None:
         return None
-    lost = ports_lost(seen.groups or {}, (one for one, _ in seen.listeners or ()), ephemeral.contains)
+    lost = unavailable_ports(seen.groups or {}, (one for one, _ in seen.listeners or ()), ephemeral.contains)
     return max(ephemeral.size - lost, 1)
 
 
@@ -105,7 +105,7 @@ def _place(to: _Traffic, scope: Scope) -> str:
     return f"[{text}]:{to.port}" if ":" in text else f"{text}:{to.port}"
 
 
-def _is_reused(to: _Traffic, seen: Observation) -> bool:
+def _is_reused(to: _Traffic, seen: Snapshot) -> bool:
     """Whether connect() takes ports in TIME_WAIT again after a second (tcp_tw_reuse)."""
     reuse = seen.limits.time_wait_reuse if seen.limits else None
     loopback = to.address[0] == _LOOPBACK_NET if len(to.address) == 4 else to.address == _LOOPBACK_IPV6

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ...model import UNKNOWN_PROCESS, Owner, ProcessId
-from ..observation import Observation
+from ...model.snapshot import Snapshot
 from .finding import Usage, Who
 
 _PIDS_NAMED: Final = 5
@@ -100,7 +100,7 @@ def it(who: Who) -> str:
     return "the program" if who.name == UNKNOWN_PROCESS else clean(who.name)
 
 
-def who(owners: Mapping[Owner, int] | Iterable[Owner], seen: Observation) -> tuple[Who, ...]:
+def who(owners: Mapping[Owner, int] | Iterable[Owner], seen: Snapshot) -> tuple[Who, ...]:
     """These owners by name; given their numbers of sockets, the one with most first."""
     sockets: Counter[str] = Counter()
     pids: defaultdict[str, set[int]] = defaultdict(set)

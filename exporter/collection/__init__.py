@@ -1,0 +1,1 @@
+"""One collection: sources, owners and tracking, put together into a Snapshot."""

@@ -1,0 +1,50 @@
+"""Durations and failures of the collectors in one collection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from typing import TypeVar
+
+from ..log import LogOnChange
+from ..model.collectors import CollectorName
+
+T = TypeVar("T")
+
+
+class CollectorRuns:
+    """Runs the steps of one collection. A step that fails does not stop the others.
+
+    A collector may have several steps: their durations add up, and one failure makes the collector fail.
+    enabled: the collectors whose steps are run.
+    """
+
+    def __init__(self, log: LogOnChange, enabled: Set[CollectorName]) -> None:
+        self._log = log
+        self._enabled = enabled
+        self.durations: dict[CollectorName, float] = {}
+        """Seconds by collector, of those that ran."""
+        self.failed: set[CollectorName] = set()
+
+    def run(self, collector: CollectorName, step: Callable[[], T], default: T) -> T:
+        """Return the step's result, or the default if the collector is disabled or the step raises."""
+        if collector not in self._enabled:
+            return default
+        started = time.perf_counter()
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other collectors go on
+            self.fail(collector, error)
+            return default
+        finally:
+            self.durations[collector] = self.durations.get(collector, 0.0) + time.perf_counter() - started
+
+    def fail(self, collector: CollectorName, error: Exception) -> None:
+        """Mark a collector as failed, and log the error once. What it has found may still be used."""
+        self.failed.add(collector)
+        self._log.failing(collector, "Collector failed", error=error, collector=collector)
+
+    def log_recoveries(self) -> None:
+        """Log the collectors that work again, each once."""
+        for collector in self.durations.keys() - self.failed:
+            self._log.recovered(collector, "Collector recovered", collector=collector)

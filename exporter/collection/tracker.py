@@ -1,0 +1,302 @@
+"""Takes snapshots of a host's sockets, and keeps from each what makes the next one cheap."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Final
+
+from ..analysis.naming import Namer
+from ..log import LogOnChange
+from ..model import (
+    LISTEN,
+    STATE_NAMES,
+    ClassifiedCloseWait,
+    Descriptors,
+    Direction,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    ProcessId,
+)
+from ..model.collectors import CollectorName
+from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..sources.blocks import give_back_pages
+from ..sources.busy import while_busy
+from ..sources.owners import Owners
+from ..tracking.classifier import Classifier, ClassifierCache
+from ..tracking.close_wait import AgeTracker, classify_close_wait
+from ..tracking.counter import SocketCounter
+from ..tracking.destinations import Destination, DestinationOwners, is_unattributed
+from ..tracking.ephemeral_ports import BoundPortCounter
+from ..tracking.listeners import ListenerTable
+from ..tracking.pending import CountInProgress
+from .collector_runs import CollectorRuns
+from .interfaces import HostReaders, SocketSource
+from .owner_names import OwnerNames
+from .partial import partial_snapshot
+
+PORT_COUNT_INTERVAL: Final = 60.0
+"""Seconds between two counts of the ports in use on each local address, which touch every socket, if reading
+the sockets takes longer than _SLOW_READ_SECONDS."""
+_SLOW_READ_SECONDS: Final = 0.005
+# The heap is trimmed after collections with more sockets than this.
+_TRIM_HEAP_ABOVE_SOCKETS: Final = 10_000
+
+# The other collectors need the results of these, whether they are exported or not.
+_SOCKET_COLLECTORS: Final = frozenset({CollectorName.STATES, CollectorName.LISTENERS, CollectorName.OWNERS})
+_REQUIRED_COLLECTORS: Final = _SOCKET_COLLECTORS | {CollectorName.LIMITS}
+
+
+class SocketTracker:
+    """Takes snapshots. Not for concurrent use, except `partial`."""
+
+    def __init__(
+        self,
+        source: SocketSource,
+        owners: Owners,
+        readers: HostReaders,
+        namer: Namer,
+        enabled: frozenset[CollectorName] = frozenset(CollectorName),
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        long_running: bool = False,
+    ) -> None:
+        """Prepare the first snapshot.
+
+        enabled: the collectors to run.
+        long_running: defer expensive work that can wait from the first collection to the second.
+        """
+        self._source = source
+        self._owners = owners
+        self._readers = readers
+        self._namer = namer
+        self._enabled = enabled
+        self._clock = clock
+        self._log = LogOnChange(logging.getLogger(__name__))
+        self._counter = SocketCounter()
+        self._listeners = ListenerTable()
+        self._previous_listeners: set[tuple[bytes, int, int]] = set()
+        self._destinations = DestinationOwners()
+        self._new_destinations: set[Destination] = set()
+        self._ages = AgeTracker()
+        self._classifiers = ClassifierCache(self._listeners, self._destinations)
+        self._range: EphemeralRange | None = None
+        self._max_bound_ports: int | None = None
+        self._defer_port_count = long_running
+        self._next_port_count = 0.0
+        self.partial: PartialSnapshot | None = None
+        """What the running collection has found; None while none runs. May be read by any thread."""
+
+    def set_namer(self, namer: Namer) -> None:
+        """Name processes by other rules, from the next collection on."""
+        self._owners.tell(details=namer.needs_details)
+        self._namer = namer
+
+    def snapshot(self) -> Snapshot:
+        """Collect everything. Never raises: what failed is absent, and named in `failed`."""
+        started_at = self._clock()
+        self.partial = empty_partial_snapshot(started_at)
+        try:
+            snapshot = self._collect(started_at)
+        finally:
+            self.partial = None
+        if sum((snapshot.groups or {}).values()) > _TRIM_HEAP_ABOVE_SOCKETS:
+            give_back_pages()
+        return snapshot
+
+    def _collect(self, started_at: float) -> Snapshot:
+        runs = CollectorRuns(self._log, self._enabled | _REQUIRED_COLLECTORS)
+        names = OwnerNames(self._owners, self._namer)
+        limits, counters = self._read_host(runs)
+        self.partial = partial_snapshot(started_at, runs, limits, counters)
+
+        runs.run(CollectorName.OWNERS, self._invalidate_stale, None)
+        count, ports = runs.run(CollectorName.STATES, self._begin_count, _nothing_counted())
+        listeners = runs.run(CollectorName.LISTENERS, self._read_listeners, list[Listener]())
+        aged = runs.run(CollectorName.CLOSE_WAIT, self._read_close_wait, list[tuple[HalfClosed, float]]())
+        self.partial = partial_snapshot(
+            started_at, runs, limits, counters, self._totals(count), len(listeners)
+        )
+
+        runs.run(CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, aged), None)
+        owned = [(listener, self._owners.owner_of(listener.holder)) for listener in listeners]
+        self._listeners.update(owned, self._clock())
+        classifier = self._classifier()
+        groups = runs.run(
+            CollectorName.STATES,
+            lambda: self._complete_count(count, ports, classifier, names, runs.failed),
+            Counter[Group](),
+        )
+        close_wait = runs.run(
+            CollectorName.CLOSE_WAIT,
+            lambda: self._classify_close_wait(aged, classifier, runs.failed),
+            list[ClassifiedCloseWait](),
+        )
+        runs.run(CollectorName.EPHEMERAL, lambda: self._count_bound_ports(ports, listeners), None)
+        owners = {group.owner for group in groups} | {owner for _, owner in owned}
+        owners |= {each.group.owner for each in close_wait}
+        runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
+        fd_usage = self._read_fd_usage(runs, names.known)
+        self._owners.keep(self._counter.owners() | self._destinations.owners())
+        runs.log_recoveries()
+
+        groups.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in owned)
+        failed = frozenset(runs.failed)
+        succeeded = self._enabled - failed
+        return Snapshot(
+            groups=None if CollectorName.STATES in failed else groups,
+            listeners=None if CollectorName.LISTENERS in failed else owned,
+            names=names.known,
+            unreadable=dict(self._owners.unreadable),
+            not_found_because=(
+                "unreadable" if CollectorName.OWNERS in failed else self._owners.not_found_because
+            ),
+            seconds=runs.durations,
+            failed=failed,
+            stuck=close_wait if CollectorName.CLOSE_WAIT in succeeded else None,
+            queues=None if CollectorName.STATES in failed else self._counter.queues(count),
+            ports_on_one_address=self._max_bound_ports if CollectorName.EPHEMERAL in succeeded else None,
+            limits=limits,
+            counters=counters,
+            descriptors=fd_usage,
+            source=self._source.name,
+        )
+
+    def _read_host(self, runs: CollectorRuns) -> tuple[Limits | None, KernelCounters | None]:
+        """Read limits and counters. Single values that cannot be read fail the collector; the others are
+        kept."""
+        limits = runs.run(CollectorName.LIMITS, self._readers.limits, None)
+        if limits is None:
+            return None, None
+        if limits.ephemeral != self._range:
+            # Groups say which sockets use ephemeral ports: all of them are classified again.
+            self._range = limits.ephemeral
+            self._counter = SocketCounter()
+            self._max_bound_ports = None
+            self._next_port_count = 0.0
+        counters = runs.run(CollectorName.LIMITS, self._readers.counters, None)
+        if errors := (*limits.problems, *(counters.problems if counters else ())):
+            runs.fail(CollectorName.LIMITS, ValueError("; ".join(errors)))
+        return limits, counters
+
+    def _invalidate_stale(self) -> None:
+        stale = self._owners.refresh()
+        self._counter.invalidate(stale)
+        self._listeners.invalidate(stale)
+        destinations, self._new_destinations = self._new_destinations, set()
+        if destinations:
+            self._counter.invalidate_time_wait(lambda group: is_unattributed(group, destinations))
+
+    def _begin_count(self) -> tuple[CountInProgress, BoundPortCounter | None]:
+        """Count the sockets that are known already, and the ports if they are due."""
+        started = self._clock()
+        is_due = CollectorName.EPHEMERAL in self._enabled and started >= self._next_port_count
+        ephemeral = self._range if is_due else None
+        if ephemeral and self._defer_port_count:
+            self._defer_port_count, ephemeral = False, None
+
+        def begin() -> tuple[CountInProgress, BoundPortCounter | None]:
+            ports = BoundPortCounter(ephemeral) if ephemeral else None
+            return self._counter.begin(self._source.sockets(), ports), ports
+
+        count, ports = while_busy(begin)
+        finished = self._clock()
+        if ports and finished - started > _SLOW_READ_SECONDS:
+            self._next_port_count = finished + PORT_COUNT_INTERVAL
+        return count, ports
+
+    def _read_listeners(self) -> list[Listener]:
+        return while_busy(self._source.listeners)
+
+    def _read_close_wait(self) -> list[tuple[HalfClosed, float]]:
+        """Return the sockets in CLOSE_WAIT with their ages in seconds."""
+        sockets = while_busy(self._source.half_closed)
+        return list(zip(sockets, self._ages.update(sockets, self._clock()), strict=True))
+
+    def _totals(self, count: CountInProgress) -> dict[int, int]:
+        """Return the number of sockets in each state that has been read."""
+        totals = self._counter.totals_by_state(count)
+        return {state: totals[state] for state in STATE_NAMES.keys() - self._source.to_come}
+
+    def _resolve_owners(
+        self, count: CountInProgress, listeners: Iterable[Listener], aged: Iterable[tuple[HalfClosed, float]]
+    ) -> None:
+        # Listeners have no cookie: a new one is recognised by its address, port and owner key.
+        endpoints = {listener[:3] for listener in listeners}
+        new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
+        self._previous_listeners = endpoints
+        self._owners.doubt(chain(count.new_owner_keys(), new))
+        others = {owner_key for _, _, owner_key in endpoints} | {each.socket.holder for each, _ in aged}
+        count.owner_keys.update(others)
+        self._owners.resolve(count.unclassified_owner_keys() | others, count.owner_keys)
+
+    def _classifier(self) -> Classifier:
+        # Another counter numbers groups anew.
+        id_version = self._counter, self._counter.id_version
+        return self._classifiers.get(self._owners.owner_of, self._range, id_version)
+
+    def _complete_count(
+        self,
+        count: CountInProgress,
+        ports: BoundPortCounter | None,
+        classifier: Classifier,
+        names: OwnerNames,
+        failed: set[CollectorName],
+    ) -> Counter[Group]:
+        def read_minisocks() -> CountInProgress | None:
+            if CollectorName.STATES in failed:
+                return None
+            # A retry may count the port of a socket that was closed in the meantime.
+            return while_busy(lambda: self._counter.extend(count, self._source.rest(), ports))
+
+        def learn_destinations(groups: list[Group]) -> None:
+            self._new_destinations = self._destinations.update(groups, names.get, self._clock())
+
+        cacheable = not failed & _SOCKET_COLLECTORS
+        return self._counter.complete(
+            count, classifier.group_ids, read_minisocks, learn_destinations, cacheable=cacheable
+        )
+
+    def _classify_close_wait(
+        self, aged: list[tuple[HalfClosed, float]], classifier: Classifier, failed: set[CollectorName]
+    ) -> list[ClassifiedCloseWait]:
+        previous = self._counter.previous_groups([each.socket.cookie for each, _ in aged])
+        return classify_close_wait(aged, previous, classifier, counted=not failed & _SOCKET_COLLECTORS)
+
+    def _count_bound_ports(self, ports: BoundPortCounter | None, listeners: Iterable[Listener]) -> None:
+        if ports:
+            ports.add((listener.local_address, listener.local_port) for listener in listeners)
+            self._max_bound_ports = ports.max_per_address()
+
+    def _read_fd_usage(self, runs: CollectorRuns, owners: Iterable[Owner]) -> dict[ProcessId, Descriptors]:
+        """Return the file descriptor usage of the owners. One that cannot be read does not hide the
+        others."""
+        usage: dict[ProcessId, Descriptors] = {}
+
+        def read() -> None:
+            failure: OSError | None = None
+            for owner in owners:
+                if isinstance(owner, ProcessId) and self._owners.is_alive(owner):
+                    try:
+                        usage[owner] = self._readers.descriptors(owner.pid)
+                    except (PermissionError, FileNotFoundError, ProcessLookupError):
+                        continue  # It has exited, or may not be read.
+                    except OSError as error:
+                        failure = error
+            if failure:
+                raise failure
+
+        runs.run(CollectorName.DESCRIPTORS, read, None)
+        return usage
+
+
+def _nothing_counted() -> tuple[CountInProgress, BoundPortCounter | None]:
+    return CountInProgress(), None

@@ -1,0 +1,224 @@
+"""Classifies sockets into groups: which side opened the connection, who owns it, and how that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Final, cast
+
+from ..model import (
+    NO_HOLDER,
+    STATE_NAMES,
+    TIME_WAIT,
+    Attribution,
+    Direction,
+    EphemeralRange,
+    Group,
+    Owner,
+    Path,
+    ProcessId,
+    Rows,
+    Socket,
+    Unowned,
+)
+from .destinations import DestinationOwners
+from .listeners import ListenerTable
+
+_PORT_COUNT: Final = 1 << 16
+# The role of a local port: a listener is on it, or it is fixed, or ephemeral.
+_LISTENING: Final = 0
+_FIXED: Final = 1
+_EPHEMERAL: Final = 2
+_ROLE_TABLE: Final = bytes([_FIXED, _EPHEMERAL]) + bytes(254)
+
+# Group ids by signature are kept for the next collections up to this number.
+_MAX_SIGNATURES: Final = 4_096
+# These attributions depend on the connections that exist at the moment.
+_VOLATILE: Final = (Attribution.INFERRED, Attribution.NONE)
+
+
+class Classifier:
+    """Returns the group of a socket. Valid while nothing but owners and destinations changes."""
+
+    def __init__(
+        self,
+        listeners: ListenerTable,
+        destinations: DestinationOwners,
+        owner_of: Callable[[int], Owner],
+        ephemeral: EphemeralRange | None,
+    ) -> None:
+        """owner_of: owner key -> owner. ephemeral: the range that local ports are taken from."""
+        self._listeners = listeners
+        self._destinations = destinations
+        self._owner_of = owner_of
+        self._ephemeral = ephemeral
+        self._port_roles = _port_roles(ephemeral, listeners.ports)
+        self._ids: dict[Hashable, int] = {}
+        self._volatile_signatures: list[Hashable] = []
+        # Signatures hold the id() of these objects: another object must not get the same.
+        self._keep_alive: list[tuple[Owner, Group | None]] = []
+
+    def begin(self, owner_of: Callable[[int], Owner]) -> None:
+        """Begin another collection, with the owners that are known by now."""
+        self._owner_of = owner_of
+        for signature in self._volatile_signatures:
+            del self._ids[signature]
+        self._volatile_signatures.clear()
+        if len(self._ids) > _MAX_SIGNATURES:
+            self._ids.clear()
+            self._keep_alive.clear()
+
+    def __call__(self, socket: Socket, previous: Group | None) -> Group:
+        """Return the group of a socket. previous: the group it was in when last seen, in whatever state.
+
+        An inbound connection stays inbound when its listener is closed. Raises ValueError for a state that
+        TCP does not have: the dump is malformed then.
+        """
+        if socket.state not in STATE_NAMES:
+            raise ValueError(f"no TCP state has the number {socket.state}")
+        listener_owner = self._listeners.owner(socket.local_address, socket.local_port)
+        path: Path | None = None
+        attribution: Attribution | None = None
+        if not socket.remote_port and not any(socket.remote_address):
+            direction, port = Direction.NONE, socket.local_port
+        elif previous.direction is Direction.INBOUND if previous else listener_owner is not None:
+            direction, port = Direction.INBOUND, socket.local_port
+        else:
+            direction, port = Direction.OUTBOUND, socket.remote_port
+            ephemeral = self._ephemeral is not None and self._ephemeral.contains(socket.local_port)
+            path = Path(socket.local_address, socket.remote_address, ephemeral)
+        if socket.state == TIME_WAIT:
+            owner, attribution = self._time_wait_owner(socket, previous, listener_owner, direction)
+        else:
+            owner = self._owner(socket, previous, listener_owner)
+        return Group(socket.state, owner, direction, port, path, attribution)
+
+    def group_ids(
+        self, rows: Rows, previous: Sequence[Group | None], id_of: Callable[[Group], int]
+    ) -> list[int]:
+        """Return the id of each socket's group.
+
+        Only one socket of each signature is classified in Python; the rest of the work runs in C, since the
+        first collection may have 100,000 sockets.
+
+        previous: the group each socket was in when last seen, or an empty sequence if none was seen.
+        id_of: group -> its id, the same function in every call.
+        """
+        signatures = list(self._signatures(rows, previous))
+        ids = list(map(self._ids.get, signatures))
+        if None in ids:
+            positions = [position for position, group_id in enumerate(ids) if group_id is None]
+            unknown = [signatures[position] for position in positions]
+            self._learn(dict(zip(unknown, positions, strict=True)), rows, previous, id_of)
+            for position, group_id in zip(positions, map(self._ids.get, unknown), strict=True):
+                ids[position] = group_id
+        if None in ids:
+            positions = [position for position, group_id in enumerate(ids) if group_id is None]
+            sockets = _select(rows, previous, positions)
+            for position, (socket, group) in zip(positions, sockets, strict=True):
+                ids[position] = id_of(self(socket, group))
+        return cast(list[int], ids)
+
+    def _signatures(self, rows: Rows, previous: Sequence[Group | None]) -> Iterable[Hashable]:
+        """Return a signature of each socket; equal ones are in the same group, except as _learn() says."""
+        roles = list(map(self._port_roles.__getitem__, rows.local_ports()))
+        columns: list[Iterable[Hashable]] = [roles, _endpoints(rows, roles)]
+        owner_keys = rows.holders()
+        if any(owner_keys):
+            columns.append(map(id, map(self._owner_of, owner_keys)))
+        if previous:
+            columns.append(map(id, previous))
+        return zip(*columns, strict=True)
+
+    def _learn(
+        self,
+        positions: Mapping[Hashable, int],
+        rows: Rows,
+        previous: Sequence[Group | None],
+        id_of: Callable[[Group], int],
+    ) -> None:
+        """Remember the group ids of signatures that determine the group.
+
+        A signature has the local port of inbound sockets and the destination of outbound ones: it does not
+        determine the group of a socket whose direction is not the one its local port suggests.
+
+        positions: signature -> the position of one socket that has it.
+        """
+        sockets = _select(rows, previous, list(positions.values()))
+        for signature, (socket, previous_group) in zip(positions, sockets, strict=True):
+            group = self(socket, previous_group)
+            is_listening = self._port_roles[socket.local_port] == _LISTENING
+            expected = Direction.INBOUND if is_listening else Direction.OUTBOUND
+            if group.direction is expected:
+                self._ids[signature] = id_of(group)
+                if group.attribution in _VOLATILE:
+                    self._volatile_signatures.append(signature)
+                self._keep_alive.append((self._owner_of(socket.holder), previous_group))
+
+    def _owner(self, socket: Socket, previous: Group | None, listener_owner: Owner | None) -> Owner:
+        """Return the owner by key; without a key the previous owner, or the listener's that accepts the
+        socket."""
+        if socket.holder != NO_HOLDER:
+            return self._owner_of(socket.holder)
+        if previous and isinstance(previous.owner, ProcessId):
+            return previous.owner
+        return listener_owner or Unowned.RELEASED
+
+    def _time_wait_owner(
+        self, socket: Socket, previous: Group | None, listener_owner: Owner | None, direction: Direction
+    ) -> tuple[Owner, Attribution]:
+        """Return the former owner of a socket in TIME_WAIT, and how it was found."""
+        inbound = direction is Direction.INBOUND
+        if inbound and isinstance(listener_owner, ProcessId):
+            return listener_owner, Attribution.LISTENER
+        if previous and isinstance(previous.owner, ProcessId):
+            return previous.owner, Attribution.OBSERVED
+        if not inbound and (
+            owner := self._destinations.sole_owner(socket.remote_address, socket.remote_port)
+        ):
+            return owner, Attribution.INFERRED
+        return (inbound and listener_owner) or Unowned.RELEASED, Attribution.NONE
+
+
+class ClassifierCache:
+    """Reuses the classifier of the previous collection unless something it was built from has changed."""
+
+    def __init__(self, listeners: ListenerTable, destinations: DestinationOwners) -> None:
+        self._listeners = listeners
+        self._destinations = destinations
+        self._classifier: Classifier | None = None
+        self._inputs: tuple[object, ...] = ()
+
+    def get(
+        self, owner_of: Callable[[int], Owner], ephemeral: EphemeralRange | None, id_version: object
+    ) -> Classifier:
+        """Return the classifier for a collection. id_version: equal as long as groups keep their ids."""
+        inputs = self._listeners.version, ephemeral, id_version
+        if self._classifier is None or inputs != self._inputs:
+            self._classifier = Classifier(self._listeners, self._destinations, owner_of, ephemeral)
+            self._inputs = inputs
+        self._classifier.begin(owner_of)
+        return self._classifier
+
+
+def _port_roles(ephemeral: EphemeralRange | None, listening: Iterable[int]) -> list[int]:
+    """Return the role of each local port. A list: indexing bytes takes five times as long."""
+    bitmap = ephemeral.table() if ephemeral else bytes(_PORT_COUNT)
+    roles = list(bitmap.translate(_ROLE_TABLE))
+    for port in listening:
+        roles[port] = _LISTENING
+    return roles
+
+
+def _endpoints(rows: Rows, roles: Sequence[int]) -> list[Hashable]:
+    """Return the part of each socket's signature that depends on the role of its local port."""
+    columns = zip(roles, rows.accepted(), rows.calling(), strict=True)
+    return [outbound if role else inbound for role, inbound, outbound in columns]
+
+
+def _select(
+    rows: Rows, previous: Sequence[Group | None], positions: Sequence[int]
+) -> Iterator[tuple[Socket, Group | None]]:
+    """Return the sockets at these positions and their previous groups."""
+    groups = [previous[position] for position in positions] if previous else repeat(None)
+    return zip(rows.pick(positions), groups, strict=False)

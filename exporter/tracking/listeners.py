@@ -1,0 +1,69 @@
+"""Table of listening sockets, present and recent, with their owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ..model import Listener, Owner, ProcessId, Unowned
+
+RETENTION_SECONDS: Final = 120.0
+"""Time for which the port of a closed listener stays inbound: twice the duration of TIME_WAIT."""
+
+_ANY_ADDRESS: Final = (bytes(4), bytes(16), b"")
+
+
+class ListenerTable:
+    """Owners by local address and port, of listeners that exist or existed within RETENTION_SECONDS."""
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[bytes, int], Owner] = {}
+        self.ports: set[int] = set()
+        """The local ports of all listeners in the table."""
+        self._last_seen: dict[tuple[bytes, int], float] = {}
+        self.version = 0
+        """Changes with the table."""
+
+    def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
+        """Add the listeners that exist now, and drop the expired ones. `now` is in seconds of any clock."""
+        present: dict[tuple[bytes, int], Owner] = {}
+        for listener, owner in listeners:
+            endpoint = (listener.local_address, listener.local_port)
+            present[endpoint] = _lowest_pid(present.get(endpoint, owner), owner)
+        previous = dict(self._owners)
+        self._owners |= present
+        self._last_seen |= dict.fromkeys(present, now)
+        expired = [
+            endpoint for endpoint, seen_at in self._last_seen.items() if now - seen_at > RETENTION_SECONDS
+        ]
+        for endpoint in expired:
+            del self._owners[endpoint], self._last_seen[endpoint]
+        self.ports = {port for _, port in self._owners}
+        self.version += self._owners != previous
+
+    def invalidate(self, owners: Iterable[Owner]) -> None:
+        """Forget these owners. Their ports stay inbound, without an owner until one is found again."""
+        gone = set(owners)
+        for endpoint in [endpoint for endpoint, owner in self._owners.items() if owner in gone]:
+            self._owners[endpoint] = Unowned.RELEASED
+            self.version += 1
+
+    def owner(self, address: bytes, port: int) -> Owner | None:
+        """Return the owner of the listener that accepts connections to this address and port, or None.
+
+        A listener on that very address takes precedence over one on all addresses; one on `::` serves IPv4
+        too.
+        """
+        if port not in self.ports:
+            return None
+        for local_address in (address, *_ANY_ADDRESS):
+            owner = self._owners.get((local_address, port))
+            if owner is not None:
+                return owner
+        return None
+
+
+def _lowest_pid(one: Owner, other: Owner) -> Owner:
+    """Return the owner that stands for several listeners on one port (SO_REUSEPORT)."""
+    known = [owner for owner in (one, other) if isinstance(owner, ProcessId)]
+    return min(known, default=one)

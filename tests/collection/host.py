@@ -1,0 +1,176 @@
+"""A host that is not there: sockets, their owners and its limits, of which each part can be broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Final
+
+from exporter.analysis.naming import Namer
+from exporter.collection.interfaces import HostReaders
+from exporter.collection.tracker import SocketTracker
+from exporter.model import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    NO_HOLDER,
+    TIME_WAIT,
+    Batch,
+    Descriptors,
+    EphemeralRange,
+    Group,
+    HalfClosed,
+    KernelCounters,
+    Limits,
+    Listener,
+    Owner,
+    Process,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+from exporter.model.collectors import CollectorName
+from exporter.model.snapshot import Snapshot
+from exporter.sources.owners import Live
+from exporter.sources.portable import batches
+
+REST: Final = "rest"
+"""What to break so that the sockets fail in the second half."""
+
+HERE: Final = bytes((127, 0, 0, 1))
+THERE: Final = bytes((10, 0, 0, 9))
+PRINTD: Final = ProcessId(10, 1.0)
+CALLER: Final = ProcessId(20, 2.0)
+OTHER_CALLER: Final = ProcessId(21, 2.0)
+NAMES: Final = {PRINTD: "printd", CALLER: "caller", OTHER_CALLER: "other"}
+
+LISTENER: Final = Listener(HERE, 631, 5, 0, 128)
+ACCEPTED: Final = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
+WAITING: Final = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, NO_HOLDER, 2)
+
+
+def call(port: int, state: int = ESTABLISHED, holder: int = 20) -> Socket:
+    """A connection from that port to port 443 of THERE."""
+    return Socket(state, HERE, port, THERE, 443, NO_HOLDER if state == TIME_WAIT else holder, port)
+
+
+class Host:
+    """A source of sockets, the owners of these, and all readers beside.
+
+    kernel: whether it knows cookies and gives TIME_WAIT apart, as the kernel, or neither, as psutil.
+    crowded: whether TIME_WAIT comes last, as where there are many sockets.
+    """
+
+    name = "host"
+    not_found_because = "not_found"
+
+    def __init__(self, *, kernel: bool = True, crowded: bool = True) -> None:
+        self.kernel = kernel
+        self.crowded = crowded
+        self.rows = [ACCEPTED, WAITING]
+        self._rest: list[Socket] = []
+        self.listening = [LISTENER]
+        self.broken: set[str] = set()
+        self.unreadable: Counter[str] = Counter()
+        self.holders = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
+        self.asked_for: list[set[int]] = []
+        self.live: set[int] = set()
+        self.doubted: set[int] = set()
+        self.stale: set[Owner] = set()
+        self.kept: Container[object] = ()
+        self.dead: set[ProcessId] = set()
+        self.details = False
+        self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
+        self.counters = KernelCounters(orphans=3)
+        self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
+        self.faulty: dict[int, int] = {}
+        """pid -> the number of the error that reading its descriptors ends with."""
+        self.seconds = count(step=1.0).__next__
+
+    def tracker(self, wanted: frozenset[CollectorName] = frozenset(CollectorName)) -> SocketTracker:
+        """One that looks here. Its clock goes on by a second each time it is asked."""
+        readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
+        return SocketTracker(self, self, readers, Namer(), wanted, self.seconds)
+
+    def sockets(self) -> Iterator[Batch]:
+        rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
+        late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
+        given = list(map(self._keyed, batches([row for row in rows if row not in late])))
+        yield from given[:1]
+        self._break(CollectorName.STATES)
+        yield from given[1:]
+        self._rest = late
+
+    @property
+    def to_come(self) -> frozenset[int]:
+        return frozenset({TIME_WAIT} if self._rest else ())
+
+    def rest(self) -> Iterator[Batch]:
+        yield from map(self._keyed, batches(self._rest))
+        self._break(REST)
+
+    def _keyed(self, batch: Batch) -> Batch:
+        """The kernel's keys are cookies."""
+        rows = batch.take(range(len(batch.keys)))
+        return replace(batch, keys=rows.cookies()) if self.kernel else batch
+
+    def listeners(self) -> list[Listener]:
+        self._break(CollectorName.LISTENERS)
+        return self.listening
+
+    def half_closed(self) -> list[HalfClosed]:
+        self._break(CollectorName.CLOSE_WAIT)
+        rows = [row for row in self.rows if row.state == CLOSE_WAIT]
+        return [HalfClosed(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
+
+    def refresh(self) -> set[Owner]:
+        stale, self.stale = self.stale, set()
+        return stale
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        self.doubted = set(holders)
+
+    def resolve(self, holders: Collection[int], live: Live) -> None:
+        self._break(CollectorName.OWNERS)
+        self.asked_for.append(set(holders))
+        self.live = live.all()
+
+    def tell(self, *, details: bool) -> None:
+        self.details = details
+
+    def owner_of(self, holder: int) -> Owner:
+        nobody = Unowned.NOT_FOUND if holder else Unowned.RELEASED
+        return self.holders.get(holder, nobody) if self.asked_for else nobody
+
+    def process(self, owner: ProcessId) -> Process:
+        return Process(owner.pid, owner.start_time, NAMES[owner])
+
+    def is_alive(self, owner: ProcessId) -> bool:
+        return owner not in self.dead
+
+    def keep(self, used: Container[object]) -> None:
+        self.kept = used
+
+    def _limits(self) -> Limits:
+        self._break(CollectorName.LIMITS)
+        return self.limits
+
+    def _descriptors(self, pid: int) -> Descriptors:
+        if CollectorName.DESCRIPTORS in self.broken:
+            raise RuntimeError("no OSError, so not of this process only")
+        if pid in self.faulty:
+            raise OSError(self.faulty[pid], "faulty")
+        try:
+            return self.descriptors[pid]
+        except KeyError as gone:
+            raise ProcessLookupError(pid) from gone
+
+    def _break(self, part: str) -> None:
+        if part in self.broken:
+            raise OSError(f"{part} broke")
+
+
+def groups(seen: Snapshot) -> dict[Group, int]:
+    assert seen.groups is not None
+    return dict(seen.groups)

@@ -1,0 +1,100 @@
+"""Sockets classified, one at a time or as they go from state to state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import strategies as st
+
+from exporter.model import (
+    CLOSE,
+    ESTABLISHED,
+    LISTEN,
+    STATE_NAMES,
+    TIME_WAIT,
+    Direction,
+    Group,
+    Listener,
+    Owner,
+    Path,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+from exporter.tracking.classifier import Classifier
+from exporter.tracking.destinations import DestinationOwners
+from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
+
+from .sockets import (
+    CLIENT,
+    EPHEMERAL,
+    HOLDERS,
+    SERVER,
+    WORKER,
+    between,
+    inbound,
+    ip,
+    listener,
+    listening,
+    outbound,
+    owner_of,
+)
+
+HTTP = listening((("0.0.0.0", 80), SERVER))
+NOBODY = listening()
+TO_443 = Path(ip("10.0.0.1"), ip("10.0.0.9"), ephemeral=True)
+
+WAS_INBOUND = Group(ESTABLISHED, SERVER, Direction.INBOUND, 80)
+WAS_OUTBOUND = Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
+
+
+def talking(*owners: ProcessId) -> DestinationOwners:
+    """Each talks to where outbound() leads."""
+    destinations = DestinationOwners()
+    destinations.update(
+        [WAS_OUTBOUND._replace(owner=owner) for owner in owners], lambda owner: f"{owner.pid}", 0.0
+    )
+    return destinations
+
+
+def classify(
+    socket: Socket,
+    listeners: ListenerTable = NOBODY,
+    previous: Group | None = None,
+    destinations: DestinationOwners | None = None,
+) -> Group:
+    return Classifier(listeners, destinations or DestinationOwners(), owner_of, EPHEMERAL)(socket, previous)
+
+
+ON_THEIR_PORTS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [listener((address, port)) for address in ("::", "10.0.0.1") for port in (80, 40_001)]
+        ),
+        st.sampled_from([SERVER, WORKER, Unowned.NOT_FOUND]),
+    ),
+    max_size=2,
+)
+STATES = st.sampled_from([*STATE_NAMES.keys() - {CLOSE, LISTEN}, TIME_WAIT])
+LIFE = st.tuples(
+    st.sampled_from([inbound(), outbound(), between(("10.0.0.1", 80), ("10.0.0.9", 443))]),
+    st.lists(
+        st.tuples(
+            STATES, st.sampled_from([0, 999, *HOLDERS]), ON_THEIR_PORTS, st.floats(0, 2 * RETENTION_SECONDS)
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+Life = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]], float]]]
+
+
+def live(life: Life) -> Iterator[Group]:
+    """One connection as it goes from state to state, while listeners come and go."""
+    socket, steps = life
+    table, destinations, now, previous = ListenerTable(), talking(CLIENT), 0.0, None
+    for state, holder, present, seconds in steps:
+        now += seconds
+        table.update(present, now)
+        previous = classify(socket._replace(state=state, holder=holder), table, previous, destinations)
+        yield previous

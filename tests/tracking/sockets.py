@@ -1,0 +1,117 @@
+"""Sockets, processes and listeners for the tests of the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Final
+
+from hypothesis import strategies as st
+
+from exporter.model import (
+    CLOSE,
+    ESTABLISHED,
+    LISTEN,
+    STATE_NAMES,
+    EphemeralRange,
+    Listener,
+    Owner,
+    ProcessId,
+    Socket,
+    Unowned,
+)
+from exporter.tracking.listeners import ListenerTable
+
+SERVER: Final = ProcessId(10, 1.0)
+WORKER: Final = ProcessId(11, 1.0)
+CLIENT: Final = ProcessId(20, 2.0)
+OTHER_CLIENT: Final = ProcessId(21, 3.0)
+
+HOLDERS: Final[dict[int, Owner]] = {100: SERVER, 101: WORKER, 200: CLIENT, 201: OTHER_CLIENT}
+"""Holder -> owner; any other holder is held by nobody who was found."""
+
+EPHEMERAL: Final = EphemeralRange(40_000, 49_999, frozenset({40_500}))
+
+Place = tuple[str, int]
+"""An address and a port."""
+
+
+def ip(text: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+
+
+def owner_of(holder: int) -> Owner:
+    return HOLDERS.get(holder, Unowned.NOT_FOUND if holder else Unowned.RELEASED)
+
+
+def listener(place: Place) -> Listener:
+    return Listener(ip(place[0]), place[1], 1, 0, 128)
+
+
+def listening(*owned: tuple[Place, Owner]) -> ListenerTable:
+    """A table of these listeners, seen at the time 0."""
+    table = ListenerTable()
+    table.update([(listener(place), owner) for place, owner in owned], 0.0)
+    return table
+
+
+def inbound(state: int = ESTABLISHED, holder: int = 100, cookie: int = 7) -> Socket:
+    """A connection to 10.0.0.1:80."""
+    return between(("10.0.0.1", 80), ("10.0.0.2", 50_000), state, holder, cookie)
+
+
+def outbound(
+    state: int = ESTABLISHED, holder: int = 200, port: int = 40_001, to: Place = ("10.0.0.9", 443)
+) -> Socket:
+    """A connection from an ephemeral port of 10.0.0.1, whose cookie is that port."""
+    return between(("10.0.0.1", port), to, state, holder, port)
+
+
+def between(
+    local: Place, remote: Place, state: int = ESTABLISHED, holder: int = 1, cookie: int = 7
+) -> Socket:
+    return Socket(state, ip(local[0]), local[1], ip(remote[0]), remote[1], holder, cookie)
+
+
+ADDRESSES: Final = st.sampled_from(list(map(ip, ["10.0.0.1", "10.0.0.2", "127.0.0.1", "::1", "fe80::1"])))
+PORTS: Final = st.sampled_from([22, 80, 443, 40_000, 40_001, 40_002, 40_500, 49_999, 50_000])
+CONNECTED: Final = st.builds(
+    Socket,
+    st.sampled_from(sorted(STATE_NAMES.keys() - {CLOSE, LISTEN})),
+    ADDRESSES,
+    PORTS,
+    ADDRESSES,
+    PORTS,
+    st.sampled_from([0, 999, *HOLDERS]),
+    st.integers(1, 200),
+)
+BOUND: Final = st.builds(
+    Socket,
+    st.just(CLOSE),
+    ADDRESSES | st.sampled_from([bytes(4), bytes(16)]),
+    PORTS,
+    st.just(bytes(4)),
+    st.just(0),
+    st.sampled_from([999, *HOLDERS]),
+    st.integers(1, 200),
+)
+LISTENERS: Final = st.lists(
+    st.tuples(
+        st.builds(
+            Listener,
+            ADDRESSES | st.sampled_from([bytes(4), bytes(16)]),
+            PORTS,
+            st.just(1),
+            st.just(0),
+            st.just(1),
+        ),
+        st.sampled_from([SERVER, WORKER, Unowned.NOT_FOUND]),
+    ),
+    max_size=6,
+)
+
+
+def as_the_kernel_has_them(sockets: Iterable[Socket]) -> list[Socket]:
+    """Those that can be there at a time: no two connections between the same ends, no cookie twice."""
+    by_ends = {(row[1:5] if row.state != CLOSE else row): row for row in sockets}
+    return list({row.cookie: row for row in by_ends.values()}.values())

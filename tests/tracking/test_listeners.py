@@ -1,0 +1,61 @@
+"""Who listens on an address and port."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.model import Unowned
+from exporter.tracking.listeners import RETENTION_SECONDS
+
+from .sockets import SERVER, WORKER, ip, listening
+
+HERE = ip("10.0.0.1")
+HTTP = ("0.0.0.0", 80)
+
+
+def test_listener_on_the_same_address_is_found() -> None:
+    assert listening((("10.0.0.1", 80), SERVER)).owner(HERE, 80) == SERVER
+
+
+def test_listener_on_another_address_is_not_found() -> None:
+    assert listening((("10.0.0.7", 80), SERVER)).owner(HERE, 80) is None
+
+
+def test_listener_on_another_port_is_not_found() -> None:
+    assert listening((HTTP, SERVER)).owner(HERE, 81) is None
+
+
+@pytest.mark.parametrize("anywhere", ["0.0.0.0", "::"])
+def test_wildcard_listener_accepts_ipv4(anywhere: str) -> None:
+    assert listening(((anywhere, 80), SERVER)).owner(HERE, 80) == SERVER
+
+
+def test_specific_address_takes_precedence_over_wildcard() -> None:
+    table = listening((HTTP, SERVER), (("10.0.0.1", 80), WORKER))
+    assert table.owner(HERE, 80) == WORKER
+    assert table.owner(ip("10.0.0.2"), 80) == SERVER
+
+
+def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
+    everybody = (WORKER, Unowned.NOT_FOUND, SERVER)
+    assert listening(*((("::", 80), owner) for owner in everybody)).owner(ip("::1"), 80) == SERVER
+
+
+def test_port_stays_inbound_for_120_seconds_after_close() -> None:
+    table = listening((HTTP, SERVER))
+    table.update([], RETENTION_SECONDS)
+    assert table.owner(HERE, 80) == SERVER
+    table.update([], RETENTION_SECONDS + 1)
+    assert table.owner(HERE, 80) is None
+
+
+def test_invalidated_owner_leaves_the_port_inbound() -> None:
+    table = listening((HTTP, SERVER))
+    table.invalidate({SERVER})
+    assert table.owner(HERE, 80) is Unowned.RELEASED
+
+
+def test_invalidating_one_owner_keeps_the_others() -> None:
+    table = listening((HTTP, SERVER), (("0.0.0.0", 81), WORKER))
+    table.invalidate({SERVER})
+    assert table.owner(HERE, 81) == WORKER
