@@ -8,13 +8,10 @@ from collections.abc import Collection, Container, Generator, Iterable, Iterator
 from heapq import nsmallest
 from itertools import compress, count, islice
 from operator import not_
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import Final
 
 from .links import targets
-
-if TYPE_CHECKING:
-    # It takes a fifth of the time in which a surveyor starts.
-    from pathlib import Path
 
 _SOCKET: Final = "socket:["
 _NOT_A_SOCKET: Final = 0
@@ -34,9 +31,6 @@ _AT_ONCE_LAST: Final = 8192
 _ASKED_AGAIN: Final = 4
 
 
-Packed = tuple[int, int, int, bytes, list[int]]
-
-
 class DescriptorTable:
     """Which inode each descriptor of one process held when it was last read.
 
@@ -45,7 +39,7 @@ class DescriptorTable:
     All that reads raises OSError when the process is gone or may not be looked into.
     """
 
-    def __init__(self, procfs: Path | str, pid: int) -> None:
+    def __init__(self, procfs: Path, pid: int) -> None:
         self.pid = pid
         self._process = f"{procfs}/{pid}"
         self._directory = f"{self._process}/fd"
@@ -54,19 +48,6 @@ class DescriptorTable:
         self._room = _ROOM_AT_LEAST
         self._count = -1
         self._free: set[int] = set()
-
-    @classmethod
-    def unpacked(cls, procfs: Path | str, packed: Packed) -> Self:
-        """What another process knows of one."""
-        pid, count, room, inodes, free = packed
-        table = cls(procfs, pid)
-        table._count, table._room, table._free = count, room, set(free)
-        table._inodes.frombytes(inodes)
-        return table
-
-    def packed(self) -> Packed:
-        """What is known by now, in plain values."""
-        return self.pid, self._count, self._room, self._inodes.tobytes(), sorted(self._free)
 
     def __len__(self) -> int:
         return len(self._inodes)
@@ -86,10 +67,6 @@ class DescriptorTable:
         if self._namespace is None:
             self._namespace = network_namespace(self._process)
         return None not in (self._namespace, namespace) and self._namespace != namespace
-
-    def held(self) -> set[int]:
-        """The inodes of the sockets that were held when last read."""
-        return set(self._inodes) - {_NOT_A_SOCKET}
 
     def closed(self, live: Container[int]) -> dict[int, int]:
         """The descriptors that held, when last read, sockets that are not among the live ones, and these."""

@@ -50,7 +50,6 @@ class InodeOwners(KnownOwners):
     def refresh(self) -> set[Owner]:
         """A socket that was handed on to another process is noticed by the second reading after that: most
         that are let go are closed, which only the reading tells."""
-        self._walk.begin()
         stale: set[Owner] = set(self._facts.refresh())
         if stale:
             self._owners = ByHolder(entry for entry in self._owners.items() if entry[1] not in stale)

@@ -7,23 +7,18 @@ only within a share of the time.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Set
-from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..model import NO_HOLDER
 from .descriptors import DescriptorTable, network_namespace
 from .processes import list_pids
-
-if TYPE_CHECKING:
-    from .survey import Survey
 
 Found = Iterator[tuple[list[int], int]]
 """(inodes, pid): some of the sockets that a process holds."""
@@ -33,11 +28,6 @@ Closed = Mapping[int, Collection[int]]
 
 # Looking where nothing seems to have changed may take this part of the time at most.
 _THOROUGH_SHARE: Final = 0.005
-
-# Fewer descriptors are read while the others start, which takes 20 ms.
-_WORTH_A_SURVEY: Final = 10_000
-# Of processes with as many, that is: the others are read anyway.
-_BIG: Final = 256
 
 # Descriptors read again at once, for sockets that were closed, or handed on to a forked child.
 _VERIFIED_AT_ONCE: Final = 32
@@ -54,24 +44,12 @@ class Walk:
         self._tables: dict[int, DescriptorTable] = {}
         # Those of whom nothing was known before: all their descriptors have been read a moment ago.
         self._just_read: set[int] = set()
-        self._is_first = True
-        self._survey: Survey | None = None
         self._thorough_again_at = 0.0
         self._verified_up_to = (0, 0)
         self.unreadable: Counter[str] = Counter()
         """Processes that could not be looked into when all were last walked, by reason."""
         self.hidden = False
         """Whether other users' processes cannot even be seen (/proc mounted with hidepid)."""
-
-    def begin(self) -> None:
-        """A look has begun that may call find() later on. At the first one, where there are many descriptors,
-        others begin to read them at once."""
-        if self._survey:
-            self._survey.end()
-        self._survey = None
-        is_first, self._is_first = self._is_first, False
-        if is_first and _has_processors():
-            self._survey = self._begun()
 
     def find(
         self, wanted: Collection[int], live: Callable[[], set[int]], closed: Closed = MappingProxyType({})
@@ -122,22 +100,6 @@ class Walk:
                 return
         self._verified_up_to = (0, 0)
 
-    def _begun(self) -> Survey | None:
-        counts: dict[int, int] = {}
-        # Whatever fails here fails again where it is told.
-        with suppress(OSError):
-            for pid in list_pids(self._procfs):
-                with suppress(OSError):
-                    table = DescriptorTable(self._procfs, pid)
-                    if (count := table.now_open()) >= _BIG and not table.is_elsewhere(self._namespace):
-                        counts[pid] = count
-        if sum(counts.values()) < _WORTH_A_SURVEY:
-            return None
-        # Only who has many descriptors pays for it.
-        from .survey import Survey
-
-        return Survey(self._procfs, counts)
-
     def _where_sockets_went(self, closed: Closed) -> Found:
         for table in self._here():
             yield from self._guarded(table, table.vacated(closed.get(table.pid, ())))
@@ -156,22 +118,13 @@ class Walk:
         self.unreadable = Counter()
         pids = list_pids(self._procfs)
         self.hidden = 1 not in pids
-        surveyed = self._surveyed()
-        tables = surveyed | self._tables
-        self._tables = {pid: tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
+        self._tables = {pid: self._tables.get(pid) or DescriptorTable(self._procfs, pid) for pid in pids}
         here = self._here()
-        self._just_read = surveyed.keys() | {table.pid for table in here if not len(table)}
+        self._just_read = {table.pid for table in here if not len(table)}
         for table in here:
             yield from self._guarded(table, _unless_unchanged(table, table.unheld))
         for table in here:
-            known = live
-            if table.pid in surveyed:
-                yield list(known := table.held()), table.pid
-            yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, known)))
-
-    def _surveyed(self) -> dict[int, DescriptorTable]:
-        survey, self._survey = self._survey, None
-        return survey.tables() if survey else {}
+            yield from self._guarded(table, _unless_unchanged(table, partial(table.unknown, live)))
 
     def _everywhere(self, live: Set[int]) -> Found:
         started = self._clock()
@@ -202,14 +155,6 @@ class Walk:
         except OSError as failure:
             self._tables.pop(table.pid, None)
             self.unreadable[reason_of(failure)] += 1
-
-
-def _has_processors() -> bool:
-    """Whether there is more than one to run on; a sandbox may refuse to say."""
-    try:
-        return len(os.sched_getaffinity(0)) > 1
-    except OSError:
-        return False
 
 
 def _unless_unchanged(table: DescriptorTable, read: Callable[[], Iterator[list[int]]]) -> Iterator[list[int]]:
