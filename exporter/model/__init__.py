@@ -49,9 +49,6 @@ from .sockets import (
     Rows,
     Socket,
 )
-from .tables import (
-    entries_at_most,
-)
 
 __all__ = [
     "CLOSE",
@@ -90,6 +87,5 @@ __all__ = [
     "Rows",
     "Socket",
     "Unowned",
-    "entries_at_most",
     "made_from",
 ]

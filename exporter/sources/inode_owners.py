@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import chain, filterfalse
 from typing import Final
 
-from ..model import NO_HOLDER, Owner, ProcessId, Unowned, entries_at_most
+from ..model import NO_HOLDER, Owner, ProcessId, Unowned
 from .facts import Facts
-from .known_owners import ByHolder, KnownOwners
+from .known_owners import MAX_ENTRIES_RATIO, ByHolder, KnownOwners
 from .owners import Live
 from .walk import Closed, Found, Walk, reason_of
 
@@ -118,7 +118,7 @@ class InodeOwners(KnownOwners):
         while."""
         where = self._walk.closed(live)
         closed = self._owners.keys() & chain.from_iterable(held.values() for held in where.values())
-        if len(self._owners) - len(closed) > entries_at_most(len(live)):
+        if len(self._owners) - len(closed) > MAX_ENTRIES_RATIO * len(live):
             closed = self._owners.keys() - live
         self._owners = self._owners.without(closed)
         return {pid: [fd for fd, inode in held.items() if inode in closed] for pid, held in where.items()}
