@@ -25,7 +25,6 @@ from .exposition import explain, report, status_page, web_systemd
 from .exposition.collection import Collection
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
-from .exposition.garbage import leave_out_what_is_there
 from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
@@ -34,6 +33,7 @@ from .log import configure_logging, fields
 from .model.collectors import CollectorName
 from .model.snapshot import Snapshot
 from .reload import Configuration
+from .runtime import freeze_startup_objects
 from .settings_file import ConfigError
 from .sources.counters import read_counters
 from .sources.descriptor_limits import descriptors
@@ -268,7 +268,7 @@ def serve(
     except OSError as error:
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
-    leave_out_what_is_there()
+    freeze_startup_objects()
     bounded = replace(server.DEFAULT_LIMITS, connections=room.make(server.DEFAULT_LIMITS.connections))
     server.serve(Guard(app, front.now), sockets, bounded, tls=front.tls, reload=reload)
     return OK

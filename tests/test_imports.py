@@ -20,10 +20,11 @@ MAY_IMPORT: Final = {
     "model": {"model"},
     "log": set(),
     "settings_file": set(),
-    "sources": {"model", "sources"},
+    "runtime": set(),
+    "sources": {"model", "runtime", "sources"},
     "analysis": {"model", "analysis"},
     "tracking": {"model", "tracking"},
-    "collection": {"model", "sources", "analysis", "tracking", "collection", "log"},
+    "collection": {"model", "sources", "analysis", "tracking", "collection", "log", "runtime"},
     "exposition": {
         "model",
         "sources",
@@ -31,6 +32,7 @@ MAY_IMPORT: Final = {
         "tracking",
         "exposition",
         "log",
+        "runtime",
         "settings_file",
         "__init__",
     },
@@ -38,7 +40,7 @@ MAY_IMPORT: Final = {
     "reload": {"config", "exposition", "log", "settings_file"},
     "flags": {"model", "log", "__init__"},
     "assets": set(),
-    "cli": {"model", "sources", "analysis", "collection", "exposition", "log", "settings_file"}
+    "cli": {"model", "sources", "analysis", "collection", "exposition", "log", "runtime", "settings_file"}
     | {"config", "flags", "reload", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -28,7 +28,7 @@ from ..model import (
 )
 from ..model.collectors import CollectorName
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
-from ..sources.blocks import give_back_pages
+from ..runtime import trim_heap
 from ..sources.busy import while_busy
 from ..sources.owners import Owners
 from ..tracking.classifier import Classifier, ClassifierCache
@@ -109,7 +109,7 @@ class SocketTracker:
         finally:
             self.partial = None
         if sum((snapshot.groups or {}).values()) > _TRIM_HEAP_ABOVE_SOCKETS:
-            give_back_pages()
+            trim_heap()
         return snapshot
 
     def _collect(self, started_at: float) -> Snapshot:

@@ -13,6 +13,7 @@ from .. import __version__
 from ..analysis.fold import Limits
 from ..model.collectors import MEASURED_COLLECTORS, CollectorName
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..runtime import gc_paused
 from . import metrics
 from .bounds import Bounds
 from .families import (
@@ -26,7 +27,6 @@ from .families import (
     time_wait,
 )
 from .families.configuration import Reloaded
-from .garbage import search_put_off
 
 
 class SocketCollector(Collector):
@@ -63,7 +63,7 @@ class SocketCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families. Never raises for a part that failed: its families are left out."""
-        with self._lock, search_put_off():
+        with self._lock, gc_paused():
             families = list(self._families(self._observe()))
         yield from families
 

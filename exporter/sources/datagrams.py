@@ -16,7 +16,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-# 128 KiB: together with what is left of the last piece, less than blocks.BYTES.
+# 128 KiB: together with what is left of the last piece, less than runtime.MMAP_THRESHOLD.
 _IN_ONE_PIECE: Final = 4
 
 

@@ -133,10 +133,10 @@ class Reader:
         forbidden (systemd's MemoryDenyWriteExecute, where libffi is older than 3.4)."""
         try:
             # Only who has many sockets pays for these: ctypes takes a megabyte.
-            from . import blocks
+            from .. import runtime
             from .datagrams import Datagrams
 
-            blocks.give_back()
+            runtime.set_mmap_threshold()
             make = partial(Datagrams, self._number, self._usual, _LONGEST)
             room = make()
         except (ImportError, AttributeError, OSError, MemoryError):

@@ -216,7 +216,7 @@ def test_heap_is_trimmed_after_collections_of_many_sockets(
     host: Host, many: int, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trimmed: list[None] = []
-    monkeypatch.setattr(tracker_module, "give_back_pages", lambda: trimmed.append(None))
+    monkeypatch.setattr(tracker_module, "trim_heap", lambda: trimmed.append(None))
     monkeypatch.setattr(tracker_module, "_TRIM_HEAP_ABOVE_SOCKETS", many)
     host.tracker().snapshot()
     assert len(trimmed) == times
