@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector, gener
 from prometheus_client.registry import Collector
 
 from . import __version__, assets, config
-from .analysis.fold import Limits
+from .analysis import fold
 from .collection.cache import SnapshotCache
 from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
@@ -30,22 +30,25 @@ from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .log import configure_logging, fields
+from .model import Limits
 from .model.collectors import CollectorName
 from .model.snapshot import Snapshot
+from .netlink.source import KernelSource, NetlinkError
+from .owners.fd_scanner import Walk
+from .owners.inode import InodeOwners
+from .owners.pid import PidOwners
+from .owners.process_cache import Facts, ProcessReader
+from .owners.resolver import NoOwners, Owners
+from .portable.psutil_process import PsutilReader
+from .portable.psutil_source import PsutilSource
+from .portable.registry import read_registry
+from .procfs.fd_usage import descriptors
+from .procfs.netstat import read_counters
+from .procfs.process import ProcReader
+from .procfs.sysctl import read_sysctls
 from .reload import Configuration
 from .runtime import freeze_startup_objects
 from .settings_file import ConfigError
-from .sources.counters import read_counters
-from .sources.descriptor_limits import descriptors
-from .sources.facts import Facts
-from .sources.inode_owners import InodeOwners
-from .sources.kernel import KernelSource, NetlinkError
-from .sources.limits import read_limits
-from .sources.owners import NoOwners, Owners
-from .sources.pid_owners import PidOwners
-from .sources.portable import PsutilSource
-from .sources.processes import reader_for
-from .sources.walk import Walk
 
 OK: Final = 0
 FAILED: Final = 1
@@ -131,9 +134,9 @@ def warn(settings: config.Config) -> None:
         log.warning(warning)
 
 
-def bounds(settings: config.Config) -> Limits:
+def bounds(settings: config.Config) -> fold.Limits:
     """How much is shown at most."""
-    return Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
+    return fold.Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
 def build(flags: argparse.Namespace, settings: config.Config, source: SocketSource) -> SocketTracker:
@@ -172,11 +175,30 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
     return kernel
 
 
+def read_limits(procfs: Path) -> Limits:
+    """Read the limits of this system; none are read on macOS and BSD.
+
+    Of Linux, those of the calling thread's network namespace: /proc/sys/net shows no other, whatever
+    /proc it is. Raises OSError when nothing at all can be read.
+    """
+    if sys.platform == "linux":
+        return read_sysctls(procfs)
+    elif sys.platform == "win32":  # noqa: RET505  # mypy follows the platform through elif only
+        return read_registry()
+    else:
+        return Limits()
+
+
+def process_reader(procfs: Path) -> ProcessReader:
+    """Return the reader of process attributes for this system."""
+    return ProcReader(procfs) if sys.platform == "linux" else PsutilReader()
+
+
 def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> Owners:
     """What finds the processes behind the sockets of this source."""
     if not getattr(flags, CollectorName.OWNERS):
         return NoOwners()
-    facts = Facts(reader_for(flags.procfs), details)
+    facts = Facts(process_reader(flags.procfs), details)
     return PidOwners(facts) if source.name == PsutilSource.name else InodeOwners(Walk(flags.procfs), facts)
 
 

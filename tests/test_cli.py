@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__, cli
+from exporter.model import EphemeralRange, Limits
+from exporter.portable.psutil_process import PsutilReader
+from exporter.procfs.process import ProcReader
 
 from .running import run, running, samples, until, value
 
@@ -211,3 +214,35 @@ def test_its_own_metrics_can_be_left_out(tmp_path: Path) -> None:
         tmp_path / "log", "--web.disable-exporter-metrics", "--web.telemetry-path=/sockets"
     ) as exporter:
         assert "process_resident_memory_bytes" not in exporter.get("/sockets")
+
+
+@pytest.mark.parametrize(
+    ("platform", "reader"),
+    [("linux", ProcReader), ("win32", PsutilReader), ("darwin", PsutilReader), ("freebsd14", PsutilReader)],
+)
+def test_each_system_has_its_process_reader(
+    monkeypatch: pytest.MonkeyPatch, platform: str, reader: type
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert isinstance(cli.process_reader(Path("/proc")), reader)
+
+
+def test_limits_are_read_from_the_source_of_each_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sysctls = tmp_path / "sys/net/ipv4"
+    sysctls.mkdir(parents=True)
+    (sysctls / "ip_local_port_range").write_text("32768\t60999\n")
+    monkeypatch.setattr(cli, "read_registry", lambda: Limits(time_wait_seconds=30.0))
+    ranges = {}
+    for platform in ("linux", "win32", "darwin", "freebsd14"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", platform)
+            limits = cli.read_limits(tmp_path)
+        ranges[platform] = (limits.ephemeral, limits.time_wait_seconds)
+    assert ranges == {
+        "linux": (EphemeralRange(32768, 60999), 60.0),
+        "win32": (None, 30.0),
+        "darwin": (None, None),
+        "freebsd14": (None, None),
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..analysis.naming import Namer
 from ..model import Owner, ProcessId
-from ..sources.owners import Owners
+from ..owners.resolver import Owners
 
 
 class OwnerNames:

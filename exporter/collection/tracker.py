@@ -28,9 +28,9 @@ from ..model import (
 )
 from ..model.collectors import CollectorName
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..netlink.retry import while_busy
+from ..owners.resolver import Owners
 from ..runtime import trim_heap
-from ..sources.busy import while_busy
-from ..sources.owners import Owners
 from ..tracking.classifier import Classifier, ClassifierCache
 from ..tracking.close_wait import AgeTracker, classify_close_wait
 from ..tracking.counter import SocketCounter

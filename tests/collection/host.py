@@ -32,8 +32,8 @@ from exporter.model import (
 )
 from exporter.model.collectors import CollectorName
 from exporter.model.snapshot import Snapshot
-from exporter.sources.owners import Live
-from exporter.sources.portable import batches
+from exporter.owners.resolver import Live
+from exporter.portable.psutil_source import batches
 
 REST: Final = "rest"
 """What to break so that the sockets fail in the second half."""

@@ -14,7 +14,7 @@ from exporter.collection.tracker import SocketTracker
 from exporter.exposition.collector import SocketCollector
 from exporter.model import TIME_WAIT, Listener
 from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
-from exporter.sources.owners import Live
+from exporter.owners.resolver import Live
 
 from .host import Host, call
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from exporter.model import ProcessId
-from exporter.sources.facts import Facts
-from exporter.sources.inode_owners import InodeOwners
-from exporter.sources.kernel import KernelSource
-from exporter.sources.processes import ProcReader
-from exporter.sources.walk import Walk
+from exporter.netlink.source import KernelSource
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.process import ProcReader
 
 PROC: Final = Path("/proc")
 LAST_PID: Final = PROC / "sys/kernel/ns_last_pid"

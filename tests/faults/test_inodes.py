@@ -17,19 +17,19 @@ from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.model import ESTABLISHED, LISTEN, ProcessId
 from exporter.model.snapshot import Snapshot
-from exporter.sources import walk
-from exporter.sources.counters import read_counters
-from exporter.sources.descriptor_limits import descriptors
-from exporter.sources.facts import Facts
-from exporter.sources.inode_owners import InodeOwners
-from exporter.sources.kernel import KernelSource
-from exporter.sources.limits import read_limits
-from exporter.sources.processes import ProcReader
-from exporter.sources.walk import Walk
+from exporter.netlink.source import KernelSource
+from exporter.owners import fd_scanner
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.netstat import read_counters
+from exporter.procfs.process import ProcReader
+from exporter.procfs.sysctl import read_sysctls
 
-from ..sources.kernels import Canned
-from ..sources.messages import LOOPBACK, done, row
-from ..sources.trees import Tree
+from ..netlink.kernels import Canned
+from ..netlink.messages import LOOPBACK, done, row
+from ..procfs.trees import Tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -64,7 +64,9 @@ class Host:
         self._observer = SocketTracker(
             KernelSource(self.kernel),
             InodeOwners(Walk(root), Facts(ProcReader(root))),
-            HostReaders(partial(read_limits, proc), partial(read_counters, proc), partial(descriptors, root)),
+            HostReaders(
+                partial(read_sysctls, proc), partial(read_counters, proc), partial(descriptors, root)
+            ),
             Namer(),
         )
 
@@ -82,7 +84,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     # With many thousands of descriptors, it is hours until it is the turn of the one in question.
-    monkeypatch.setattr(walk, "_VERIFIED_AT_ONCE", 0)
+    monkeypatch.setattr(fd_scanner, "_VERIFIED_AT_ONCE", 0)
     return Host(tmp_path / "proc")
 
 

@@ -25,19 +25,19 @@ from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.exposition.collector import SocketCollector
-from exporter.sources import busy
-from exporter.sources.counters import read_counters
-from exporter.sources.descriptor_limits import descriptors
-from exporter.sources.facts import Facts
-from exporter.sources.inode_owners import InodeOwners
-from exporter.sources.kernel import KernelSource
-from exporter.sources.limits import read_limits
-from exporter.sources.netlink import NetlinkError, Transport
-from exporter.sources.processes import ProcReader
-from exporter.sources.walk import Walk
+from exporter.netlink import retry
+from exporter.netlink.source import KernelSource
+from exporter.netlink.transport import NetlinkError, Transport
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.netstat import read_counters
+from exporter.procfs.process import ProcReader
+from exporter.procfs.sysctl import read_sysctls
 
+from ..netlink.messages import DONE, split
 from ..running import value
-from ..sources.messages import DONE, split
 from .exporters import failing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -117,7 +117,7 @@ class Host:
         self.transport = transport
         owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
         readers = HostReaders(
-            partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+            partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
         )
         tracker = SocketTracker(KernelSource(transport), owners, readers, Namer())
         self._collector = SocketCollector(tracker.snapshot, fold.Limits(1000, 1000, 20_000), "netlink")
@@ -128,7 +128,7 @@ class Host:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    monkeypatch.setattr(busy, "PAUSES", (0.001, 0.001, 0.001))
+    monkeypatch.setattr(retry, "PAUSES", (0.001, 0.001, 0.001))
     transport = Spoilt()
     yield Host(transport)
     transport.close()

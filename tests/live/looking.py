@@ -14,14 +14,14 @@ from typing import Final
 from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
-from exporter.sources.counters import read_counters
-from exporter.sources.descriptor_limits import descriptors
-from exporter.sources.facts import Facts
-from exporter.sources.inode_owners import InodeOwners
-from exporter.sources.kernel import KernelSource
-from exporter.sources.limits import read_limits
-from exporter.sources.processes import ProcReader
-from exporter.sources.walk import Walk
+from exporter.netlink.source import KernelSource
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.netstat import read_counters
+from exporter.procfs.process import ProcReader
+from exporter.procfs.sysctl import read_sysctls
 
 PROC: Final = Path("/proc")
 HOME: Final = "127.0.0.1"
@@ -32,7 +32,7 @@ _PR_SET_NAME: Final = 15
 def observer() -> SocketTracker:
     """As the command builds it."""
     readers = HostReaders(
-        partial(read_limits, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+        partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
     )
     owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
     return SocketTracker(KernelSource(), owners, readers, Namer())

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from exporter.model import HalfClosed
-from exporter.sources.half_closed import HalfClosedSource
-from exporter.sources.netlink import TCPDIAG_GETSOCK, NetlinkError, Transport
+from exporter.netlink.close_wait import HalfClosedSource
+from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, Transport
 from exporter.tracking.close_wait import AgeTracker, cause_of
 
 from . import leaks

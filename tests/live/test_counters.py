@@ -13,8 +13,8 @@ from time import sleep
 import pytest
 
 from exporter.model import Descriptors, KernelCounters
-from exporter.sources.counters import read_counters
-from exporter.sources.descriptor_limits import descriptors
+from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.netstat import read_counters
 
 from .helpers import wait_until
 from .namespace import Namespace, enter

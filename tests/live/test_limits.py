@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.model import EphemeralRange
-from exporter.sources.limits import read_limits
+from exporter.procfs.sysctl import read_sysctls
 
 from .namespace import Namespace
 
@@ -49,7 +49,7 @@ def reserve(text: str) -> None:
 def test_connect_gets_exactly_the_ports_of_the_range(namespace: Namespace) -> None:
     namespace.sysctl("net.ipv4.ip_local_port_range", "40000 40009")
     namespace.sysctl("net.ipv4.ip_local_reserved_ports", "8080,40003,40005-40006,40009-50000")
-    ephemeral = namespace.call(read_limits, PROC).ephemeral
+    ephemeral = namespace.call(read_sysctls, PROC).ephemeral
     assert ephemeral == EphemeralRange(40000, 40009, frozenset([40003, 40005, 40006, 40009]))
     ports = namespace.call(ports_that_connect_gets)
     assert ports == {port for port in range(65536) if ephemeral.contains(port)}
@@ -60,19 +60,19 @@ def test_a_long_list_of_reserved_ports_is_read_to_its_end(namespace: Namespace) 
     reserved = range(10001, 60000, 2)
     namespace.sysctl("net.ipv4.ip_local_port_range", "10000 60000")
     namespace.call(reserve, ",".join(map(str, reserved)))
-    ephemeral = namespace.call(read_limits, PROC).ephemeral
+    ephemeral = namespace.call(read_sysctls, PROC).ephemeral
     assert ephemeral == EphemeralRange(10000, 60000, frozenset(reserved))
 
 
 def test_sysctls_are_the_namespaces_own(namespace: Namespace) -> None:
     namespace.sysctl("net.ipv4.tcp_max_tw_buckets", 15)
     namespace.sysctl("net.ipv4.tcp_tw_reuse", 0)
-    limits = namespace.call(read_limits, PROC)
+    limits = namespace.call(read_sysctls, PROC)
     assert (limits.time_wait_buckets, limits.time_wait_reuse) == (15, 0)
-    assert read_limits(PROC).time_wait_buckets != 15
+    assert read_sysctls(PROC).time_wait_buckets != 15
 
 
 def test_what_only_the_first_namespace_has_is_unknown_in_others(namespace: Namespace) -> None:
-    limits = namespace.call(read_limits, PROC)
+    limits = namespace.call(read_sysctls, PROC)
     assert (limits.orphans, limits.memory_bytes, limits.memory_pressure_bytes) == (None, None, None)
     assert not limits.problems

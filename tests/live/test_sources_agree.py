@@ -8,8 +8,8 @@ from itertools import chain
 import pytest
 
 from exporter.model import STATE_NAMES, Socket
-from exporter.sources.kernel import KernelSource
-from exporter.sources.portable import PsutilSource
+from exporter.netlink.source import KernelSource
+from exporter.portable.psutil_source import PsutilSource
 
 from ..tools import require
 from .conftest import Held

@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 
 from exporter.model import STATE_NAMES, Listener, Socket
-from exporter.sources.kernel import KernelSource
+from exporter.netlink.source import KernelSource
 
 from ..oracle import Row
 from ..tools import require

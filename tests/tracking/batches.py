@@ -23,7 +23,7 @@ from exporter.model import (
     Rows,
     Socket,
 )
-from exporter.sources import portable
+from exporter.portable import psutil_source
 from exporter.tracking.counter import GroupIdsOf, SocketCounter
 from exporter.tracking.pending import CountInProgress
 
@@ -53,7 +53,7 @@ def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[Batch
 
 
 def _batch(kind: Kind, sockets: Sequence[Socket], queues: Queues) -> Batch:
-    (plain,) = portable.batches(sockets)
+    (plain,) = psutil_source.batches(sockets)
     if kind.state == TIME_WAIT:
         queues = NO_QUEUES
     queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]

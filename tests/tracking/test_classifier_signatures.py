@@ -23,13 +23,13 @@ from exporter.model import (
     Rows,
     Socket,
 )
-from exporter.sources.portable import SocketRows
-from exporter.sources.rows import KernelRows
+from exporter.netlink.messages import KernelRows
+from exporter.portable.psutil_source import SocketRows
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
 
-from ..sources.messages import row
+from ..netlink.messages import row
 from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND
 from .sockets import (
     ADDRESSES,

@@ -21,7 +21,7 @@ from exporter.model import (
     Socket,
     Unowned,
 )
-from exporter.sources import portable
+from exporter.portable import psutil_source
 from exporter.tracking import counter as counter_module
 from exporter.tracking import group_cache as group_cache_module
 from exporter.tracking.counter import SocketCounter
@@ -134,7 +134,7 @@ def test_source_without_cookies_has_no_previous_groups() -> None:
     counter = SocketCounter()
     recorded = RecordingClassifier()
     for state in (ESTABLISHED, CLOSE_WAIT):
-        read = counter.begin(portable.batches([socket(0, state)]))
+        read = counter.begin(psutil_source.batches([socket(0, state)]))
         complete(counter, read, recorded)
     assert recorded.previous == [None, None]
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from exporter.model import CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, EphemeralRange, Group
-from exporter.sources import portable
+from exporter.portable import psutil_source
 from exporter.tracking.counter import SocketCounter
 from exporter.tracking.ephemeral_ports import BoundPortCounter
 from exporter.tracking.pending import CountInProgress
@@ -22,7 +22,7 @@ def test_time_wait_is_classified_last(source: str) -> None:
         for cookie, state in enumerate([TIME_WAIT, ESTABLISHED, TIME_WAIT, CLOSE_WAIT], 1)
     ]
     counter = SocketCounter()
-    pending = counter.begin(batches(rows) if source == "kernel" else portable.batches(rows))
+    pending = counter.begin(batches(rows) if source == "kernel" else psutil_source.batches(rows))
     recorded = RecordingClassifier()
     states_before_time_wait: list[int] = []
 
@@ -53,7 +53,7 @@ def test_deferred_sockets_are_classified_before_time_wait() -> None:
 @pytest.mark.parametrize("source", ["kernel", "portable"])
 def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
     rows = [socket(1), socket(2, TIME_WAIT, 443), socket(3, TIME_WAIT, 80), socket(4, CLOSE_WAIT)]
-    given = batches(rows) if source == "kernel" else list(portable.batches(rows))
+    given = batches(rows) if source == "kernel" else list(psutil_source.batches(rows))
     counter = SocketCounter()
     count(counter, *given)
     counter.invalidate_time_wait(lambda one: one.state == TIME_WAIT and one.port == 443)

@@ -1,0 +1,26 @@
+"""IP addresses as bytes, 4 (IPv4) or 16 (IPv6): conversion from and to text, IPv4-mapped addresses."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+IPV4_MAPPED_PREFIX: Final = bytes(10) + b"\xff\xff"
+"""First 12 bytes of `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2)."""
+
+
+def format_address(address: bytes) -> str:
+    """Return an address of 4 or 16 bytes as text."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def parse_address(text: str) -> bytes:
+    """Return the 4 or 16 bytes of an address, without its scope; `::ffff:a.b.c.d` is IPv4. Raises OSError."""
+    if ":" not in text:
+        return socket.inet_pton(socket.AF_INET, text)
+    return unmap_ipv4(socket.inet_pton(socket.AF_INET6, text.partition("%")[0]))
+
+
+def unmap_ipv4(address: bytes) -> bytes:
+    """Return the 4 bytes of an IPv4-mapped address, and every other one as it is."""
+    return address[12:] if address.startswith(IPV4_MAPPED_PREFIX) else address

@@ -1,0 +1,1 @@
+"""TCP sockets from the Linux kernel: `sock_diag` over netlink."""

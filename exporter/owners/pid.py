@@ -1,0 +1,42 @@
+"""Who holds a socket: pid -> process (psutil)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from ..model import NO_HOLDER, UNSEEN_HOLDER, Owner
+from .owner_table import ByHolder, KnownOwners
+from .process_cache import Facts
+from .resolver import Live, reason_of
+
+
+class PidOwners(KnownOwners):
+    """For a source that knows the pid of each socket: only the facts are still to be read."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self.unreadable: Counter[str] = Counter()
+        # Whether the source may not see everybody: who may, may for its whole life.
+        self._unseen = False
+
+    @property
+    def not_found_because(self) -> str:
+        return "unreadable" if self._unseen or self.unreadable["permission"] else "not_found"
+
+    def refresh(self) -> set[Owner]:
+        died = self._facts.refresh()
+        self._owners = ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
+        return set(died)
+
+    def doubt(self, holders: Iterable[int]) -> None:
+        """A pid that is used again is noticed by refresh()."""
+
+    def resolve(self, holders: Collection[int], live: Live) -> None:  # noqa: ARG002  # the protocol's
+        self.unreadable = Counter()
+        self._unseen |= UNSEEN_HOLDER in holders
+        for pid in set(holders) - self._owners.keys() - {NO_HOLDER, UNSEEN_HOLDER}:
+            try:
+                self._owners[pid] = self._facts.learn(pid)
+            except OSError as failure:
+                self.unreadable[reason_of(failure)] += 1

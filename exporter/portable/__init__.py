@@ -1,0 +1,1 @@
+"""Sockets, processes and limits through psutil and the Windows registry, on systems without netlink."""

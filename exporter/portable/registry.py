@@ -1,0 +1,44 @@
+"""What Windows allows TCP to use: the registry."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+from ..model import EphemeralRange, Limits
+
+_REGISTRY_KEY: Final = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
+# https://learn.microsoft.com/previous-versions/windows/it-pro/windows-server-2003/cc757512(v=ws.10)
+_LONGEST_TIME_WAIT: Final = 300
+_FIRST_USER_PORT: Final = 1025
+_LAST_PORT: Final = 65535
+
+
+def read_registry() -> Limits:
+    """The limits of Windows that somebody has set in the registry. Raises OSError when it is not readable.
+
+    Both values are absent by default, and what holds then depends on the release: nothing is said of it.
+    MaxUserPort makes the dynamic range 1025 to that port, as before Windows Vista; the range that
+    `netsh int ipv4 show dynamicport tcp` shows is not in the registry in any documented way.
+    """
+    winreg: Any = import_module("winreg")  # on Windows only
+    problems: list[str] = []
+    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _REGISTRY_KEY) as key:
+
+        def value(name: str, low: int, high: int) -> int | None:
+            try:
+                number, _ = winreg.QueryValueEx(key, name)
+            except FileNotFoundError:
+                return None
+            if isinstance(number, int) and low <= number <= high:
+                return number
+            problems.append(f"registry: {name} should be {low} to {high}, is {number!r}")
+            return None
+
+        delay = value("TcpTimedWaitDelay", 0, _LONGEST_TIME_WAIT)
+        last = value("MaxUserPort", _FIRST_USER_PORT, _LAST_PORT)
+    return Limits(
+        time_wait_seconds=None if delay is None else float(delay),
+        ephemeral=None if last is None else EphemeralRange(_FIRST_USER_PORT, last),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,1 @@
+"""Limits, counters, processes and file descriptors from Linux's /proc."""

@@ -1,0 +1,129 @@
+"""Attributes of a process from /proc."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from ..model import Process, ProcessId
+from . import cgroup as control_groups
+from .files import read_whole
+
+# proc_pid_stat(5): starttime is field 22, that is the 20th behind the comm's closing bracket.
+_START_TIME_FIELD: Final = 19
+
+
+def list_pids(procfs: Path) -> list[int]:
+    """The pids that can be seen, ascending, but init last: with socket activation it holds sockets
+    that really serve somebody else. Raises OSError where there is no /proc, or an empty directory."""
+    pids = sorted(int(name) for name in os.listdir(procfs) if name.isdigit())
+    if not pids:
+        raise FileNotFoundError(errno.ENOENT, "no processes: is /proc mounted there?", str(procfs))
+    return [pid for pid in pids if pid != 1] + [pid for pid in pids if pid == 1]
+
+
+class ProcReader:
+    """Reads processes from a /proc tree."""
+
+    def __init__(self, procfs: Path) -> None:
+        self._procfs = procfs
+
+    def identify(self, pid: int) -> tuple[ProcessId, str]:
+        """The process that has this pid now, and its comm. Raises OSError when it is gone."""
+        text = _read(f"{self._procfs}/{pid}/stat")
+        try:
+            opening, closing = text.index("("), text.rindex(")")
+            ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
+        except (ValueError, IndexError) as failure:
+            raise ProcessLookupError(f"process {pid}: stat makes no sense") from failure
+        return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
+
+    def describe(self, pid: int, details: bool) -> Process:
+        """The facts of a process; what cannot be read stays empty. Raises OSError when it is gone."""
+        identity, comm = self.identify(pid)
+        started = self._boot_time() + identity.start_time
+        if not details:
+            return Process(pid, started, comm)
+        cgroups = self._cgroups(pid)
+        return Process(
+            pid,
+            started,
+            comm,
+            cmdline=self._cmdline(pid),
+            username=self._username(pid),
+            cwd=self._cwd(pid),
+            cgroups=cgroups,
+            unit=control_groups.unit(cgroups),
+            container=control_groups.container(cgroups),
+        )
+
+    def _boot_time(self) -> float:
+        """0 where /proc is mounted with subset=pid, which hides its stat."""
+        try:
+            return _boot_time(self._procfs)
+        except OSError:
+            return 0.0
+
+    def _cmdline(self, pid: int) -> tuple[str, ...]:
+        text = _read_or_nothing(f"{self._procfs}/{pid}/cmdline")
+        return tuple(text.rstrip("\0").split("\0")) if text else ()
+
+    def _username(self, pid: int) -> str:
+        try:
+            return _user_name(os.stat(f"{self._procfs}/{pid}").st_uid)
+        except OSError:
+            return ""
+
+    def _cwd(self, pid: int) -> str:
+        try:
+            return os.readlink(f"{self._procfs}/{pid}/cwd")
+        except OSError:
+            return ""
+
+    def _cgroups(self, pid: int) -> tuple[str, ...]:
+        return control_groups.paths(_read_or_nothing(f"{self._procfs}/{pid}/cgroup"))
+
+
+def network_namespace(process: str) -> str | None:
+    """The network namespace of a process, by its directory in /proc; None where it cannot be told."""
+    try:
+        return os.readlink(f"{process}/ns/net")
+    except OSError:
+        return None
+
+
+def _read(path: str) -> str:
+    return read_whole(path).decode("utf-8", "surrogateescape")
+
+
+def _read_or_nothing(path: str) -> str:
+    try:
+        return _read(path)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@lru_cache(maxsize=1)
+def _ticks_per_second() -> int:
+    return os.sysconf("SC_CLK_TCK")
+
+
+@lru_cache(maxsize=4)
+def _boot_time(procfs: Path) -> float:
+    for line in _read(f"{procfs}/stat").splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return 0.0

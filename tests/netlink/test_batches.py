@@ -1,0 +1,135 @@
+"""The contract of Key: equal exactly when nothing that is reported about the socket has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.model import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    FIN_WAIT2,
+    NO_HOLDER,
+    STATE_NAMES,
+    SYN_RECV,
+    TIME_WAIT,
+    Kind,
+)
+from exporter.model import LISTEN as LISTENING
+from exporter.netlink import decoder
+
+from .messages import DUMPS, done, row
+
+
+class Situation(NamedTuple):
+    """All that is reported about a socket, its addresses apart, which are its cookie's."""
+
+    state: int
+    cookie: int
+    holder: int
+
+
+# A socket has one inode for life. It is without one before accept() and after close().
+COOKIES = st.sampled_from((1, 2, 3, 2**32 + 1, 2**32 + 2, 2**64 - 1))
+SHORT_STATES = st.sampled_from((TIME_WAIT, SYN_RECV, FIN_WAIT2))
+FULL_STATES = st.sampled_from(sorted(set(STATE_NAMES) - {TIME_WAIT, SYN_RECV, LISTENING}))
+
+
+@st.composite
+def full(draw: st.DrawFn) -> Situation:
+    cookie = draw(COOKIES)
+    holder = cookie % 1000 + 7 if draw(st.booleans()) else NO_HOLDER
+    return Situation(draw(FULL_STATES), cookie, holder)
+
+
+READINGS = st.lists(
+    full() | st.builds(Situation, SHORT_STATES, COOKIES, st.just(NO_HOLDER)), unique=True, max_size=12
+)
+
+
+def message_of(situation: Situation, *, sort: bool) -> bytes:
+    """As the kernel writes it: those without a socket any more, or not yet, in fewer bytes."""
+    short = situation.state in (TIME_WAIT, SYN_RECV) or (
+        situation.state == FIN_WAIT2 and situation.holder == NO_HOLDER
+    )
+    return row(*situation, size=96 if short else 124 if sort else 124 + 8 * (situation.cookie % 2))
+
+
+def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, Hashable]:
+    """What each socket's key is in a reading of these, with the kind whose keys they are told apart from."""
+    data = b"".join(message_of(one, sort=sort) for one in situations) + done()
+    found: dict[Situation, Hashable] = {}
+    for batch in decoder.batches([data]):
+        for key, one in zip(batch.keys, batch.take(range(len(batch.keys))), strict=True):
+            situation = Situation(one.state, one.cookie, one.holder)
+            found[situation] = (batch.kind, key)
+    return found
+
+
+@given(READINGS, READINGS)
+def test_keys_of_two_readings_are_equal_exactly_when_state_cookie_and_holder_are(
+    earlier: list[Situation], later: list[Situation]
+) -> None:
+    before, after = keys(earlier), keys(later)
+    assert set(before) == set(earlier)
+    assert set(after) == set(later)
+    for one, key in before.items():
+        for other, its_key in after.items():
+            assert (key == its_key) == (one == other)
+
+
+@given(READINGS)
+def test_the_size_of_a_message_is_no_part_of_the_key(situations: list[Situation]) -> None:
+    assert keys(situations) == keys(situations, sort=False)
+
+
+def test_the_cookie_alone_is_the_key() -> None:
+    """That is what makes a warm scrape one pass in C."""
+    held = [row(ESTABLISHED, cookie, 1000 + cookie) for cookie in range(1, 6)]
+    ending = [row(TIME_WAIT, cookie, 0, size=96) for cookie in range(11, 16)]
+    given = decoder.batches([b"".join(held + ending) + done()])
+    assert {batch.kind: list(batch.keys) for batch in given} == {
+        Kind(ESTABLISHED, held=True): [1, 2, 3, 4, 5],
+        Kind(TIME_WAIT, held=False): [11, 12, 13, 14, 15],
+    }
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ((ESTABLISHED, 9, 0), (ESTABLISHED, 9, 55)),
+        ((ESTABLISHED, 9, 55), (CLOSE_WAIT, 9, 55)),
+        ((CLOSE_WAIT, 9, 0), (CLOSE_WAIT, 9, 55)),
+        ((ESTABLISHED, 9, 55), (ESTABLISHED, 9 + 2**32, 55)),
+        ((FIN_WAIT2, 9, 0), (TIME_WAIT, 9, 0)),
+        ((ESTABLISHED, 9, 55), (TIME_WAIT, 9, 0)),
+        ((SYN_RECV, 9, 0), (ESTABLISHED, 9, 0)),
+    ],
+)
+def test_a_change_changes_the_key(earlier: tuple[int, int, int], later: tuple[int, int, int]) -> None:
+    (before,) = keys([Situation(*earlier)]).values()
+    (after,) = keys([Situation(*later)]).values()
+    assert before != after
+
+
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+def test_no_two_sockets_of_a_dump_have_the_same_key(dump: Path) -> None:
+    found: list[Hashable] = []
+    for batch in decoder.batches([dump.read_bytes()]):
+        found += [(batch.kind, key) for key in batch.keys]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+def test_the_same_dump_read_again_has_the_same_keys(dump: Path) -> None:
+    first, second = (_keys(dump) for _ in range(2))
+    assert first == second
+
+
+def _keys(dump: Path) -> list[tuple[Kind, list[Hashable]]]:
+    return [(batch.kind, list(batch.keys)) for batch in decoder.batches([dump.read_bytes()])]

@@ -1,0 +1,222 @@
+"""Sockets in CLOSE_WAIT: requests to kernels of every kind, and what is made of their answers."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, HalfClosed, Socket
+from exporter.netlink.close_wait import HalfClosedSource, merged, parse_tcp
+from exporter.netlink.transport import NetlinkError, Transport
+from exporter.portable.psutil_source import without_details
+
+from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info
+from .messages import BY_FAMILY, DUMPS, GETSOCK, LOOPBACK, done, message, split
+
+TCP, MPTCP = 6, 262
+
+
+class Kernel(Transport):
+    """A kernel that answers with messages, or an error number, by protocol and family (None: both)."""
+
+    def __init__(self, answers: dict[tuple[int, int | None], list[bytes] | int]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.asked: list[tuple[int, int | None]] = []
+
+    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+        size, kind, flags = struct.unpack_from("=IHH", request)
+        assert (size, flags) == (len(request), 0x301)
+        question = self._older(request) if kind == GETSOCK else self._newer(request)
+        self.asked.append(question)
+        answer = self.answers.get(question, [])
+        yield b"" if isinstance(answer, int) else b"".join(answer)
+        yield done(-answer if isinstance(answer, int) else 0)
+
+    def _older(self, request: bytes) -> tuple[int, int | None]:
+        family, _, _, extensions, states, databases = struct.unpack_from("=BBBB48xII", request, 16)
+        assert (len(request), family, extensions, states, databases) == (76, 0, 2, 1 << CLOSE_WAIT, 0)
+        return TCP, None
+
+    def _newer(self, request: bytes) -> tuple[int, int | None]:
+        kind, family, protocol, extensions, states = struct.unpack_from("=4xH10xBBBxI", request)
+        assert (kind, extensions, states) == (BY_FAMILY, 2, 1 << CLOSE_WAIT)
+        if protocol == TCP:
+            assert len(request) == 72
+            return TCP, family
+        assert (protocol, struct.unpack_from("=HHI", request, 72)) == (0, (8, 3, MPTCP))
+        return MPTCP, family
+
+
+BOTH: Final = (TCP, None)
+TCP_EACH: Final = [(TCP, V4), (TCP, V6)]
+MPTCP_EACH: Final = [(MPTCP, V4), (MPTCP, V6)]
+REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
+
+
+class TestQuestions:
+    def test_tcp_is_asked_once_for_both_families_and_mptcp_for_each(self) -> None:
+        kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, holder=5)]})
+        assert [one.socket.cookie for one in HalfClosedSource(kernel).read()] == [1, 2]
+        assert kernel.asked == [BOTH, *MPTCP_EACH]
+
+    @pytest.mark.parametrize("error", REFUSALS)
+    def test_where_the_older_request_is_unknown_families_are_asked_for_ever_after(self, error: int) -> None:
+        v6 = half(cookie=2, family=V6, local=(bytes(15) + b"\1", 80), remote=(bytes(15) + b"\2", 9))
+        kernel = Kernel({BOTH: error, (TCP, V4): [half(cookie=1)], (TCP, V6): [v6]})
+        source = HalfClosedSource(kernel)
+        for _ in range(2):
+            assert [one.socket.cookie for one in source.read()] == [1, 2]
+        assert kernel.asked == [BOTH, *TCP_EACH, *MPTCP_EACH, *TCP_EACH, *MPTCP_EACH]
+
+    @pytest.mark.parametrize("error", REFUSALS)
+    def test_a_kernel_without_mptcp_is_asked_for_it_once(self, error: int) -> None:
+        kernel = Kernel({BOTH: [half()], (MPTCP, V4): error})
+        source = HalfClosedSource(kernel)
+        assert source.read() == source.read()
+        assert kernel.asked == [BOTH, (MPTCP, V4), BOTH]
+
+    @pytest.mark.parametrize("question", [BOTH, *MPTCP_EACH])
+    def test_other_refusals_are_raised_and_change_nothing(self, question: tuple[int, int | None]) -> None:
+        kernel = Kernel({question: errno.EPERM})
+        source = HalfClosedSource(kernel)
+        for _ in range(2):
+            with pytest.raises(NetlinkError, match="EPERM"):
+                source.read()
+        kernel.answers.clear()
+        kernel.asked.clear()
+        assert source.read() == []
+        assert kernel.asked == [BOTH, *MPTCP_EACH]
+
+    def test_refusal_of_everything_is_raised(self) -> None:
+        with pytest.raises(NetlinkError, match="ENOENT"):
+            HalfClosedSource(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
+
+
+class TestTcp:
+    def test_a_socket_is_read_with_queues_timer_and_ages(self) -> None:
+        remote = (bytes((192, 0, 2, 1)), 50000)
+        one = half(tcp_info(7120, 4004), remote=remote, queues=(101, 12), timer=2, cookie=2**63 + 9)
+        expected = Socket(CLOSE_WAIT, *HERE, *remote, 4711, 2**63 + 9)
+        assert tcp(one) == [HalfClosed(expected, 101, 12, 2, 4.004, 7.12, mptcp=False)]
+
+    @pytest.mark.parametrize(
+        ("raw", "expected"),
+        [
+            (bytes(10) + b"\xff\xff" + LOOPBACK, LOOPBACK),
+            (bytes(15) + b"\1", bytes(15) + b"\1"),
+            (socket.inet_pton(V6, "2001:db8::1"), socket.inet_pton(V6, "2001:db8::1")),
+        ],
+    )
+    def test_mapped_addresses_are_ipv4(self, raw: bytes, expected: bytes) -> None:
+        (one,) = tcp(half(family=V6, local=(raw, 80), remote=(raw, 81)))
+        assert one.socket[1:5] == (expected, 80, expected, 81)
+
+    @pytest.mark.parametrize("size", [60, 104, 192, 232, 280, 400])
+    def test_ages_are_read_from_every_kernels_tcp_info(self, size: int) -> None:
+        (one,) = tcp(half(tcp_info(5000, 1000, 280) + bytes(max(0, size - 280))))
+        assert (one.since_ack, one.since_data) == (1.0, 5.0)
+
+    @pytest.mark.parametrize("size", [0, 4, 52, 56])
+    def test_what_is_too_short_has_no_ages(self, size: int) -> None:
+        (one,) = tcp(half(tcp_info(5000, 1000, size)))
+        assert (one.since_ack, one.since_data) == (None, None)
+
+    def test_without_the_attribute_there_are_no_ages(self) -> None:
+        for before in (USUAL, [], [(ULP | NESTED, tcp_info(1, 2))]):
+            (one,) = tcp(half(None, before))
+            assert (one.since_ack, one.since_data, one.receive_queue) == (None, None, 1)
+
+    def test_sockets_that_went_on_meanwhile_are_left_out(self) -> None:
+        three = [half(state=state, cookie=state) for state in (LAST_ACK, CLOSE_WAIT, ESTABLISHED)]
+        assert [one.socket.cookie for one in tcp(*three)] == [CLOSE_WAIT]
+
+    def test_a_dump_comes_in_batches(self) -> None:
+        batches = [half(tcp_info(0, age), cookie=age) * 3 for age in (1, 2)]
+        found = list(parse_tcp([*batches, done()]))
+        assert [one.since_ack for one in found] == [0.001] * 3 + [0.002] * 3
+
+    def test_an_answer_without_an_end_is_no_answer(self) -> None:
+        with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
+            list(parse_tcp([half()]))
+
+    @pytest.mark.parametrize(
+        "garbage", [b"\3\0\2\0", b"\0\0\0\0", b"\xff\0\2\0", b"\5\0\2\0", b"\4\0\7\0\1\0\0\0"], ids=bytes.hex
+    )
+    def test_attributes_of_impossible_sizes_are_no_answer(self, garbage: bytes) -> None:
+        fixed = half(None, [])[16:]
+        with pytest.raises(NetlinkError, match="attribute"):
+            tcp(message(GETSOCK, fixed + garbage))
+
+    def test_an_attribute_cut_short_is_noticed_even_behind_a_known_beginning(self) -> None:
+        good = half(tcp_info(1, 2))
+        cut = good[16 : len(good) - 100]
+        with pytest.raises(NetlinkError, match="attribute"):
+            tcp(good, message(GETSOCK, cut))
+
+
+class TestMptcp:
+    def test_its_info_is_another_structure(self) -> None:
+        (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=1234), queues=(932, 0)))
+        assert one[1:] == (932, 1234, 0, 3.0, 7.0, True)
+
+    def test_before_linux_6_10_it_has_no_ages(self) -> None:
+        (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=84)))
+        assert one[1:] == (1, 5, 0, None, None, True)
+
+    @pytest.mark.parametrize("size", [0, 8, 31])
+    def test_of_a_shorter_one_nothing_is_read(self, size: int) -> None:
+        (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=size), queues=(3, 4)))
+        assert one[1:] == (3, 4, 0, None, None, True)
+
+    def test_after_a_fallback_the_time_of_the_last_ack_means_nothing(self) -> None:
+        (one,) = mptcp(half(mptcp_info(7000, 3000, flags=3)))
+        assert (one.since_ack, one.since_data) == (None, 7.0)
+
+    def test_an_ack_between_the_reading_of_two_numbers_is_no_negative_queue(self) -> None:
+        (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=-9)))
+        assert one.send_queue == 0
+
+    def test_a_connection_that_fell_back_is_one_socket(self) -> None:
+        """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
+        subflow = tcp(half(tcp_info(9000, 4000), cookie=1, queues=(0, 50)))
+        fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
+        other = mptcp(half(cookie=3, holder=9))
+        (both, left) = merged(subflow, [*fell_back, *other])
+        assert both == HalfClosed(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
+        assert left == other[0]
+
+    def test_sockets_on_the_same_ports_but_of_others_are_not_taken_for_one(self) -> None:
+        assert len(merged(tcp(half(holder=1)), mptcp(half(holder=2)))) == 2
+
+
+def test_what_has_no_details_is_reported_with_nones() -> None:
+    sockets = [Socket(state, *HERE, LOOPBACK, 1, 99, 0) for state in (ESTABLISHED, CLOSE_WAIT)]
+    assert without_details(sockets) == [HalfClosed(sockets[1], None, None, None, None, None, mptcp=False)]
+
+
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+def test_recorded_dumps_give_their_sockets_in_close_wait(dump: Path) -> None:
+    data = dump.read_bytes()
+    messages = split(data)[:-1]
+    found = list(parse_tcp([data]))
+    assert len(found) == sum(one[17] == CLOSE_WAIT for one in messages)
+    random.Random(1).shuffle(messages)  # noqa: S311  # no secret
+    assert sorted(map(repr, parse_tcp([*messages, done()]))) == sorted(map(repr, found))
+
+
+def test_recorded_ages_lie_as_they_must() -> None:
+    """mixed.dump has tcp_info: 6 bytes and a FIN, sent at once and unread."""
+    found = tcp(*split(Path(DUMPS[0]).with_name("mixed.dump").read_bytes())[:-1])
+    assert [one.receive_queue for one in found] == [7, 7, 7]
+    for one in found:
+        assert one.since_ack is not None
+        assert one.since_data is not None
+        assert 0 <= one.since_ack <= one.since_data < 1

@@ -1,0 +1,167 @@
+"""Recorded dumps are read as `ss` reads them, however the kernel cut them into batches."""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from exporter.model import ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, Kind, Listener, Socket
+from exporter.netlink import decoder, messages
+from exporter.netlink.transport import NetlinkError
+
+from ..oracle import Row, oracle
+from ..tools import require
+from .messages import DUMPS, LOOPBACK, done, parsed, row, split
+
+each_dump = pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+against_ss = [require("ss"), pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
+
+V6 = socket.AF_INET6
+MAPPED = bytes(10) + b"\xff\xff" + LOOPBACK
+GLOBAL = socket.inet_pton(V6, "2001:db8::1")
+
+
+def as_ss(sockets: Iterable[Socket]) -> Counter[tuple[object, ...]]:
+    return Counter((STATE_NAMES[one.state], *one[1:5]) for one in sockets)
+
+
+def regrouped(messages: Sequence[bytes], longest: int) -> list[bytes]:
+    """The messages in batches of 1 to `longest`."""
+    chance = random.Random(longest)  # noqa: S311  # no secret
+    batches, start = [], 0
+    while start < len(messages):
+        end = start + chance.randint(1, longest)
+        batches.append(b"".join(messages[start:end]))
+        start = end
+    return batches
+
+
+def test_there_are_dumps() -> None:
+    assert len(DUMPS) >= 5
+
+
+class TestAgainstSs:
+    pytestmark = against_ss
+
+    @each_dump
+    def test_every_socket_is_the_one_that_ss_reads(self, dump: Path) -> None:
+        assert as_ss(parsed(dump.read_bytes())) == Counter(one[:5] for one in oracle(dump))
+
+    @each_dump
+    def test_accept_queues_are_those_that_ss_reads(self, dump: Path) -> None:
+        messages = [one for one in split(dump.read_bytes())[:-1] if one[17] == LISTEN]
+        read = decoder.listeners([*messages, done()])
+        expected: list[Row] = [one for one in oracle(dump) if one.state == "listen"]
+        assert Counter((one[0], one[1], *one[3:]) for one in read) == Counter(
+            (*one[1:3], one.receive_queue, one.send_queue) for one in expected
+        )
+        assert all(one.holder for one in read)
+
+
+@each_dump
+@pytest.mark.parametrize("longest", [1, 2, 7, 50])
+def test_how_the_kernel_cuts_a_dump_into_batches_does_not_matter(dump: Path, longest: int) -> None:
+    data = dump.read_bytes()
+    assert Counter(parsed(*regrouped(split(data), longest))) == Counter(parsed(data))
+
+
+@each_dump
+def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: Path) -> None:
+    for batch in decoder.batches([dump.read_bytes()]):
+        count = len(batch.keys)
+        everything = batch.take(range(count))
+        assert list(everything) == list(everything)
+        assert len(list(everything)) == count
+        assert list(batch.take(range(count)[::-1])) == list(everything)[::-1]
+        assert list(batch.take([])) == []
+
+
+@each_dump
+def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
+    at_rows: list[int] = []
+    at_batches: list[int] = []
+    for batch in decoder.batches([dump.read_bytes()]):
+        messages = batch.take(range(len(batch.keys)))
+        holders = [one.holder for one in messages]
+        assert list(messages.holders()) == holders
+        at_rows += holders
+        at_batches += memoryview(batch.holders).cast("I").tolist()
+    assert sorted(filter(None, at_batches)) == sorted(filter(None, at_rows))
+
+
+def test_where_nobody_holds_any_there_are_no_holders() -> None:
+    (batch,) = decoder.batches([row(TIME_WAIT, 1, 0, size=96) + done()])
+    assert batch.holders == b""
+
+
+def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_no_holder() -> None:
+    """As far as we know no kernel does that, but nothing promises that none ever will."""
+    mixture = [row(TIME_WAIT, 1, 0, size=96), row(ESTABLISHED, 2, 777, size=96)]
+    batches = decoder.batches([b"".join(mixture) + done()])
+    holders = {batch.kind: memoryview(batch.holders).cast("I").tolist() for batch in batches}
+    assert holders == {Kind(ESTABLISHED, held=True): [0, 777], Kind(TIME_WAIT, held=False): []}
+
+
+@pytest.mark.parametrize(
+    ("family", "raw", "expected"),
+    [
+        (socket.AF_INET, LOOPBACK + b"garbage", LOOPBACK),
+        (V6, MAPPED, LOOPBACK),
+        (V6, GLOBAL, GLOBAL),
+        (V6, bytes(16), bytes(16)),
+        (V6, bytes(12) + LOOPBACK, bytes(12) + LOOPBACK),
+    ],
+)
+def test_mapped_addresses_are_ipv4_and_all_others_what_they_are(
+    family: int, raw: bytes, expected: bytes
+) -> None:
+    assert messages.address(family, raw.ljust(16, b"\0")) == expected
+
+
+@pytest.mark.parametrize("port", [1, 255, 256, 8080, 32768, 65535])
+def test_ports_are_in_network_order(port: int) -> None:
+    (one,) = parsed(row(local=(LOOPBACK, port), remote=(LOOPBACK, 65536 - port)) + done())
+    assert (one.local_port, one.remote_port) == (port, 65536 - port)
+
+
+@pytest.mark.parametrize("cookie", [1, 0xFFFFFFFF, 0x100000000, 0xFFFFFFFFFFFFFFFF])
+@pytest.mark.parametrize("state", [ESTABLISHED, TIME_WAIT])
+def test_a_cookie_has_64_bits(cookie: int, state: int) -> None:
+    others = [row(state, number) for number in (2, 3)]
+    (batch,) = decoder.batches([b"".join([*others, row(state, cookie)]) + done()])
+    assert [one.cookie for one in batch.take([0, 1, 2])] == [2, 3, cookie]
+    assert list(batch.keys) == [2, 3, cookie]
+
+
+def test_a_listener_is_read_with_its_queue() -> None:
+    both = [
+        row(LISTEN, 1, 5, local=(LOOPBACK, 80), remote=(b"", 0), queues=(3, 2)),
+        row(LISTEN, 2, 6, local=(bytes(16), 443), remote=(b"", 0), queues=(0, 4096), family=V6, size=132),
+    ]
+    assert set(decoder.listeners([both[0], both[1] + done()])) == {
+        Listener(LOOPBACK, 80, 5, 3, 2),
+        Listener(bytes(16), 443, 6, 0, 4096),
+    }
+
+
+@pytest.mark.parametrize("messages", [[], [row()], [row(), row(TIME_WAIT, 2, 0, size=96)]])
+def test_an_answer_without_an_end_is_no_answer(messages: list[bytes]) -> None:
+    with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
+        parsed(*messages)
+    with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
+        decoder.listeners(messages)
+
+
+def test_nothing_is_read_after_the_end() -> None:
+    def answer() -> Iterable[bytes]:
+        yield row() + done()
+        raise AssertionError("asked for more")
+
+    assert len(parsed(*[row() + done(), b"nonsense"])) == 1
+    assert len(list(decoder.batches(answer()))) == 1

@@ -1,0 +1,173 @@
+"""Batches are sorted by the size of their messages, and what is garbled is refused."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.model import TIME_WAIT
+from exporter.netlink.decoder import Runs
+from exporter.netlink.transport import NetlinkError
+
+from .messages import BY_FAMILY, DUMPS, ERROR, GETSOCK, SHORTEST, done, message, refusal, row, sizes, split
+
+Outcome = tuple[dict[int, bytes], bool] | str
+
+LENGTHS = st.integers(SHORTEST // 4, 60).map(lambda words: words * 4)
+SHORT = row(TIME_WAIT, 1, 0, size=96)
+LONG = row(size=124)
+
+
+@st.composite
+def any_row(draw: st.DrawFn, lengths: st.SearchStrategy[int] = LENGTHS) -> bytes:
+    """A message as the kernel heads them, with anything at all behind the head."""
+    size = draw(lengths)
+    body = draw(st.binary(min_size=size - 16, max_size=size - 16))
+    return message(draw(st.sampled_from((GETSOCK, BY_FAMILY))), body)
+
+
+@st.composite
+def row_of_few_sizes(draw: st.DrawFn) -> bytes:
+    """Few sizes, so that they alternate; and content that itself looks like the heads of messages."""
+    size = draw(st.sampled_from((88, 96, 124, 132)))
+    looks_like = struct.pack("=IHH", draw(st.sampled_from((20, 88, 96, 124, 132))), GETSOCK, 2)
+    return row(draw(st.integers(1, 11)), draw(st.integers(0, 2**64 - 1)), size=size, filler=looks_like)
+
+
+ROWS = st.lists(any_row() | row_of_few_sizes(), min_size=1, max_size=40)
+
+
+def by_size(messages: list[bytes]) -> dict[int, bytes]:
+    """What split() is to give, made the plain way."""
+    runs: dict[int, bytes] = {}
+    for one in messages:
+        runs[len(one)] = runs.get(len(one), b"") + one
+    return runs
+
+
+def trained(*messages: bytes) -> Runs:
+    """One that has met the sizes of all these messages."""
+    runs = Runs()
+    for one in messages:
+        runs.split(one)
+    return runs
+
+
+def outcome(runs: Runs, data: bytes) -> Outcome:
+    try:
+        return runs.split(data)
+    except NetlinkError as failure:
+        return str(failure)
+
+
+@given(ROWS)
+def test_messages_are_sorted_by_size_and_stay_in_order(messages: list[bytes]) -> None:
+    assert Runs().split(b"".join(messages)) == (by_size(messages), False)
+
+
+@given(ROWS, st.lists(any_row() | row_of_few_sizes(), max_size=10))
+def test_a_batch_of_known_sizes_is_sorted_as_one_of_unknown_sizes(
+    messages: list[bytes], met_before: list[bytes]
+) -> None:
+    runs = trained(*met_before, *messages)
+    assert runs.split(b"".join(messages)) == (by_size(messages), False)
+
+
+@given(ROWS, st.data())
+def test_a_garbled_batch_comes_out_the_same_whether_its_sizes_are_known_or_not(
+    messages: list[bytes], data: st.DataObject
+) -> None:
+    batch = bytearray(b"".join(messages))
+    for _ in range(data.draw(st.integers(1, 4))):
+        batch[data.draw(st.integers(0, len(batch) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(1, len(batch)))
+    garbled = bytes(batch[:cut])
+    assert outcome(trained(*messages), garbled) == outcome(Runs(), garbled)
+
+
+@pytest.mark.parametrize("ending", [done(), done(0, bytes(8)), refusal(0)], ids=["done", "extended", "ack"])
+@pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
+def test_the_end_may_share_a_batch_with_sockets(ending: bytes, known: bool) -> None:
+    runs = trained(SHORT, LONG) if known else Runs()
+    assert runs.split(SHORT + LONG + SHORT + ending) == ({96: SHORT + SHORT, 124: LONG}, True)
+    assert runs.split(ending) == ({}, True)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EPERM, errno.ENOENT, errno.ENOMEM])
+def test_an_error_is_raised_by_its_number_wherever_it_stands(error: int, known: bool) -> None:
+    runs = trained(SHORT, LONG) if known else Runs()
+    endings = [done(-error), done(-error, bytes(76)), refusal(error, b""), refusal(error)]
+    assert {len(refusal(error)), len(done(-error, bytes(76)))} == {len(SHORT)}
+    for ending in endings:
+        for data in (ending, SHORT + ending, LONG + ending + SHORT):
+            with pytest.raises(NetlinkError, match=errno.errorcode[error]) as raised:
+                runs.split(data)
+            assert raised.value.errno == error
+
+
+@pytest.mark.parametrize("code", [-(2**31), -4096, 1, 2**31 - 1])
+def test_an_error_number_that_cannot_be_is_refused(code: int) -> None:
+    with pytest.raises(NetlinkError):
+        Runs().split(done(code))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
+@pytest.mark.parametrize("kind", [0, 1, 4, 16, 19, 21, GETSOCK << 8, BY_FAMILY << 8, GETSOCK | 0x100])
+def test_a_message_of_another_type_among_the_sockets_makes_no_sense(kind: int, known: bool) -> None:
+    runs = trained(SHORT, LONG) if known else Runs()
+    with pytest.raises(NetlinkError, match="makes no sense") as raised:
+        runs.split(SHORT + message(kind, bytes(80)) + LONG)
+    assert raised.value.errno is None
+
+
+def garble(size: int) -> bytes:
+    """A message that claims to be this long."""
+    return struct.pack("=I", size) + LONG[4:]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
+@pytest.mark.parametrize("size", [0, 1, 4, 15, 16, 17, 84, 125, 126, 127, 65536, 2**31, 2**32 - 1])
+def test_a_length_that_cannot_be_is_refused(size: int, known: bool) -> None:
+    runs = trained(SHORT, LONG) if known else Runs()
+    for data in (garble(size), SHORT + garble(size)):
+        with pytest.raises(NetlinkError):
+            runs.split(data)
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(3), bytes(4)], ids=len)
+@pytest.mark.parametrize("kind", [3, ERROR], ids=["done", "error"])
+def test_an_end_without_its_number_is_truncated(kind: int, payload: bytes) -> None:
+    if len(payload) == 4:
+        assert Runs().split(message(kind, payload)) == ({}, True)
+    else:
+        with pytest.raises(NetlinkError, match="truncated"):
+            Runs().split(message(kind, payload))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+def test_every_truncation_of_a_real_batch_is_refused_or_is_whole_messages(dump: Path, known: bool) -> None:
+    real = dump.read_bytes()[:4000]
+    boundaries = {start for start, _ in sizes(dump.read_bytes())}
+    runs = trained(*split(dump.read_bytes())[:-1]) if known else Runs()
+    for length in range(1, len(real)):
+        if length in boundaries:
+            assert runs.split(real[:length]) == (by_size(split(real[:length])), False)
+        else:
+            with pytest.raises(NetlinkError, match="truncated"):
+                runs.split(real[:length])
+
+
+def test_a_failed_batch_teaches_nothing_wrong() -> None:
+    runs = Runs()
+    for bad in (SHORT + garble(2**32 - 1), LONG + refusal(errno.EPERM)):
+        with pytest.raises(NetlinkError):
+            runs.split(bad)
+    assert runs.split(LONG + SHORT) == ({124: LONG, 96: SHORT}, False)
+    assert runs.split(SHORT + LONG) == ({124: LONG, 96: SHORT}, False)

@@ -1,0 +1,189 @@
+"""What is asked of the kernel, how often, and what happens when it refuses."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from exporter.model import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
+from exporter.netlink import source
+from exporter.netlink.source import BOUND_EVERY, KernelSource
+from exporter.netlink.transport import NetlinkError, Transport
+
+from .kernels import NO_FAMILY, UNKNOWN_FAMILY, Canned, Refusing, everything
+from .messages import LOOPBACK, SHORTEST, done, row, rows_of
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+# include/net/tcp_states.h
+LISTENING: Final = 1 << 10
+SMALL: Final = 1 << 6 | 1 << 3
+CONNECTED: Final = 0xFFE & ~LISTENING
+FULL: Final = CONNECTED & ~SMALL
+BOUND: Final = 1 << 13
+INFO_OF_CLOSE_WAIT: Final = 1 << 8
+
+
+class TestProbe:
+    @linux
+    @pytest.mark.parametrize("instead", [UNKNOWN_FAMILY, NO_FAMILY], ids=["EINVAL", "ENOENT"])
+    def test_falls_back_once_and_for_all_where_the_older_request_is_not_known(self, instead: bytes) -> None:
+        transport = Refusing(instead)
+        source = KernelSource(transport)
+        source.probe()
+        list(source.sockets())
+        source.listeners()
+        source.probe()
+        assert transport.older == 1
+
+    @linux
+    def test_does_not_hide_that_both_requests_are_refused(self) -> None:
+        class RefusingAll(Refusing):
+            def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+                list(super().exchange(request)) if self.older else None
+                return Transport.exchange(self, UNKNOWN_FAMILY)
+
+        with pytest.raises(NetlinkError, match="EINVAL"):
+            KernelSource(RefusingAll()).probe()
+
+    @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM])
+    def test_raises_what_no_other_request_would_mend(self, error: int) -> None:
+        transport = Canned({LISTENING: [done(-error)]})
+        with pytest.raises(NetlinkError) as raised:
+            KernelSource(transport).probe()
+        assert raised.value.errno == error
+        assert transport.asked == [LISTENING]
+
+
+@pytest.mark.parametrize("states", [FULL | BOUND, SMALL])
+def test_a_dump_that_fails_half_way_raises(states: int) -> None:
+    answer = [row(ESTABLISHED, 1), row(ESTABLISHED, 2) + done(-errno.EIO)]
+    source = KernelSource(Canned({states: answer}))
+    with pytest.raises(NetlinkError, match="EIO"):
+        list(everything(source))
+
+
+class Host:
+    """A kernel with these sockets, which it gives for whatever dump they are in."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.kernel = Canned({})
+        self.source = KernelSource(self.kernel, clock=lambda: self.now)
+
+    def has(self, *, full: bytes = b"", small: bytes = b"", bound: bytes = b"") -> None:
+        self.kernel.answers = {
+            FULL: [full + done()],
+            SMALL: [small + done()],
+            FULL | BOUND: [full + bound + done()],
+            CONNECTED | BOUND: [full + small + bound + done()],
+        }
+
+    def cookies(self) -> list[int]:
+        return sorted(one.cookie for one in rows_of(everything(self.source)))
+
+    def asked(self) -> list[int]:
+        asked, self.kernel.asked = self.kernel.asked, []
+        return asked
+
+
+@pytest.fixture
+def host() -> Host:
+    host = Host()
+    host.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2, size=96), bound=row(CLOSE, 5))
+    return host
+
+
+@pytest.fixture
+def crowded(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Where there are more than few sockets."""
+    monkeypatch.setattr(source, "FEW", 1)
+    return host
+
+
+class TestDumps:
+    def test_few_sockets_are_read_in_one_once_it_is_known_that_they_are_few(self, host: Host) -> None:
+        assert [host.cookies() for _ in range(3)] == [[1, 2, 5]] * 3
+        assert host.asked() == [FULL | BOUND, SMALL, *[CONNECTED | BOUND] * 2]
+
+    def test_many_are_read_in_two(self, crowded: Host) -> None:
+        assert [crowded.cookies() for _ in range(2)] == [[1, 2, 5]] * 2
+        assert crowded.asked() == [FULL | BOUND, SMALL, FULL, SMALL]
+
+
+class TestTheRest:
+    def test_is_begun_before_the_others_are_all_read_once_it_is_known_how_many_they_are(
+        self, crowded: Host
+    ) -> None:
+        held = b"".join(row(ESTABLISHED, cookie) for cookie in range(10, 30))
+        crowded.has(full=held + row(CLOSE_WAIT, 30), small=row(TIME_WAIT, 2, size=96))
+        crowded.cookies()
+        sockets = crowded.source.sockets()
+        assert next(sockets).kind.state == ESTABLISHED
+        assert crowded.source.to_come == {TIME_WAIT, SYN_RECV}
+        list(sockets)
+        assert [one.cookie for one in rows_of(crowded.source.rest())] == [2]
+
+    def test_of_few_sockets_there_is_none(self, host: Host) -> None:
+        for _ in range(2):
+            host.cookies()
+        list(host.source.sockets())
+        assert host.source.to_come == frozenset()
+        assert list(host.source.rest()) == []
+
+    def test_is_read_anew_when_it_failed(self, crowded: Host) -> None:
+        crowded.kernel.answers[SMALL] = [done(-errno.ENOBUFS)]
+        list(crowded.source.sockets())
+        with pytest.raises(NetlinkError, match="ENOBUFS"):
+            list(crowded.source.rest())
+        crowded.has(small=row(TIME_WAIT, 7, size=96))
+        assert [one.cookie for one in rows_of(crowded.source.rest())] == [7]
+
+
+class TestBoundSockets:
+    """The table of bound sockets is dear to look through where there are many others."""
+
+    def test_are_remembered_for_a_minute(self, crowded: Host) -> None:
+        assert crowded.cookies() == [1, 2, 5]
+        crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 6))
+        crowded.now += BOUND_EVERY - 0.001
+        assert crowded.cookies() == [1, 2, 5]
+        crowded.now += 0.001
+        assert crowded.cookies() == [1, 2, 6]
+        assert crowded.asked().count(FULL | BOUND) == 2
+
+    def test_are_what_they_were(self, crowded: Host) -> None:
+        bound = row(CLOSE, 5, 4711, local=(LOOPBACK, 8080), remote=(bytes(4), 0), size=140)
+        crowded.has(full=row(ESTABLISHED, 1) + row(ESTABLISHED, 3), bound=bound)
+        first, second = (
+            [one for one in rows_of(everything(crowded.source)) if one.state == CLOSE] for _ in range(2)
+        )
+        assert first == second == [Socket(CLOSE, LOOPBACK, 8080, bytes(4), 0, 4711, 5)]
+
+    def test_are_looked_for_again_at_once_when_the_look_failed(self, crowded: Host) -> None:
+        crowded.kernel.answers[SMALL] = [done(-errno.EIO)]
+        with pytest.raises(NetlinkError):
+            crowded.cookies()
+        crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 7))
+        assert crowded.cookies() == [1, 2, 7]
+
+
+class TestCloseWait:
+    def test_is_taken_from_the_dump_of_all_sockets(self, host: Host) -> None:
+        host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))
+        host.cookies()
+        host.kernel.answers[INFO_OF_CLOSE_WAIT] = [done()]
+        assert [(one.socket.cookie, one.receive_queue) for one in host.source.half_closed()] == [(8, 3)]
+
+    def test_is_asked_for_alone_where_that_failed(self, host: Host) -> None:
+        host.has(full=row(CLOSE_WAIT, 8))
+        host.cookies()
+        host.kernel.answers[CONNECTED | BOUND] = [row(CLOSE_WAIT, 8) + done(-errno.EIO)]
+        with pytest.raises(NetlinkError):
+            host.cookies()
+        host.kernel.answers[INFO_OF_CLOSE_WAIT] = [row(CLOSE_WAIT, 10, size=SHORTEST) + done()]
+        assert [one.socket.cookie for one in host.source.half_closed()] == [10]

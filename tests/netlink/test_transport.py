@@ -1,0 +1,238 @@
+"""The transport, against the real kernel where it can be made to answer so, else against a stand-in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import choose_source
+from exporter.netlink import transport
+from exporter.netlink.decoder import Runs
+from exporter.netlink.source import KernelSource
+from exporter.netlink.transport import (
+    NetlinkError,
+    Transport,
+    not_offered,
+    request_both_families,
+    request_one_family,
+)
+
+from ..children import can_forbid, forbid, forbidden, in_child
+from .messages import BY_FAMILY, GETSOCK, done, row, split
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+ALL = 0xFFF
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+def header(size: int, kind: int) -> bytes:
+    return struct.pack("=IHHII", size, kind, 0x301, 1, 0)
+
+
+def answer_to(request: bytes, transport: Transport | None = None) -> list[bytes]:
+    """The whole answer, up to its end."""
+    runs, messages = Runs(), []
+    for data in (transport or Transport()).exchange(request):
+        messages.append(data)
+        if runs.split(data)[1]:
+            return messages
+    raise AssertionError
+
+
+@pytest.fixture
+def no_leak() -> Iterator[None]:
+    """Fails when a descriptor stays open."""
+    before = set(DESCRIPTORS.iterdir())
+    yield
+    assert set(DESCRIPTORS.iterdir()) == before
+
+
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Sits where the kernel would, at the other end of what the transport opens."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with closing(ours), monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", lambda *_: theirs)
+        yield ours
+        theirs.close()
+
+
+@pytest.mark.usefixtures("no_leak")
+class TestTheRealKernel:
+    @pytest.mark.parametrize(
+        ("request_", "kind"),
+        [(request_both_families(ALL), GETSOCK), (request_one_family(socket.AF_INET, ALL), BY_FAMILY)],
+    )
+    def test_answers_each_request_with_sockets_of_its_type(self, request_: bytes, kind: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)):
+            messages = [one for data in answer_to(request_) for one in split(data)]
+        assert {struct.unpack_from("=H", one, 4)[0] for one in messages[:-1]} == {kind}
+        assert len(messages) >= 2
+
+    def test_gives_a_family_only_when_asked_for_it(self) -> None:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6), socket.create_server(("127.0.0.1", 0)):
+            for family in (socket.AF_INET, socket.AF_INET6):
+                answer = answer_to(request_one_family(family, ALL))
+                messages = [one for data in answer for one in split(data)][:-1]
+                assert {one[16] for one in messages} == {family}
+
+    @pytest.mark.parametrize(
+        ("refused", "error"),
+        [
+            (request_one_family(socket.AF_UNSPEC, ALL), errno.ENOENT),
+            (request_one_family(255, ALL), errno.EINVAL),
+            (header(18, BY_FAMILY) + b"\2\6\0\0", errno.EINVAL),
+            (header(24, GETSOCK) + bytes(8), errno.EINVAL),
+            (header(16 + 56, 77) + bytes(56), errno.EINVAL),
+        ],
+        ids=["no family", "unknown family", "short", "short older form", "unknown type"],
+    )
+    def test_refuses_with_an_error_that_is_told_by_its_name(self, refused: bytes, error: int) -> None:
+        with pytest.raises(NetlinkError, match=errno.errorcode[error]) as raised:
+            answer_to(refused)
+        assert raised.value.errno == error
+        assert os.strerror(error) in str(raised.value)
+
+    def test_says_nothing_at_all_to_garbage_which_is_not_waited_for(self) -> None:
+        with pytest.raises(NetlinkError, match="stopped answering") as raised:
+            answer_to(bytes(16), Transport(timeout=0.01))
+        assert raised.value.errno == errno.ETIMEDOUT
+
+    def test_is_let_go_when_nobody_reads_on(self) -> None:
+        answer = Transport().exchange(request_both_families(ALL))
+        next(answer)
+        del answer
+
+
+@pytest.mark.usefixtures("no_leak")
+class TestAStandIn:
+    @pytest.mark.parametrize("batches", [[], [row()], [row(), row(size=96)]], ids=len)
+    def test_that_stalls_is_not_waited_for(self, peer: socket.socket, batches: list[bytes]) -> None:
+        for batch in batches:
+            peer.send(batch)
+        answer = Transport(timeout=0.01).exchange(b"request")
+        assert [next(answer) for _ in batches] == batches
+        with pytest.raises(NetlinkError, match="stopped answering") as raised:
+            next(answer)
+        assert raised.value.errno == errno.ETIMEDOUT
+
+    def test_gets_the_request_and_gives_the_answer(self, peer: socket.socket) -> None:
+        peer.send(row())
+        peer.send(row(size=96) + done())
+        request = request_both_families(ALL)
+        assert answer_to(request) == [row(), row(size=96) + done()]
+        assert peer.recv(100) == request
+
+    def test_that_closes_has_not_answered(self, peer: socket.socket) -> None:
+        peer.send(row())
+        peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(NetlinkError, match="without NLMSG_DONE") as raised:
+            answer_to(b"request")
+        assert raised.value.errno is None
+
+    def test_that_is_gone_is_an_error_of_the_kernel(self, peer: socket.socket) -> None:
+        peer.close()
+        with pytest.raises(NetlinkError, match="EPIPE") as raised:
+            answer_to(b"request")
+        assert raised.value.errno == errno.EPIPE
+
+    def test_sends_batches_of_any_size_that_the_kernel_makes(self, peer: socket.socket) -> None:
+        longest = row() * (32768 // len(row()))
+        peer.send(longest)
+        peer.send(done())
+        assert answer_to(b"request") == [longest, done()]
+
+
+REFUSALS = [errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EMFILE]
+
+
+def by_name(error: int) -> str:
+    return errno.errorcode[error]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=by_name)
+def test_a_socket_that_cannot_be_opened_is_told_by_the_errors_name(
+    monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    for ask in (lambda: answer_to(b""), KernelSource().probe, lambda: list(KernelSource().sockets())):
+        with pytest.raises(NetlinkError, match=by_name(error)) as raised:
+            ask()
+        assert raised.value.errno == error
+
+
+def _probe_in_a_sandbox(error: int) -> tuple[int | None, object]:
+    forbid(transport.AF_NETLINK, error)
+    try:
+        KernelSource().probe()
+    except NetlinkError as failure:
+        return forbidden(transport.AF_NETLINK), failure.errno
+    return forbidden(transport.AF_NETLINK), "answered"
+
+
+@pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT], ids=by_name)
+def test_a_sandbox_that_forbids_netlink_is_noticed(error: int) -> None:
+    assert in_child(_probe_in_a_sandbox, error) == (error, error)
+
+
+def _choose_in_a_sandbox(wanted: str) -> str:
+    forbid(transport.AF_NETLINK, errno.EAFNOSUPPORT)
+    return choose_source(wanted).name
+
+
+@pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
+def test_in_such_a_sandbox_psutil_is_taken_unless_netlink_is_demanded() -> None:
+    assert in_child(_choose_in_a_sandbox, "auto") == "psutil"
+    with pytest.raises(NetlinkError, match="EAFNOSUPPORT"):
+        in_child(_choose_in_a_sandbox, "netlink")
+
+
+def test_an_error_without_a_name_is_told_by_its_number() -> None:
+    assert "errno 3999" in str(NetlinkError.of_kernel(3999, "asking"))
+
+
+@pytest.mark.parametrize(
+    ("error", "worth_a_try"),
+    [
+        (errno.ENOENT, True),
+        (errno.EINVAL, True),
+        (errno.EOPNOTSUPP, True),
+        (errno.EPERM, False),
+        (errno.ETIMEDOUT, False),
+        (None, False),
+    ],
+)
+def test_only_a_kernel_that_does_not_know_the_request_is_asked_differently(
+    error: int | None, worth_a_try: bool
+) -> None:
+    assert not_offered(NetlinkError("refused", error)) is worth_a_try
+
+
+@pytest.mark.parametrize("timeout", [0.25, 1, 5.0, 61.5])
+def test_the_kernel_is_given_the_seconds_asked_for(timeout: float) -> None:
+    given: list[float] = []
+
+    class Recording(Transport):
+        def _open(self) -> socket.socket:
+            channel = super()._open()
+            value = channel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+            seconds, microseconds = struct.unpack("@ll", value)
+            given.append(seconds + microseconds / 1e6)
+            return channel
+
+    answer_to(request_both_families(1), Recording(timeout))
+    # The kernel counts in ticks, of 10 ms at most.
+    assert given == [pytest.approx(timeout, abs=0.01)]

@@ -1,0 +1,48 @@
+"""A host of three processes for the tests of owner resolution."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.owners.fd_scanner import Walk
+
+from ..procfs.conftest import clock as clock
+from ..procfs.conftest import tree as tree
+from ..procfs.conftest import watch as watch
+from ..procfs.trees import Clock, Tree, Watch
+from .hosts import ALL, Host, found
+
+
+@pytest.fixture
+def processes(tree: Tree) -> None:
+    """10, 20 and 30 with two sockets each: 101, 102; 201, 202; 301, 302."""
+    for pid in (10, 20, 30):
+        tree.process(pid, pid * 10 + 1, pid * 10 + 2)
+
+
+@pytest.fixture
+def host(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Host:  # noqa: ARG001  # they are to be there
+    """These processes, and nobody found yet."""
+    return Host(tree, clock)
+
+
+@pytest.fixture
+def warm(host: Host, watch: Watch) -> Host:
+    """The same, with everybody found."""
+    assert host.pids(*ALL) == [10, 10, 20, 20, 30, 30]
+    watch.links()
+    return host
+
+
+@pytest.fixture
+def walk(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Walk:  # noqa: ARG001  # they are to be there
+    """Over these processes, not walked yet."""
+    return Walk(tree.root, clock)
+
+
+@pytest.fixture
+def warm_walk(walk: Walk, watch: Watch) -> Walk:
+    """The same, after everything was walked once."""
+    assert set(found(walk, {999})) >= {(101, 10), (302, 30)}
+    assert watch.links()
+    return walk

@@ -1,0 +1,58 @@
+"""A host whose /proc is our own, and who holds its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from exporter.model import NO_HOLDER, Owner, ProcessId
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.process import ProcReader
+
+from ..procfs.trees import Clock, Tree
+
+ALL = (101, 102, 201, 202, 301, 302)
+"""What processes 10, 20 and 30 hold, two sockets each."""
+
+
+class Live(set[int]):
+    """The holders of all sockets, as owners ask for them."""
+
+    def all(self) -> set[int]:
+        return set(self)
+
+
+class Host:
+    """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
+
+    def __init__(self, tree: Tree, clock: Clock) -> None:
+        self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
+        self.live: set[int] = {NO_HOLDER}
+        self.asked_for_live = 0
+
+    def all(self) -> set[int]:
+        self.asked_for_live += 1
+        return self.live
+
+    def resolve(self, *holders: int) -> list[Owner]:
+        """Looks for these holders, which are live from now on; gives who they are."""
+        self.owners.doubt(set(holders) - self.live)
+        self.live.update(holders)
+        self.owners.resolve(holders, self)
+        return [self.owners.owner_of(holder) for holder in holders]
+
+    def pids(self, *holders: int) -> list[int | None]:
+        """The same, by pid."""
+        found = self.resolve(*holders)
+        return [owner.pid if isinstance(owner, ProcessId) else None for owner in found]
+
+
+def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
+    """All sockets met on a walk, with their processes."""
+    return [(inode, pid) for inodes, pid in walk.find(wanted, lambda: set(live)) for inode in inodes]
+
+
+def let_go(walk: Walk) -> list[tuple[int, int]]:
+    """The sockets that were let go, with the processes that had them."""
+    return [(inode, pid) for inodes, pid in walk.let_go() for inode in inodes]

@@ -1,0 +1,339 @@
+"""What is remembered of a process's descriptors, and which of them have to be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import psutil
+import pytest
+
+from exporter.owners.fd_table import DescriptorTable
+
+from ..procfs.trees import Tree, Watch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+PID = 500
+
+flat = chain.from_iterable
+
+A, B, C, D = 101, 102, 103, 4294967295
+
+
+@pytest.fixture
+def table(tree: Tree) -> DescriptorTable:
+    """Of a process with four sockets, all descriptors just read."""
+    tree.process(PID, A, B, C, D)
+    table = DescriptorTable(tree.root, PID)
+    assert sorted(flat(table.unknown(()))) == [A, B, C, D]
+    return table
+
+
+def numbers(watch: Watch) -> list[int]:
+    return sorted(number for _, number in watch.links())
+
+
+@pytest.mark.parametrize(
+    "target", ["/dev/null", "pipe:[101]", "anon_inode:[eventpoll]", "/var/socket:[101]", "(unreachable)/x"]
+)
+def test_only_sockets_are_found(tree: Tree, target: str) -> None:
+    tree.process(PID, A)
+    tree.put(PID, 4, target)
+    assert list(flat(DescriptorTable(tree.root, PID).unknown(()))) == [A]
+
+
+def test_a_live_socket_is_not_read_again_and_everything_else_is(table: DescriptorTable, watch: Watch) -> None:
+    assert list(flat(table.unknown({A, B, D}))) == [C]
+    assert numbers(watch) == [0, 1, 2, 5]
+
+
+def test_descriptors_opened_since_are_read(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 7, 107)
+    tree.hold(PID, 20, 120)
+    assert set(flat(table.unknown({A, B, C, D}))) == {107, 120}
+    assert numbers(watch) == [0, 1, 2, 7, 20]
+    assert set(flat(table.unknown({A, B, C, D, 107, 120}))) == set()
+    assert numbers(watch) == [0, 1, 2]
+
+
+def test_a_socket_is_looked_for_first_where_one_has_gone(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    tree.hold(PID, 4, 777)
+    assert list(flat(table.vacated(table.closed({A, C, D, 777})))) == [777]
+    assert numbers(watch) == [4]
+
+
+def test_where_a_socket_was_closed_the_next_one_is_looked_for(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    tree.close(PID, 4)
+    assert list(flat(table.vacated(table.closed({A, C, D})))) == []
+    assert numbers(watch) == [4]
+    tree.hold(PID, 4, 777)
+    assert list(flat(table.vacated([]))) == [777]
+    assert numbers(watch) == [4]
+    assert list(flat(table.vacated([]))) == []
+    assert numbers(watch) == []
+
+
+def test_of_many_free_numbers_the_lowest_are_looked_at(tree: Tree, watch: Watch) -> None:
+    tree.process(PID, *range(1000, 1200))
+    table = DescriptorTable(tree.root, PID)
+    assert len(list(flat(table.unknown(())))) == 200
+    for number in range(3, 203):
+        tree.close(PID, number)
+    assert list(flat(table.vacated(table.closed(set())))) == []
+    watch.links()
+    tree.hold(PID, 3, 777)
+    assert list(flat(table.vacated([]))) == [777]
+    assert numbers(watch) == list(range(3, 67))
+
+
+def test_everything_is_read_again_when_asked_for(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 3, 777)
+    tree.close(PID, 6)
+    assert sorted(flat(table.everything())) == [B, C, 777]
+    assert numbers(watch) == [0, 1, 2, 3, 4, 5]
+    assert len(table) == 6
+
+
+def test_sockets_let_go_are_told_and_others_are_not(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+    tree.hold(PID, 3, 777)
+    tree.close(PID, 5)
+    assert set(table.lost(list(table.sockets()))) == {A, C}
+    assert numbers(watch) == [3, 4, 5, 6]
+    assert set(table.lost(list(table.sockets()))) == set()
+
+
+def test_sockets_let_go_are_looked_for_in_a_part_only(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    for number in (3, 4, 5, 6):
+        tree.close(PID, number)
+    assert list(table.sockets(5)) == [5, 6]
+    assert set(table.lost([4, 5])) == {B, C}
+    assert numbers(watch) == [4, 5]
+
+
+def test_a_socket_that_another_of_the_descriptors_holds_is_not_let_go(
+    table: DescriptorTable, tree: Tree
+) -> None:
+    tree.close(PID, 3)
+    tree.hold(PID, 4, A)
+    assert set(table.lost([3, 4])) == {B}
+
+
+class TestTheNumberOfDescriptors:
+    def test_is_unchanged_when_as_many_are_open_as_were_read(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        assert not DescriptorTable(tree.root, PID).is_unchanged()
+        list(flat(table.unknown(())))
+        assert table.is_unchanged()
+        tree.hold(PID, 7, 107)
+        assert not table.is_unchanged()
+        tree.close(PID, 7)
+        assert table.is_unchanged()
+        assert watch.links()
+
+    def test_is_not_believed_when_not_all_were_read(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        list(flat(table.unknown(())))
+        tree.hold(PID, 7, 107)
+        abandoned = table.unknown({A, B, C, D})
+        next(abandoned)
+        del abandoned
+        assert watch.links()
+        assert not table.is_unchanged()
+
+    def test_is_always_changed_where_the_kernel_does_not_tell_it(
+        self, table: DescriptorTable, watch: Watch
+    ) -> None:
+        watch.tells_count = False
+        list(flat(table.unknown(())))
+        assert not table.is_unchanged()
+
+
+class TestLargeNumbers:
+    """A descriptor's number can be chosen."""
+
+    @pytest.mark.parametrize("number", [5_000, 1_000_000, 1_000_000_000])
+    def test_a_lone_one_is_found_each_time_and_makes_no_table_that_long(
+        self, table: DescriptorTable, tree: Tree, number: int
+    ) -> None:
+        tree.hold(PID, number, 777)
+        for _ in range(2):
+            assert list(flat(table.unknown({A, B, C, D, 777}))) == [777]
+        tree.hold(PID, number, 778)
+        assert list(flat(table.unknown({A, B, C, D, 778}))) == [778]
+        assert len(table) < 10
+
+    def test_those_of_a_process_that_has_many_descriptors_are_remembered(
+        self, table: DescriptorTable, tree: Tree, watch: Watch
+    ) -> None:
+        inodes = range(10_000, 10_700)
+        for number, inode in enumerate(inodes, 500):
+            tree.hold(PID, number, inode)
+        tree.hold(PID, 5_000, 777)
+        live = {A, B, C, D, 777, *inodes}
+        assert set(flat(table.unknown({A, B, C, D}))) == {777, *inodes}
+        watch.links()
+        assert list(flat(table.unknown(live))) == []
+        assert numbers(watch) == [0, 1, 2]
+        for number in range(500, 1_200):
+            tree.close(PID, number)
+        tree.hold(PID, 5_000, 778)
+        assert list(flat(table.vacated(table.closed({A, B, C, D})))) == [778]
+        assert list(flat(table.unknown({A, B, C, D}))) == [778]
+        tree.hold(PID, 5_000, 779)
+        assert list(flat(table.vacated(table.closed({A, B, C, D})))) == [779]
+
+
+ASKS: list[Callable[[DescriptorTable], object]] = [
+    DescriptorTable.is_unchanged,
+    lambda table: list(flat(table.vacated(table.closed(set())))),
+    lambda table: list(flat(table.unknown(()))),
+    lambda table: list(flat(table.everything())),
+    lambda table: list(table.lost([3, 4])),
+]
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_process_that_is_gone_raises(
+    table: DescriptorTable, tree: Tree, ask: Callable[[DescriptorTable], object]
+) -> None:
+    tree.kill(PID)
+    with pytest.raises(FileNotFoundError):
+        ask(table)
+
+
+def test_a_descriptor_closed_between_listing_and_reading_is_no_socket(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    def close_another(_: int, number: int) -> None:
+        if number == 3:
+            tree.close(PID, 5)
+
+    watch.hook = close_another
+    assert list(flat(table.vacated(table.closed(set())))) == [A, B, D]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which holds a socket as its standard input, and opens nothing any more."""
+    one, other = socket.socketpair()
+    with one, other, subprocess.Popen(["sleep", "60"], stdin=one.fileno(), stdout=other.fileno()) as process:
+        loading = psutil.Process(process.pid)
+        while loading.status() != psutil.STATUS_SLEEPING or loading.num_fds() != 3:
+            time.sleep(0.001)
+        yield process
+        process.kill()
+
+
+class TestRealProcesses:
+    def test_our_own_sockets_are_found_and_their_closing_is_noticed(self) -> None:
+        table = DescriptorTable(Path("/proc"), os.getpid())
+        with socket.socket() as one, socket.socket() as other:
+            inodes = {os.fstat(each.fileno()).st_ino for each in (one, other)}
+            assert inodes <= set(flat(table.unknown(())))
+            gone = os.fstat(other.fileno()).st_ino
+            other.close()
+            assert set(table.lost(list(table.sockets()))) == {gone}
+
+    def test_a_process_that_ends_in_the_middle_is_read_to_no_avail_but_to_the_end(
+        self, sleeper: subprocess.Popen[bytes]
+    ) -> None:
+        table = DescriptorTable(Path("/proc"), sleeper.pid)
+        found = table.unknown(())
+        assert next(found)
+        sleeper.kill()
+        sleeper.wait()
+        list(found)
+        with pytest.raises(FileNotFoundError):
+            list(flat(table.unknown(())))
+
+
+def test_sockets_that_are_gone_are_told_by_those_that_are_there(table: DescriptorTable) -> None:
+    gone = table.closed({A, C})
+    assert set(gone.values()) == {B, D}
+    assert gone == table.closed({A, C, 0})
+
+
+def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    list(table.unknown(()))
+    watch.links()
+    tree.hold(PID, 1, 777)
+    tree.hold(PID, 7, 778)
+    assert sorted(flat(table.unheld())) == [777, 778]
+    assert numbers(watch) == [0, 1, 2, 7]
+
+
+def test_looking_behind_the_last_again_and_again_moves_nothing(table: DescriptorTable, watch: Watch) -> None:
+    list(table.unknown(()))
+    watch.links()
+    length = len(table)
+    read = [(list(flat(table.unheld())), numbers(watch)) for _ in range(3)]
+    assert read == [([], [0, 1, 2, length])] * 3
+    assert len(table) == length
+
+
+def test_nothing_is_looked_for_so_before_a_first_look(tree: Tree, watch: Watch) -> None:
+    tree.process(PID, A)
+    assert list(DescriptorTable(tree.root, PID).unheld()) == []
+    assert watch.links() == []
+
+
+def test_what_was_let_go_and_replaced_is_read_again_at_once(
+    table: DescriptorTable, tree: Tree, watch: Watch
+) -> None:
+    """Else nobody would be told of what is there now: it would seem to be known."""
+    tree.hold(PID, 4, 777)
+    assert set(table.lost(list(table.sockets()))) == {B}
+    watch.links()
+    assert list(flat(table.vacated([]))) == [777]
+    assert numbers(watch) == [4]
+
+
+def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree, watch: Watch) -> None:
+    tree.process(PID, *range(1000, 1100))
+    tree.close(PID, 50)
+    tree.hold(PID, 700, 777)
+    table = DescriptorTable(tree.root, PID)
+    found = list(flat(table.unknown(())))
+    assert sorted(found) == sorted([777, *(inode for inode in range(1000, 1100) if inode != 1047)])
+    watch.links()
+    assert list(flat(table.unknown({777, *range(1000, 1100)}))) == []
+    assert numbers(watch) == [0, 1, 2]
+
+
+def test_where_there_are_few_gaps_the_descriptors_are_not_listed(
+    tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.process(PID, *range(1000, 1100))
+    for closed in (10, 50, 101, 102):
+        tree.close(PID, closed)
+    table = DescriptorTable(tree.root, PID)
+    monkeypatch.setattr(table, "_listed", None)
+    found = list(flat(table.unknown(())))
+    assert sorted(found) == [inode for inode in range(1000, 1098) if inode not in (1007, 1047)]
+    assert watch.links()[-1] == (PID, 100)
+
+
+@pytest.mark.parametrize("step", [2, 50, 200])
+def test_however_wide_the_gaps_all_descriptors_are_read_once(tree: Tree, watch: Watch, step: int) -> None:
+    tree.process(PID)
+    for place in range(200):
+        tree.hold(PID, 3 + place * step, 1000 + place)
+    assert sorted(flat(DescriptorTable(tree.root, PID).unknown(()))) == list(range(1000, 1200))
+    assert len(set(watch.read)) == len(watch.read)

@@ -1,0 +1,211 @@
+"""Who holds a socket, among the real processes of this host."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.model import NO_HOLDER, Owner, ProcessId, Unowned
+from exporter.owners.fd_scanner import Walk
+from exporter.owners.inode import InodeOwners
+from exporter.owners.process_cache import Facts
+from exporter.procfs.process import ProcReader
+
+from ..procfs.trees import Clock
+from ..running import until
+from .hosts import Live
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+PROC = Path("/proc")
+
+
+class Child:
+    """A process that holds sockets (holder.py)."""
+
+    def __init__(self, stack: ExitStack, channel: socket.socket) -> None:
+        self._process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-IS", Path(__file__).with_name("holder.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=channel.fileno(),
+                text=True,
+            )
+        )
+        stack.callback(self._process.kill)
+        self.pid = self._process.pid
+
+    def __call__(self, *command: object) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        print(*command, file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Host:
+    """The owners, and all sockets of the children as the live ones."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcReader(PROC)), clock)
+        self.live = Live({NO_HOLDER})
+
+    def owner(self, inode: int) -> Owner:
+        self.live.add(inode)
+        self.owners.resolve({inode}, self.live)
+        return self.owners.owner_of(inode)
+
+    def pid(self, inode: int) -> int | None:
+        owner = self.owner(inode)
+        return owner.pid if isinstance(owner, ProcessId) else None
+
+    def name(self, inode: int) -> str:
+        owner = self.owner(inode)
+        assert isinstance(owner, ProcessId)
+        return self.owners.process(owner).comm
+
+
+@pytest.fixture
+def children() -> Iterator[tuple[Child, Child]]:
+    """Two, the one with the lower pid first, and a channel between them."""
+    with ExitStack() as stack:
+        ends = [stack.enter_context(end) for end in socket.socketpair()]
+        first, second = sorted((Child(stack, end) for end in ends), key=lambda child: child.pid)
+        yield first, second
+
+
+@pytest.fixture
+def host(clock: Clock) -> Host:
+    return Host(clock)
+
+
+def refreshed(host: Host) -> set[Owner]:
+    """What is stale, once something is: with many processes on this host their turn takes a while."""
+    for _ in until("something is stale"):
+        if stale := host.owners.refresh():
+            return stale
+        host.owners.resolve((), host.live)
+    raise AssertionError
+
+
+Children = tuple[Child, Child]
+
+
+def test_each_holds_its_own(host: Host, children: Children) -> None:
+    one, other = children
+    assert (host.pid(one("open")), host.pid(other("open"))) == (one.pid, other.pid)
+
+
+def test_our_own_sockets_are_ours(host: Host) -> None:
+    with socket.socket() as ours:
+        assert host.pid(os.fstat(ours.fileno()).st_ino) == os.getpid()
+
+
+def test_a_socket_in_the_place_of_a_closed_one_is_found(host: Host, children: Children) -> None:
+    one, _ = children
+    first = one("open")
+    assert host.pid(first) == one.pid
+    second = one("replace", first)
+    assert first != second
+    host.live.remove(first)
+    assert host.pid(second) == one.pid
+    assert host.owners.owner_of(first) is Unowned.NOT_FOUND
+
+
+def test_a_socket_at_a_high_descriptor_is_found(host: Host, children: Children) -> None:
+    one, _ = children
+    inode = one("open")
+    one("move", inode, 200)
+    assert host.pid(inode) == one.pid
+
+
+def test_of_a_forked_family_the_parent_owns_what_all_share(host: Host, children: Children) -> None:
+    one, _ = children
+    inode = one("open")
+    offspring = [one("fork") for _ in range(3)]
+    if min(offspring) < one.pid:
+        pytest.skip("pids began anew just now")
+    assert host.pid(inode) == one.pid
+    assert refresh_few_times(host) == set()
+
+
+def refresh_few_times(host: Host) -> set[Owner]:
+    return {owner for _ in range(5) for owner in host.owners.refresh()}
+
+
+def test_a_socket_is_its_childs_once_the_parent_closed_it(host: Host, children: Children) -> None:
+    one, _ = children
+    inode = one("open")
+    offspring = one("fork")
+    assert host.pid(inode) == one.pid
+    owner = host.owners.owner_of(inode)
+    one("close", inode)
+    assert refreshed(host) == {owner}
+    assert host.pid(inode) == offspring
+
+
+def test_a_socket_passed_to_another_process_is_the_others_then(host: Host, children: Children) -> None:
+    one, other = children
+    inode = other("open")
+    owner = host.owner(inode)
+    other("send", inode)
+    assert one("receive") == inode
+    assert host.owners.owner_of(inode) == owner
+    other("close", inode)
+    assert refreshed(host) == {owner}
+    assert host.pid(inode) == one.pid
+
+
+def test_a_socket_under_way_between_processes_is_nobodys_and_found_later(
+    host: Host, children: Children, clock: Clock
+) -> None:
+    one, other = children
+    inode = one("open")
+    one("send", inode)
+    one("close", inode)
+    assert host.owner(inode) is Unowned.NOT_FOUND
+    assert other("receive") == inode
+    clock.now += 3600
+    assert Unowned.NOT_FOUND in host.owners.refresh()
+    assert host.pid(inode) == other.pid
+
+
+@pytest.mark.parametrize("comm", [b"spoolsv", b"a) R (b", b"two words", b"li\nne", b"\xff\xfe"])
+def test_a_process_that_takes_another_name_keeps_its_sockets(
+    host: Host, children: Children, comm: bytes
+) -> None:
+    one, _ = children
+    inode = one("open")
+    owner = host.owner(inode)
+    one("name", comm.hex())
+    assert host.owners.refresh() == set()
+    assert host.owner(inode) == owner
+    assert host.name(inode) == comm.decode("utf-8", "surrogateescape")
+
+
+def test_what_a_process_held_that_died_is_nobodys_or_its_childs(host: Host, children: Children) -> None:
+    one, other = children
+    shared, others = one("open"), other("open")
+    offspring = one("fork")
+    alone = one("open")
+    dead = host.owner(alone)
+    assert host.owner(shared) == dead != host.owner(others)
+    one.end()
+    assert refreshed(host) == {dead}
+    # The child lives until it reads the end of a pipe: it may have gone with its parent.
+    assert host.pid(alone) is None
+    assert host.pid(shared) in (offspring, None)
+    assert host.pid(others) == other.pid

@@ -1,0 +1,36 @@
+"""The owners found so far, and the room that they take."""
+
+from __future__ import annotations
+
+import sys
+
+from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.owners.owner_table import ByHolder
+
+ANYBODY = ProcessId(10, 1.0)
+
+
+def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released() -> None:
+    owners = ByHolder({101: ANYBODY})
+    assert [owners[holder] for holder in (101, 102, NO_HOLDER)] == [
+        ANYBODY,
+        Unowned.NOT_FOUND,
+        Unowned.RELEASED,
+    ]
+    assert 102 not in owners
+
+
+def test_it_takes_no_more_room_while_some_come_and_as_many_go() -> None:
+    owners = ByHolder.fromkeys(range(1_000), ANYBODY)
+    at_first = sys.getsizeof(owners)
+    for turn in range(100):
+        owners = owners.without(range(turn * 50, turn * 50 + 50))
+        owners.update(dict.fromkeys(range(1_000 + turn * 50, 1_050 + turn * 50), ANYBODY))
+    assert set(owners) == set(range(5_000, 6_000))
+    assert sys.getsizeof(owners) == at_first
+
+
+def test_it_is_another_only_now_and_then() -> None:
+    owners = ByHolder.fromkeys(range(1_000), ANYBODY)
+    others = [owners := owners.without([holder]) for holder in range(500)]
+    assert 2 <= len(set(map(id, others))) <= 5

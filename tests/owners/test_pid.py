@@ -1,0 +1,120 @@
+"""The owners for a source that knows pids, and those of nobody."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import psutil
+import pytest
+
+from exporter.model import NO_HOLDER, UNSEEN_HOLDER, ProcessId, Unowned
+from exporter.owners.pid import PidOwners
+from exporter.owners.process_cache import Facts
+from exporter.owners.resolver import NoOwners, Owners
+from exporter.portable.psutil_process import PsutilReader
+from exporter.procfs.process import ProcReader
+
+from ..portable.test_psutil_process import PID, STARTED, StandIn
+from ..procfs.trees import TICKS, Tree
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+class Nobody:
+    """Whom nothing is asked of: pids are known already."""
+
+    def all(self) -> set[int]:
+        raise AssertionError
+
+    def gone(self, known: Iterable[int]) -> set[int]:
+        raise AssertionError(known)
+
+
+nobody_asks = Nobody()
+
+
+@pytest.fixture
+def owners(tree: Tree) -> PidOwners:
+    for pid in (10, 20):
+        tree.process(pid, comm=f"worker{pid}")
+    return PidOwners(Facts(ProcReader(tree.root)))
+
+
+@linux
+class TestPidOwners:
+    def test_are_the_processes_of_these_pids(self, owners: PidOwners) -> None:
+        owners.resolve({10, 20}, nobody_asks)
+        assert [owners.owner_of(pid) for pid in (10, 20)] == [
+            ProcessId(10, 100 / TICKS),
+            ProcessId(20, 100 / TICKS),
+        ]
+        assert owners.process(ProcessId(20, 100 / TICKS)).comm == "worker20"
+        assert not owners.unreadable
+
+    def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwners) -> None:
+        owners.resolve({NO_HOLDER}, nobody_asks)
+        assert owners.owner_of(NO_HOLDER) is Unowned.RELEASED
+        assert not owners.unreadable
+
+    def test_who_holds_what_may_not_be_seen_is_not_found_as_it_cannot_be_read(
+        self, owners: PidOwners
+    ) -> None:
+        owners.resolve({10, UNSEEN_HOLDER}, nobody_asks)
+        assert owners.owner_of(UNSEEN_HOLDER) is Unowned.NOT_FOUND
+        assert owners.not_found_because == "unreadable"
+        owners.resolve({10}, nobody_asks)
+        assert owners.not_found_because == "unreadable"
+
+    def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwners) -> None:
+        owners.resolve({10, 99}, nobody_asks)
+        assert owners.owner_of(99) is Unowned.NOT_FOUND
+        assert owners.unreadable == {"vanished": 1}
+        assert owners.not_found_because == "not_found"
+        owners.resolve({20}, nobody_asks)
+        assert not owners.unreadable
+
+    def test_the_dead_are_stale_and_a_pid_used_again_is_another(self, owners: PidOwners, tree: Tree) -> None:
+        owners.resolve({10, 20}, nobody_asks)
+        assert owners.refresh() == set()
+        dead = ProcessId(10, 100 / TICKS)
+        tree.kill(10)
+        assert owners.refresh() == {dead}
+        assert owners.owner_of(10) is Unowned.NOT_FOUND
+        tree.process(10, comm="successor", started=200)
+        owners.resolve({10}, nobody_asks)
+        assert owners.owner_of(10) == ProcessId(10, 200 / TICKS)
+        assert owners.process(dead).comm == "worker10"
+        owners.keep(set())
+        with pytest.raises(KeyError):
+            owners.process(dead)
+        assert owners.process(ProcessId(10, 200 / TICKS)).comm == "successor"
+
+    def test_a_process_that_may_not_be_read_is_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
+        refused = PidOwners(Facts(PsutilReader()))
+        refused.resolve({PID}, nobody_asks)
+        assert refused.unreadable == {"permission": 1}
+        assert refused.not_found_because == "unreadable"
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_a_process_that_goes_at_any_moment_never_fails_the_look(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(psutil, "Process", StandIn(at))
+    owners = PidOwners(Facts(PsutilReader(), details=True))
+    owners.resolve({PID}, nobody_asks)
+    assert owners.owner_of(PID) in (ProcessId(PID, STARTED), Unowned.NOT_FOUND)
+
+
+def test_no_owners_know_nobody() -> None:
+    owners: Owners = NoOwners()
+    owners.resolve({1, 2}, nobody_asks)
+    assert owners.refresh() == set()
+    assert owners.owner_of(1) is Unowned.NOT_FOUND
+    assert owners.not_found_because == "disabled"
+    assert not owners.unreadable
+    owners.keep(set())
+    with pytest.raises(KeyError):
+        owners.process(ProcessId(1, 1.0))

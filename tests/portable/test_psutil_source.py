@@ -1,0 +1,187 @@
+"""Sockets through psutil: this process's own, and such as Windows and macOS have."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from exporter.model import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    NO_HOLDER,
+    STATE_NAMES,
+    TIME_WAIT,
+    UNSEEN_HOLDER,
+    Kind,
+    Listener,
+    Socket,
+)
+from exporter.model.address import parse_address
+from exporter.portable.psutil_source import STATES, PsutilSource, batches
+
+from ..netlink.messages import rows_of
+
+LOOPBACK = bytes((127, 0, 0, 1))
+LOOPBACK6 = bytes(15) + b"\1"
+
+
+class Addr(NamedTuple):
+    """psutil's addr."""
+
+    ip: str
+    port: int
+
+
+class Row(NamedTuple):
+    """psutil's sconn."""
+
+    fd: int
+    family: int
+    type: int
+    laddr: Addr | tuple[()]
+    raddr: Addr | tuple[()]
+    status: str
+    pid: int | None
+
+
+def row(
+    local: tuple[str, int] | None,
+    remote: tuple[str, int] | None,
+    status: str = psutil.CONN_ESTABLISHED,
+    pid: int | None = 4,
+) -> Row:
+    return Row(
+        -1,
+        socket.AF_INET,
+        socket.SOCK_STREAM,
+        Addr(*local) if local else (),
+        Addr(*remote) if remote else (),
+        status,
+        pid,
+    )
+
+
+def read(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> tuple[list[Socket], list[Listener]]:
+    """What the source makes of these rows of psutil's."""
+
+    def net_connections(kind: str) -> list[Row]:
+        assert kind == "tcp"
+        return list(rows)
+
+    monkeypatch.setattr(psutil, "net_connections", net_connections)
+    source = PsutilSource()
+    return rows_of(source.sockets()), source.listeners()
+
+
+class TestStates:
+    def test_each_that_any_psutil_knows_has_its_number(self) -> None:
+        """In the files of other systems too: they are all in the package."""
+        package = Path(psutil.__file__).parent
+        text = "".join(path.read_text(encoding="utf-8") for path in package.glob("_*.py"))
+        known = set(re.findall(r"^CONN_[A-Z0-9_]+ *= *[\"'](\w+)[\"']", text, re.MULTILINE))
+        assert known >= {"ESTABLISHED", "DELETE_TCB", "NONE"}
+        assert known - STATES.keys() == set()
+
+    def test_each_of_ours_is_one_of_psutils(self) -> None:
+        assert set(STATES.values()) == set(STATE_NAMES)
+
+    def test_those_with_the_same_name_are_the_same(self) -> None:
+        for status, state in STATES.items():
+            if status.lower() in STATE_NAMES.values():
+                assert STATE_NAMES[state] == status.lower()
+
+    @pytest.mark.parametrize("status", ["DELETE_TCB", "NONE", "CLOSE"])
+    def test_a_connection_that_is_gone_is_closed(self, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+        sockets, _ = read(monkeypatch, row(("10.0.0.1", 9100), ("10.0.0.9", 50000), status, 0))
+        assert [one.state for one in sockets] == [CLOSE]
+
+
+class TestAStandIn:
+    def test_for_windows_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sockets, listeners = read(
+            monkeypatch,
+            row(("0.0.0.0", 9100), None, psutil.CONN_LISTEN, 1234),
+            row(("::", 9100), None, psutil.CONN_LISTEN, 1234),
+            row(("10.0.0.1", 9100), ("10.0.0.9", 50000), psutil.CONN_CLOSE_WAIT, 1234),
+            row(("10.0.0.1", 9100), ("10.0.0.9", 50001), psutil.CONN_TIME_WAIT, 0),
+            row(("fe80::1%12", 445), ("fe80::2%12", 50002), psutil.CONN_ESTABLISHED, 4),
+        )
+        assert listeners == [Listener(bytes(size), 9100, 1234, None, None) for size in (4, 16)]
+        ours, theirs = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 9))
+        link_local = bytes.fromhex("fe80") + bytes(13)
+        assert sockets == [
+            Socket(CLOSE_WAIT, ours, 9100, theirs, 50000, 1234, 0),
+            Socket(TIME_WAIT, ours, 9100, theirs, 50001, NO_HOLDER, 0),
+            Socket(ESTABLISHED, link_local + b"\1", 445, link_local + b"\2", 50002, 4, 0),
+        ]
+
+    @pytest.mark.parametrize("pid", [None, 0])
+    def test_of_a_socket_without_a_process_has_no_holder_where_it_needs_none(
+        self, monkeypatch: pytest.MonkeyPatch, pid: int | None
+    ) -> None:
+        sockets, listeners = read(
+            monkeypatch,
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), pid=pid),
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), psutil.CONN_TIME_WAIT, pid),
+            row(("10.0.0.1", 1), ("10.0.0.2", 2), psutil.CONN_FIN_WAIT2, pid),
+            row(("10.0.0.1", 3), ("10.0.0.2", 2), pid=pid),
+            row(("10.0.0.1", 3), None, psutil.CONN_LISTEN, pid),
+        )
+        assert [one.holder for one in sockets] == [UNSEEN_HOLDER, NO_HOLDER, NO_HOLDER, NO_HOLDER]
+        assert [one.holder for one in listeners] == [UNSEEN_HOLDER]
+
+    def test_of_a_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))
+        assert sockets == [Socket(CLOSE, b"", 0, b"", 0, 4, 0)]
+
+    def test_of_a_host_without_sockets_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert read(monkeypatch) == ([], [])
+
+    @pytest.mark.parametrize("failure", [psutil.AccessDenied(), PermissionError("refused")])
+    def test_that_refuses_raises_what_psutil_raised(
+        self, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    ) -> None:
+        def refuse(_: str) -> list[Row]:
+            raise failure
+
+        monkeypatch.setattr(psutil, "net_connections", refuse)
+        with pytest.raises(type(failure)):
+            list(PsutilSource().sockets())
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        ("127.0.0.1", LOOPBACK),
+        ("0.0.0.0", bytes(4)),
+        ("255.255.255.255", b"\xff" * 4),
+        ("::", bytes(16)),
+        ("::1", LOOPBACK6),
+        ("::1%lo0", LOOPBACK6),
+        ("fe80::1%eth0", bytes.fromhex("fe80") + bytes(13) + b"\1"),
+        ("fe80::1%12", bytes.fromhex("fe80") + bytes(13) + b"\1"),
+        ("::ffff:127.0.0.1", LOOPBACK),
+        ("::ffff:7f00:1", LOOPBACK),
+        ("::127.0.0.1", bytes(12) + LOOPBACK),
+        ("2001:db8::ffff:1.2.3.4", bytes.fromhex("20010db8") + bytes(6) + b"\xff\xff\1\2\3\4"),
+    ],
+)
+def test_an_address_is_4_or_16_bytes_without_its_scope(text: str, raw: bytes) -> None:
+    assert parse_address(text) == raw
+
+
+def test_a_batch_has_the_whole_rows_for_keys() -> None:
+    rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
+    (made,) = batches(rows)
+    assert list(made.keys) == rows
+    assert made.kind == Kind(ESTABLISHED)
+    assert memoryview(made.holders).cast("I").tolist() == [7, 0, 4294967295]
+    taken = made.take([2, 0])
+    assert list(taken) == list(taken) == [rows[2], rows[0]]
+    assert list(taken.holders()) == [4294967295, 7]

@@ -1,0 +1,111 @@
+"""This process's own sockets through psutil, on whatever system this is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, NO_HOLDER, TIME_WAIT, Listener, Socket
+from exporter.portable.psutil_source import PsutilSource
+
+from ..netlink.messages import rows_of
+from ..running import until
+
+LOOPBACK = bytes((127, 0, 0, 1))
+LOOPBACK6 = bytes(15) + b"\1"
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def ours() -> tuple[list[Socket], list[Listener]]:
+    """What is ours among all there are."""
+    source, pid = PsutilSource(), os.getpid()
+    sockets = [one for one in rows_of(source.sockets()) if one.holder == pid]
+    return sockets, [one for one in source.listeners() if one.holder == pid]
+
+
+class TestOurOwnSockets:
+    @pytest.mark.parametrize(
+        ("family", "host", "raw"),
+        [(socket.AF_INET, "127.0.0.1", LOOPBACK), (socket.AF_INET6, "::1", LOOPBACK6)],
+        ids=["IPv4", "IPv6"],
+    )
+    def test_are_ours_by_pid(
+        self, stack: ExitStack, family: socket.AddressFamily, host: str, raw: bytes
+    ) -> None:
+        listener = stack.enter_context(socket.create_server((host, 0), family=family))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection((host, port)))
+        stack.enter_context(listener.accept()[0])
+        client_port, pid = client.getsockname()[1], os.getpid()
+        sockets, listeners = ours()
+        assert Listener(raw, port, pid, None, None) in listeners
+        assert Socket(ESTABLISHED, raw, client_port, raw, port, pid, 0) in sockets
+        assert Socket(ESTABLISHED, raw, port, raw, client_port, pid, 0) in sockets
+
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both families here")
+    def test_on_a_socket_for_both_families_are_ipv4(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(
+            socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        )
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        stack.enter_context(listener.accept()[0])
+        sockets, listeners = ours()
+        assert Listener(bytes(16), port, os.getpid(), None, None) in listeners
+        expected = Socket(ESTABLISHED, LOOPBACK, port, LOOPBACK, client.getsockname()[1], os.getpid(), 0)
+        assert expected in sockets
+
+    def test_keep_their_key_until_their_state_changes(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        accepted = stack.enter_context(listener.accept()[0])
+
+        def keys() -> set[object]:
+            source = PsutilSource()
+            return {
+                key
+                for one in source.sockets()
+                for key in one.keys
+                if isinstance(key, Socket) and key[2] == port
+            }
+
+        before = keys()
+        assert len(before) == 1
+        assert keys() == before
+        client.shutdown(socket.SHUT_WR)
+        assert accepted.recv(1) == b""
+        for _ in until("CLOSE_WAIT"):
+            if {key[0] for key in keys() if isinstance(key, Socket)} == {CLOSE_WAIT}:
+                break
+        assert not keys() & before
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME_WAIT may not be seen")
+    def test_in_time_wait_are_nobodys(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        accepted = stack.enter_context(listener.accept()[0])
+        client_port = client.getsockname()[1]
+        client.close()
+        assert accepted.recv(1) == b""
+        accepted.close()
+        expected = Socket(TIME_WAIT, LOOPBACK, client_port, LOOPBACK, port, NO_HOLDER, 0)
+        for _ in until("it is in TIME_WAIT"):
+            if expected in rows_of(PsutilSource().sockets()):
+                break
+
+
+def test_listeners_are_no_sockets() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert LISTEN not in {one.state for one in rows_of(PsutilSource().sockets())}

@@ -1,0 +1,72 @@
+"""The limits of Windows in the registry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import ModuleType, TracebackType
+from typing import Self
+
+import pytest
+
+from exporter.model import EphemeralRange, Limits
+from exporter.portable.registry import read_registry
+
+
+class Registry(ModuleType):
+    """Stand-in for winreg with the values of one key."""
+
+    HKEY_LOCAL_MACHINE = 1
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        super().__init__("winreg")
+        self._values = values
+
+    def OpenKey(self, root: int, path: str) -> Self:  # noqa: N802  # winreg's name
+        assert root == self.HKEY_LOCAL_MACHINE
+        assert path == r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
+        return self
+
+    def QueryValueEx(self, key: object, name: str) -> tuple[object, int]:  # noqa: N802  # winreg's name
+        assert key is self
+        if name not in self._values:
+            raise FileNotFoundError(2, "The system cannot find the file specified")
+        return self._values[name], 4
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, Limits()),
+        ({"TcpTimedWaitDelay": 30}, Limits(time_wait_seconds=30.0)),
+        ({"TcpTimedWaitDelay": 0}, Limits(time_wait_seconds=0.0)),
+        ({"MaxUserPort": 65534}, Limits(ephemeral=EphemeralRange(1025, 65534))),
+        (
+            {"TcpTimedWaitDelay": 120, "MaxUserPort": 5000},
+            Limits(time_wait_seconds=120.0, ephemeral=EphemeralRange(1025, 5000)),
+        ),
+    ],
+)
+def test_values_set_in_the_registry_are_read(
+    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, object], expected: Limits
+) -> None:
+    monkeypatch.setitem(sys.modules, "winreg", Registry(values))
+    assert read_registry() == expected
+
+
+@pytest.mark.parametrize("value", [-1, 301, 70000, "30", b"\x1e\0\0\0", None])
+def test_impossible_registry_values_are_reported(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+    monkeypatch.setitem(sys.modules, "winreg", Registry({"TcpTimedWaitDelay": value, "MaxUserPort": 5000}))
+    limits = read_registry()
+    assert limits.time_wait_seconds is None
+    assert limits.ephemeral == EphemeralRange(1025, 5000)
+    (problem,) = limits.problems
+    assert "TcpTimedWaitDelay" in problem

@@ -1,0 +1,119 @@
+"""Descriptors are counted as the process itself would, and its soft limit is what the kernel says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.model import Descriptors
+from exporter.procfs.fd_usage import descriptor_limit, descriptors, open_descriptors
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+PROC = Path("/proc")
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units     
+Max processes             4096                 4096                 processes 
+Max open files            {soft:<20} 1048576              files     
+Max locked memory         unlimited            unlimited            bytes     
+"""  # noqa: W291  # as the kernel pads it
+
+
+def tree(root: Path, limits: str, files: int = 0) -> Path:
+    """A /proc in which process 10 has these limits and this many open files."""
+    (root / "10/fd").mkdir(parents=True)
+    (root / "10/limits").write_text(limits)
+    for number in range(files):
+        (root / "10/fd" / str(number)).symlink_to("/dev/null")
+    return root
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that waits, with stdin, stdout and stderr open."""
+    process = subprocess.Popen(
+        ["sh", "-c", "echo started; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("soft", "limit"), [("1024", 1024), ("0", 0), ("unlimited", None)])
+def test_the_limit_is_the_soft_one_of_open_files(tmp_path: Path, soft: str, limit: int | None) -> None:
+    assert descriptor_limit(tree(tmp_path, LIMITS.format(soft=soft)), 10) == limit
+
+
+@pytest.mark.parametrize(
+    "limits", ["", "Max open files\n", LIMITS.format(soft="many"), LIMITS.format(soft="-1")]
+)
+def test_limits_that_make_no_sense_are_a_process_that_is_gone(tmp_path: Path, limits: str) -> None:
+    with pytest.raises(ProcessLookupError, match="process 10"):
+        descriptor_limit(tree(tmp_path, limits), 10)
+
+
+@given(st.binary())
+def test_whatever_limits_say_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, text: bytes
+) -> None:
+    root = tree(tmp_path_factory.mktemp("proc"), "")
+    (root / "10/limits").write_bytes(b"Max open files            " + text)
+    try:
+        limit = descriptor_limit(root, 10)
+    except OSError:
+        return
+    assert limit is None or limit >= 0
+
+
+def test_a_kernel_that_does_not_tell_the_number_has_them_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tree(tmp_path, LIMITS.format(soft=16), files=7)
+    real = os.stat
+
+    def without_size(path: str) -> os.stat_result:
+        fields = list(real(path))
+        fields[6] = 0
+        return os.stat_result(fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", without_size)
+        found = descriptors(root, 10)
+    assert found == Descriptors(open=7, limit=16)
+
+
+def test_a_process_that_opens_more_has_more() -> None:
+    before = open_descriptors(PROC, os.getpid())
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        assert open_descriptors(PROC, os.getpid()) == before + 20
+
+
+def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) -> None:
+    import resource
+
+    for limit in (64, 32):
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (limit, 128))
+        assert descriptors(PROC, child.pid) == Descriptors(open=3, limit=limit)
+
+
+def test_a_zombie_has_none_open_and_is_gone_once_waited_for(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert open_descriptors(PROC, child.pid) == 0
+    child.wait()
+    with pytest.raises(FileNotFoundError):
+        descriptors(PROC, child.pid)

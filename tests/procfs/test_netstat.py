@@ -1,0 +1,229 @@
+"""The kernel's counters are found by their names, whatever columns a kernel has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exporter.model import KernelCounters
+from exporter.procfs.netstat import memory_unit, parse_netstat, parse_sockstat, read_counters
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+NETSTAT = """\
+TcpExt: SyncookiesSent TW TWRecycled TWKilled ListenOverflows ListenDrops TCPAbortOnData TCPAbortOnClose \
+TCPAbortOnMemory TCPAbortOnTimeout TCPAbortOnLinger TCPAbortFailed TCPBacklogDrop TCPTimeWaitOverflow \
+TCPReqQFullDrop
+TcpExt: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+IpExt: InNoRoutes TW
+IpExt: 16 17
+MPTcpExt: MPCapableSYNRX TWKilled
+MPTcpExt: 18 19
+"""
+LINUX_3_10 = """\
+TcpExt: TW TWRecycled TWKilled PAWSPassive ListenOverflows ListenDrops TCPAbortOnData TCPAbortOnClose
+TcpExt: 101 0 0 0 3 4 5 6
+IpExt: InNoRoutes InTruncatedPkts
+IpExt: 0 0
+"""
+SNMP = """\
+Ip: Forwarding DefaultTTL
+Ip: 2 64
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens CurrEstab
+Tcp: 1 200 120000 -1 9 20
+"""
+SOCKSTAT = """\
+sockets: used 15
+TCP: inuse 21 orphan 22 tw 23 alloc 24 mem 25
+UDP: inuse 2 mem 1
+FRAG: inuse 0 memory 0
+"""
+SOCKSTAT6 = "TCP6: inuse 26\nUDP6: inuse 0\n"
+FILES = {"netstat": NETSTAT, "snmp": SNMP, "sockstat": SOCKSTAT, "sockstat6": SOCKSTAT6}
+REAL = [*FILES.values(), LINUX_3_10]
+ALL = KernelCounters(
+    time_wait_started=2,
+    time_wait_reused=3,
+    time_wait_killed=4,
+    time_wait_overflows=14,
+    listen_overflows=5,
+    listen_drops=6,
+    request_queue_drops=15,
+    backlog_drops=13,
+    aborts={"close": 8, "data": 7, "timeout": 10, "linger": 11, "memory": 9, "failed": 12},
+    established=20,
+    in_use=21,
+    in_use_ipv6=26,
+    time_wait=23,
+    orphans=22,
+    allocated=24,
+    memory_bytes=25 * 4096,
+)
+FIELDS = {
+    "netstat": {
+        "time_wait_started",
+        "time_wait_reused",
+        "time_wait_killed",
+        "time_wait_overflows",
+        "listen_overflows",
+        "listen_drops",
+        "request_queue_drops",
+        "backlog_drops",
+        "aborts",
+    },
+    "snmp": {"established"},
+    "sockstat": {"in_use", "time_wait", "orphans", "allocated", "memory_bytes"},
+    "sockstat6": {"in_use_ipv6"},
+}
+
+
+def tree(root: Path, files: Mapping[str, str]) -> Path:
+    """A /proc in which a thread finds these files of its network namespace."""
+    directory = root / "thread-self/net"
+    directory.mkdir(parents=True)
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return root
+
+
+def unlike_all(counters: KernelCounters) -> set[str]:
+    names = {name for names in FIELDS.values() for name in names}
+    return {name for name in names if getattr(counters, name) != getattr(ALL, name)}
+
+
+@on_linux
+class TestRead:
+    pytestmark = pytest.mark.skipif(
+        sys.platform == "linux" and os.sysconf("SC_PAGE_SIZE") != 4096, reason="counts in pages of 4 KiB"
+    )
+
+    def test_each_figure_comes_from_its_column(self, tmp_path: Path) -> None:
+        assert read_counters(tree(tmp_path, FILES)) == ALL
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_an_absent_file_leaves_the_others_standing(self, tmp_path: Path, name: str) -> None:
+        files = {key: text for key, text in FILES.items() if key != name}
+        counters = read_counters(tree(tmp_path, files))
+        assert unlike_all(counters) == FIELDS[name]
+        assert not counters.problems
+
+    @pytest.mark.parametrize("garbage", ["garbage\n", "TcpExt: TW\n", "TCP: inuse\n", "TCP: a b\nTCP: 1 x\n"])
+    @pytest.mark.parametrize("name", FILES)
+    def test_garbage_hides_its_figures_only_and_is_told(
+        self, tmp_path: Path, name: str, garbage: str
+    ) -> None:
+        counters = read_counters(tree(tmp_path, FILES | {name: garbage}))
+        assert unlike_all(counters) == FIELDS[name]
+        (problem,) = counters.problems
+        assert f"/net/{name}: " in problem
+
+    def test_columns_that_an_older_kernel_lacks_are_unknown(self, tmp_path: Path) -> None:
+        counters = read_counters(tree(tmp_path, {"netstat": LINUX_3_10}))
+        assert counters == KernelCounters(
+            time_wait_started=101,
+            time_wait_reused=0,
+            time_wait_killed=0,
+            listen_overflows=3,
+            listen_drops=4,
+            aborts={"data": 5, "close": 6},
+        )
+
+    def test_an_empty_file_knows_nothing_and_is_no_problem(self, tmp_path: Path) -> None:
+        assert read_counters(tree(tmp_path, dict.fromkeys(FILES, ""))) == KernelCounters()
+
+    def test_nothing_at_all_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="thread-self/net/netstat"):
+            read_counters(tmp_path)
+
+
+@on_linux
+def test_those_of_this_host_make_sense() -> None:
+    counters = read_counters(Path("/proc"))
+    assert not counters.problems
+    assert counters.listen_drops is not None
+    assert counters.listen_overflows is not None
+    assert counters.listen_drops >= counters.listen_overflows
+    assert counters.aborts.keys() >= {"close", "data", "timeout", "linger", "memory", "failed"}
+    assert counters.established is not None
+    assert counters.in_use is not None
+    assert counters.orphans is not None
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin", "freebsd14"])
+def test_other_systems_are_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str) -> None:
+    root = tree(tmp_path, FILES)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", platform)
+        assert read_counters(root) == KernelCounters()
+
+
+def test_a_name_belongs_to_its_prefix() -> None:
+    tables = parse_netstat(NETSTAT)
+    assert (tables["TcpExt"]["TW"], tables["IpExt"]["TW"]) == (2, 17)
+    assert (tables["TcpExt"]["TWKilled"], tables["MPTcpExt"]["TWKilled"]) == (4, 19)
+
+
+def test_pairs_of_lines_with_the_same_prefix_are_one_table() -> None:
+    assert parse_netstat("A: x\nA: 1\nA: y\nA: 2\n") == {"A": {"x": 1, "y": 2}}
+
+
+@pytest.mark.parametrize(
+    "text", ["A: x\n", "A: x\nB: 1\n", "A: x y\nA: 1\n", "A: x\nA: 1 2\n", "A: x\nA: y\n", "A x\nA 1\n"]
+)
+def test_lines_that_do_not_belong_together_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"names|prefix|invalid literal"):
+        parse_netstat(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["TCP inuse 1\n", "TCP: inuse\n", "TCP: inuse 1 tw\n", "TCP: inuse x\n", "\n"]
+)
+def test_values_without_a_name_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        parse_sockstat(text)
+
+
+def test_a_line_may_have_no_values() -> None:
+    assert parse_sockstat("TCP:\n") == {"TCP": {}}
+
+
+@pytest.mark.parametrize(
+    ("page_size", "release", "unit"),
+    [
+        (4096, "6.18.44", 4096),
+        (4096, "5.14.0-503.el9.x86_64", 4096),
+        (65536, "6.0", 65536),
+        (65536, "6.12.0-55.el10.aarch64+64k", 65536),
+        (65536, "10.0.1", 65536),
+        (65536, "5.19.17", None),
+        (65536, "4.18.0-553.el8.aarch64", None),
+        (16384, "unheard-of", None),
+    ],
+)
+def test_memory_is_counted_in_pages_or_in_what_cannot_be_known(
+    page_size: int, release: str, unit: int | None
+) -> None:
+    assert memory_unit(page_size, release) == unit
+
+
+WORDS = st.sampled_from(["A:", "B:", ":", "x", "1", "-1", "1_0", "x:1", "\n", "\nA:", "\r", "\x1c"])
+CUT = st.builds(
+    lambda text, start, end: text[start:-end], st.sampled_from(REAL), st.integers(0, 99), st.integers(1, 99)
+)
+
+
+@given(st.text() | CUT | st.builds(" ".join, st.lists(WORDS)))
+@example("A: x\nA: " + "9" * 5000)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for parser in (parse_netstat, parse_sockstat):
+        try:
+            tables = parser(text)
+        except ValueError:
+            continue
+        assert all(isinstance(value, int) for table in tables.values() for value in table.values())

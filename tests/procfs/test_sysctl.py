@@ -1,0 +1,196 @@
+"""Limits are what the system says, and unknown where it says nothing: never a guess."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exporter.model import EphemeralRange, Limits
+from exporter.procfs.sysctl import (
+    parse_memory,
+    parse_number,
+    parse_port_list,
+    parse_port_range,
+    read_sysctls,
+)
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+PROC = Path("/proc")
+SYSCTLS = {
+    "tcp_max_tw_buckets": "131072\n",
+    "tcp_tw_reuse": "2\n",
+    "ip_local_port_range": "32768\t60999\n",
+    "ip_local_reserved_ports": "8080,40000-40009,60999-61005\n",
+    "tcp_max_orphans": "65536\n",
+    "tcp_mem": "287898\t383867\t575796\n",
+}
+
+
+def tree(root: Path, sysctls: Mapping[str, str]) -> Path:
+    """A /proc with these files below sys/net/ipv4."""
+    directory = root / "sys/net/ipv4"
+    directory.mkdir(parents=True)
+    for name, text in sysctls.items():
+        (directory / name).write_text(text)
+    return root
+
+
+@on_linux
+def test_what_is_absent_keeps_nobody_who_asked_for_it(tmp_path: Path) -> None:
+    """An exception that is kept keeps its traceback, and with it all that its callers have in hand."""
+
+    class InHand:
+        pass
+
+    def ask() -> weakref.ref[InHand]:
+        in_hand = InHand()
+        read_sysctls(tree(tmp_path, {"tcp_max_tw_buckets": "131072\n"}))
+        return weakref.ref(in_hand)
+
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()
+
+
+@on_linux
+class TestSysctls:
+    def test_each_figure_comes_from_its_file(self, tmp_path: Path) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        assert read_sysctls(tree(tmp_path, SYSCTLS)) == Limits(
+            time_wait_buckets=131072,
+            time_wait_seconds=60.0,
+            time_wait_reuse=2,
+            ephemeral=EphemeralRange(32768, 60999, frozenset([*range(40000, 40010), 60999])),
+            orphans=65536,
+            memory_pressure_bytes=383867 * page,
+            memory_bytes=575796 * page,
+        )
+
+    @pytest.mark.parametrize("name", SYSCTLS)
+    def test_an_absent_file_leaves_the_others_standing(self, tmp_path: Path, name: str) -> None:
+        full = read_sysctls(tree(tmp_path / "full", SYSCTLS))
+        sysctls = {key: text for key, text in SYSCTLS.items() if key != name}
+        assert_differs_by(read_sysctls(tree(tmp_path / "part", sysctls)), full, name, problems=0)
+
+    @pytest.mark.parametrize("garbage", [b"garbage\n", b"-1\n", b"1 2 3 4\n", b"\xff", b"\0"])
+    @pytest.mark.parametrize("name", SYSCTLS)
+    def test_garbage_hides_its_figure_only_and_is_told(
+        self, tmp_path: Path, name: str, garbage: bytes
+    ) -> None:
+        full = read_sysctls(tree(tmp_path / "full", SYSCTLS))
+        root = tree(tmp_path / "part", SYSCTLS)
+        (root / "sys/net/ipv4" / name).write_bytes(garbage)
+        limits = read_sysctls(root)
+        assert_differs_by(limits, full, name, problems=1)
+
+    def test_a_file_that_may_not_be_read_is_told(self, tmp_path: Path) -> None:
+        root = tree(tmp_path, {name: text for name, text in SYSCTLS.items() if name != "tcp_mem"})
+        (root / "sys/net/ipv4/tcp_mem").mkdir()
+        limits = read_sysctls(root)
+        assert (limits.memory_bytes, limits.orphans) == (None, 65536)
+        (problem,) = limits.problems
+        assert "tcp_mem" in problem
+
+    def test_nothing_at_all_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="sys/net/ipv4"):
+            read_sysctls(tmp_path)
+
+    def test_garbage_everywhere_is_told_and_no_error(self, tmp_path: Path) -> None:
+        limits = read_sysctls(tree(tmp_path, dict.fromkeys(SYSCTLS, "garbage")))
+        assert len(limits.problems) == len(SYSCTLS)
+
+    def test_no_port_is_reserved_where_the_file_is_empty_or_absent(self, tmp_path: Path) -> None:
+        root = tree(tmp_path, SYSCTLS | {"ip_local_reserved_ports": "\n"})
+        assert read_sysctls(root).ephemeral == EphemeralRange(32768, 60999)
+        (root / "sys/net/ipv4/ip_local_reserved_ports").unlink()
+        assert read_sysctls(root).ephemeral == EphemeralRange(32768, 60999)
+
+    def test_those_of_this_host_make_sense(self) -> None:
+        limits = read_sysctls(PROC)
+        assert not limits.problems
+        assert limits.time_wait_buckets is not None
+        assert limits.ephemeral is not None
+        assert 0 < limits.ephemeral.size <= 65535
+
+
+FIELDS = {
+    "tcp_max_tw_buckets": {"time_wait_buckets"},
+    "tcp_tw_reuse": {"time_wait_reuse"},
+    "ip_local_port_range": {"ephemeral"},
+    "ip_local_reserved_ports": {"ephemeral"},
+    "tcp_max_orphans": {"orphans"},
+    "tcp_mem": {"memory_pressure_bytes", "memory_bytes"},
+}
+
+
+def assert_differs_by(limits: Limits, full: Limits, name: str, problems: int) -> None:
+    different = {
+        field
+        for field in Limits.__dataclass_fields__
+        if field != "problems" and getattr(limits, field) != getattr(full, field)
+    }
+    assert different == FIELDS[name]
+    assert len(limits.problems) == problems
+    assert all(f"sys/net/ipv4/{name}: " in problem for problem in limits.problems)
+
+
+class TestEphemeralRange:
+    def test_its_size_leaves_reserved_ports_out(self) -> None:
+        assert EphemeralRange(40000, 40009).size == 10
+        assert EphemeralRange(40000, 40009, frozenset([40003, 40004])).size == 8
+
+    @pytest.mark.parametrize(
+        ("port", "contained"), [(39999, False), (40000, True), (40003, False), (40009, True), (40010, False)]
+    )
+    def test_it_contains_the_ports_that_can_be_chosen(self, port: int, contained: bool) -> None:
+        assert EphemeralRange(40000, 40009, frozenset([40003])).contains(port) is contained
+
+
+NUMBERS = st.lists(st.integers(-1, 70000) | st.sampled_from(["1_0", "٣", "²", "x", "-", "1-2"]), max_size=4)
+TEXTS = st.text() | st.builds(lambda sep, words: sep.join(map(str, words)), st.sampled_from(",\t- "), NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("\n", []),
+        ("0\n", [range(1)]),
+        ("8080,9148-9150\n", [range(8080, 8081), range(9148, 9151)]),
+        ("65535", [range(65535, 65536)]),
+    ],
+)
+def test_a_list_of_ports(text: str, expected: list[range]) -> None:
+    assert parse_port_list(text) == expected
+
+
+@pytest.mark.parametrize("text", [",", "1,", "65536", "5-4", "1-2-3", "1 2", "-5", "1\n,2", "٣"])
+def test_what_is_no_list_of_ports_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"port"):
+        parse_port_list(text)
+
+
+@on_linux
+@given(TEXTS)
+@example("9" * 5000)
+@example("²")
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for parser in (parse_number, parse_memory, parse_port_range, parse_port_list):
+        try:
+            parsed = parser(text)
+        except ValueError:
+            continue
+        if isinstance(parsed, range):
+            assert parsed
+            assert 0 <= parsed.start < parsed.stop <= 65536
