@@ -30,8 +30,8 @@ from .exposition.selection import narrowed
 from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .log import configure_logging, fields
-from .model import Limits
 from .model.collectors import CollectorName
+from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
 from .netlink.source import KernelSource, NetlinkError
 from .owners.fd_scanner import Walk
@@ -175,7 +175,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
     return kernel
 
 
-def read_limits(procfs: Path) -> Limits:
+def read_limits(procfs: Path) -> SysctlLimits:
     """Read the limits of this system; none are read on macOS and BSD.
 
     Of Linux, those of the calling thread's network namespace: /proc/sys/net shows no other, whatever
@@ -186,7 +186,7 @@ def read_limits(procfs: Path) -> Limits:
     elif sys.platform == "win32":  # noqa: RET505  # mypy follows the platform through elif only
         return read_registry()
     else:
-        return Limits()
+        return SysctlLimits()
 
 
 def process_reader(procfs: Path) -> ProcessReader:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__, cli
-from exporter.model import EphemeralRange, Limits
+from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.psutil_process import PsutilReader
 from exporter.procfs.process import ProcReader
 
@@ -233,7 +233,7 @@ def test_limits_are_read_from_the_source_of_each_system(
     sysctls = tmp_path / "sys/net/ipv4"
     sysctls.mkdir(parents=True)
     (sysctls / "ip_local_port_range").write_text("32768\t60999\n")
-    monkeypatch.setattr(cli, "read_registry", lambda: Limits(time_wait_seconds=30.0))
+    monkeypatch.setattr(cli, "read_registry", lambda: SysctlLimits(time_wait_seconds=30.0))
     ranges = {}
     for platform in ("linux", "win32", "darwin", "freebsd14"):
         with monkeypatch.context() as patch:

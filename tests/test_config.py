@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.config import Config, load, parse
-from exporter.model import Process
+from exporter.model.process import Process
 from exporter.settings_file import ConfigError
 
 FILES = Path(__file__).parent / "fixtures" / "config"
@@ -137,7 +137,7 @@ def test_files_in_the_style_of_process_exporter(
 ) -> None:
     process = Process(
         pid=7,
-        start_time=1.0,
+        started_at=1.0,
         comm=comm,
         cmdline=tuple(command_line.split(" ")) if command_line else (),
         username="alice",

@@ -19,11 +19,11 @@ from exporter.analysis.naming import (
     RuleError,
     compile_rules,
 )
-from exporter.model import Process
+from exporter.model.process import Process
 
 TOMCAT = Process(
     pid=4711,
-    start_time=1700000000.67,
+    started_at=1700000000.67,
     comm="java",
     cmdline=("/usr/lib/jvm/bin/java", "-Xmx2g", "-Dapp=shop", "-jar", "/srv/shop.jar"),
     username="tomcat",
@@ -32,7 +32,7 @@ TOMCAT = Process(
     unit="tomcat.service",
     container="0123456789ab" + "c" * 52,
 )
-KERNEL_THREAD = Process(pid=2, start_time=1.0, comm="kthreadd")
+KERNEL_THREAD = Process(pid=2, started_at=1.0, comm="kthreadd")
 
 
 def rules(*items: Mapping[str, object]) -> tuple[NameRule, ...]:
@@ -48,7 +48,7 @@ def java_named(template: str, *patterns: str) -> str:
 
 
 def with_argv0(argv0: str) -> Process:
-    return Process(pid=1, start_time=1.0, comm="comm", cmdline=(argv0,))
+    return Process(pid=1, started_at=1.0, comm="comm", cmdline=(argv0,))
 
 
 def test_without_rules_comm_is_the_name_and_nothing_else_need_be_read() -> None:
@@ -189,7 +189,7 @@ def test_a_group_of_a_later_pattern_wins() -> None:
     + [(unreal, "comm") for unreal in (float("nan"), float("inf"), 1e300)],
 )
 def test_start_time(start_time: float, expected: str) -> None:
-    process = Process(pid=1, start_time=start_time, comm="comm")
+    process = Process(pid=1, started_at=start_time, comm="comm")
     assert expected == name(process, {"comm": ["comm"], "name": "{{.StartTime}}"})
 
 
@@ -255,7 +255,7 @@ def test_names_that_differ_for_every_process_are_warned_of() -> None:
 
 
 def test_an_empty_name_falls_back_to_comm_and_that_to_unknown() -> None:
-    nobody = Process(pid=1, start_time=1.0, comm="")
+    nobody = Process(pid=1, started_at=1.0, comm="")
     assert UNKNOWN == name(nobody)
     assert UNKNOWN == name(nobody, {"comm": [""], "name": "{{.Unit}}"})
     no_unit, later = {"cmdline": [""], "name": "{{.Unit}}"}, {"cmdline": [""], "name": "later rule"}
@@ -264,18 +264,18 @@ def test_an_empty_name_falls_back_to_comm_and_that_to_unknown() -> None:
 
 @pytest.mark.parametrize("reserved", ["other", "unknown"])
 def test_a_process_may_really_have_a_reserved_name(reserved: str) -> None:
-    assert reserved == name(Process(pid=1, start_time=1.0, comm=reserved))
+    assert reserved == name(Process(pid=1, started_at=1.0, comm=reserved))
 
 
 def test_a_label_is_valid_utf8_and_short() -> None:
     undecodable = b"\xe9t\xe9".decode("utf-8", "surrogateescape")
-    assert "\ufffdt\ufffd" == name(Process(pid=1, start_time=1.0, comm=undecodable))
-    assert "é" * MAX_NAME_LENGTH == name(Process(pid=1, start_time=1.0, comm="é" * 5000))
+    assert "\ufffdt\ufffd" == name(Process(pid=1, started_at=1.0, comm=undecodable))
+    assert "é" * MAX_NAME_LENGTH == name(Process(pid=1, started_at=1.0, comm="é" * 5000))
 
 
 def test_patterns_see_the_beginning_of_a_long_command_line() -> None:
-    seen = Process(pid=1, start_time=1.0, comm="comm", cmdline=("x" * (MAX_COMMAND_LINE - 1) + "y",))
-    unseen = Process(pid=1, start_time=1.0, comm="comm", cmdline=("x" * MAX_COMMAND_LINE + "y",))
+    seen = Process(pid=1, started_at=1.0, comm="comm", cmdline=("x" * (MAX_COMMAND_LINE - 1) + "y",))
+    unseen = Process(pid=1, started_at=1.0, comm="comm", cmdline=("x" * MAX_COMMAND_LINE + "y",))
     rule = {"cmdline": ["y"], "name": "fits"}
     assert ("fits", "comm") == (name(seen, rule), name(unseen, rule))
 
@@ -286,7 +286,7 @@ FEW_TEXTS = st.lists(ANY_TEXT, max_size=3).map(tuple)
 PROCESSES = st.builds(
     Process,
     pid=st.integers(),
-    start_time=st.floats(),
+    started_at=st.floats(),
     comm=ANY_TEXT,
     cmdline=FEW_TEXTS,
     username=ANY_TEXT,

@@ -12,7 +12,7 @@ import pytest
 
 from exporter import cli
 from exporter.exposition import metrics
-from exporter.model import STATE_NAMES
+from exporter.model.sockets import STATE_NAMES
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from ..model import Process
+from ..model.process import Process
 from .patterns import PatternError, compile_pattern
 
 UNKNOWN: Final = "unknown"
@@ -232,7 +232,7 @@ _FIELDS: Final[Mapping[str, Callable[[Process], str]]] = {
     "ExeBase": _exe_base,
     "ExeFull": _exe_full,
     "PID": lambda process: str(process.pid),
-    "StartTime": lambda process: _go_time(process.start_time),
+    "StartTime": lambda process: _go_time(process.started_at),
     "Unit": lambda process: process.unit,
     "Username": lambda process: process.username,
 }

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model import Batch, Descriptors, HalfClosed, KernelCounters, Limits, Listener
+from ..model.host import FdUsage, KernelCounters, SysctlLimits
+from ..model.sockets import CloseWaitSocket, Listener, SocketBatch
 
 
 class SocketSource(Protocol):
@@ -16,10 +17,10 @@ class SocketSource(Protocol):
     def name(self) -> str:
         """The label `source` of build_info."""
 
-    def sockets(self) -> Iterator[Batch]:
+    def sockets(self) -> Iterator[SocketBatch]:
         """Return all sockets except listeners and those that rest() returns."""
 
-    def rest(self) -> Iterator[Batch]:
+    def rest(self) -> Iterator[SocketBatch]:
         """Return the sockets without owner that sockets() left out. To be called after it."""
 
     @property
@@ -29,7 +30,7 @@ class SocketSource(Protocol):
     def listeners(self) -> list[Listener]:
         """Return all listening sockets. To be called after sockets()."""
 
-    def half_closed(self) -> list[HalfClosed]:
+    def half_closed(self) -> list[CloseWaitSocket]:
         """Return the sockets in CLOSE_WAIT in detail. To be called after sockets()."""
 
 
@@ -37,7 +38,7 @@ class SocketSource(Protocol):
 class HostReaders:
     """Functions that read what is not a socket or its owner."""
 
-    limits: Callable[[], Limits]
+    limits: Callable[[], SysctlLimits]
     counters: Callable[[], KernelCounters]
-    descriptors: Callable[[int], Descriptors]
+    descriptors: Callable[[int], FdUsage]
     """pid -> its file descriptor usage. Raises OSError if it cannot be read."""

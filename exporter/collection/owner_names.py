@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..analysis.naming import Namer
-from ..model import Owner, ProcessId
+from ..model.process import Owner, ProcessId
 from ..owners.resolver import Owners
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model import LISTEN, KernelCounters, Limits
 from ..model.collectors import CollectorName
+from ..model.host import KernelCounters, SysctlLimits
 from ..model.snapshot import PartialSnapshot, unfinished_snapshot
+from ..model.sockets import LISTEN
 from .collector_runs import CollectorRuns
 
 
 def partial_snapshot(
     started_at: float,
     runs: CollectorRuns,
-    limits: Limits | None,
+    limits: SysctlLimits | None,
     counters: KernelCounters | None,
     totals: Mapping[int, int] | None = None,
     listener_count: int = 0,

@@ -11,23 +11,13 @@ from typing import Final
 
 from ..analysis.naming import Namer
 from ..log import LogOnChange
-from ..model import (
-    LISTEN,
-    STATE_NAMES,
-    ClassifiedCloseWait,
-    Descriptors,
-    Direction,
-    EphemeralRange,
-    Group,
-    HalfClosed,
-    KernelCounters,
-    Limits,
-    Listener,
-    Owner,
-    ProcessId,
-)
+from ..model.close_wait import ClassifiedCloseWait
 from ..model.collectors import CollectorName
+from ..model.groups import Direction, SocketGroup
+from ..model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
+from ..model.process import Owner, ProcessId
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..netlink.retry import while_busy
 from ..owners.resolver import Owners
 from ..runtime import trim_heap
@@ -121,19 +111,21 @@ class SocketTracker:
         runs.run(CollectorName.OWNERS, self._invalidate_stale, None)
         count, ports = runs.run(CollectorName.STATES, self._begin_count, _nothing_counted())
         listeners = runs.run(CollectorName.LISTENERS, self._read_listeners, list[Listener]())
-        aged = runs.run(CollectorName.CLOSE_WAIT, self._read_close_wait, list[tuple[HalfClosed, float]]())
+        aged = runs.run(
+            CollectorName.CLOSE_WAIT, self._read_close_wait, list[tuple[CloseWaitSocket, float]]()
+        )
         self.partial = partial_snapshot(
             started_at, runs, limits, counters, self._totals(count), len(listeners)
         )
 
         runs.run(CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, aged), None)
-        owned = [(listener, self._owners.owner_of(listener.holder)) for listener in listeners]
+        owned = [(listener, self._owners.owner_of(listener.owner_key)) for listener in listeners]
         self._listeners.update(owned, self._clock())
         classifier = self._classifier()
         groups = runs.run(
             CollectorName.STATES,
             lambda: self._complete_count(count, ports, classifier, names, runs.failed),
-            Counter[Group](),
+            Counter[SocketGroup](),
         )
         close_wait = runs.run(
             CollectorName.CLOSE_WAIT,
@@ -148,7 +140,9 @@ class SocketTracker:
         self._owners.keep(self._counter.owners() | self._destinations.owners())
         runs.log_recoveries()
 
-        groups.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in owned)
+        groups.update(
+            SocketGroup(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in owned
+        )
         failed = frozenset(runs.failed)
         succeeded = self._enabled - failed
         return Snapshot(
@@ -170,7 +164,7 @@ class SocketTracker:
             source=self._source.name,
         )
 
-    def _read_host(self, runs: CollectorRuns) -> tuple[Limits | None, KernelCounters | None]:
+    def _read_host(self, runs: CollectorRuns) -> tuple[SysctlLimits | None, KernelCounters | None]:
         """Read limits and counters. Single values that cannot be read fail the collector; the others are
         kept."""
         limits = runs.run(CollectorName.LIMITS, self._readers.limits, None)
@@ -183,7 +177,7 @@ class SocketTracker:
             self._max_bound_ports = None
             self._next_port_count = 0.0
         counters = runs.run(CollectorName.LIMITS, self._readers.counters, None)
-        if errors := (*limits.problems, *(counters.problems if counters else ())):
+        if errors := (*limits.errors, *(counters.errors if counters else ())):
             runs.fail(CollectorName.LIMITS, ValueError("; ".join(errors)))
         return limits, counters
 
@@ -216,7 +210,7 @@ class SocketTracker:
     def _read_listeners(self) -> list[Listener]:
         return while_busy(self._source.listeners)
 
-    def _read_close_wait(self) -> list[tuple[HalfClosed, float]]:
+    def _read_close_wait(self) -> list[tuple[CloseWaitSocket, float]]:
         """Return the sockets in CLOSE_WAIT with their ages in seconds."""
         sockets = while_busy(self._source.half_closed)
         return list(zip(sockets, self._ages.update(sockets, self._clock()), strict=True))
@@ -227,14 +221,17 @@ class SocketTracker:
         return {state: totals[state] for state in STATE_NAMES.keys() - self._source.to_come}
 
     def _resolve_owners(
-        self, count: CountInProgress, listeners: Iterable[Listener], aged: Iterable[tuple[HalfClosed, float]]
+        self,
+        count: CountInProgress,
+        listeners: Iterable[Listener],
+        aged: Iterable[tuple[CloseWaitSocket, float]],
     ) -> None:
         # Listeners have no cookie: a new one is recognised by its address, port and owner key.
         endpoints = {listener[:3] for listener in listeners}
         new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
         self._owners.doubt(chain(count.new_owner_keys(), new))
-        others = {owner_key for _, _, owner_key in endpoints} | {each.socket.holder for each, _ in aged}
+        others = {owner_key for _, _, owner_key in endpoints} | {each.socket.owner_key for each, _ in aged}
         count.owner_keys.update(others)
         self._owners.resolve(count.unclassified_owner_keys() | others, count.owner_keys)
 
@@ -250,14 +247,14 @@ class SocketTracker:
         classifier: Classifier,
         names: OwnerNames,
         failed: set[CollectorName],
-    ) -> Counter[Group]:
+    ) -> Counter[SocketGroup]:
         def read_minisocks() -> CountInProgress | None:
             if CollectorName.STATES in failed:
                 return None
             # A retry may count the port of a socket that was closed in the meantime.
             return while_busy(lambda: self._counter.extend(count, self._source.rest(), ports))
 
-        def learn_destinations(groups: list[Group]) -> None:
+        def learn_destinations(groups: list[SocketGroup]) -> None:
             self._new_destinations = self._destinations.update(groups, names.get, self._clock())
 
         cacheable = not failed & _SOCKET_COLLECTORS
@@ -266,7 +263,7 @@ class SocketTracker:
         )
 
     def _classify_close_wait(
-        self, aged: list[tuple[HalfClosed, float]], classifier: Classifier, failed: set[CollectorName]
+        self, aged: list[tuple[CloseWaitSocket, float]], classifier: Classifier, failed: set[CollectorName]
     ) -> list[ClassifiedCloseWait]:
         previous = self._counter.previous_groups([each.socket.cookie for each, _ in aged])
         return classify_close_wait(aged, previous, classifier, counted=not failed & _SOCKET_COLLECTORS)
@@ -276,10 +273,10 @@ class SocketTracker:
             ports.add((listener.local_address, listener.local_port) for listener in listeners)
             self._max_bound_ports = ports.max_per_address()
 
-    def _read_fd_usage(self, runs: CollectorRuns, owners: Iterable[Owner]) -> dict[ProcessId, Descriptors]:
+    def _read_fd_usage(self, runs: CollectorRuns, owners: Iterable[Owner]) -> dict[ProcessId, FdUsage]:
         """Return the file descriptor usage of the owners. One that cannot be read does not hide the
         others."""
-        usage: dict[ProcessId, Descriptors] = {}
+        usage: dict[ProcessId, FdUsage] = {}
 
         def read() -> None:
             failure: OSError | None = None

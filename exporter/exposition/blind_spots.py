@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..model import Limits, ProcessId, Unowned
 from ..model.collectors import COLLECTOR_HELP, CollectorName
+from ..model.host import SysctlLimits
+from ..model.process import ProcessId, Unowned
 from ..model.snapshot import Snapshot
 from .findings.words import paragraph, plural
 
@@ -48,8 +49,8 @@ def blind_spots(seen: Snapshot) -> list[BlindSpot]:
 
 
 def _failed(seen: Snapshot) -> Iterator[BlindSpot]:
-    limits = seen.limits.problems if seen.limits else ()
-    counters = seen.counters.problems if seen.counters else ()
+    limits = seen.limits.errors if seen.limits else ()
+    counters = seen.counters.errors if seen.counters else ()
     for part in (
         CollectorName.STATES,
         CollectorName.LISTENERS,
@@ -83,7 +84,7 @@ def _not_told(seen: Snapshot) -> Iterator[BlindSpot]:
             are: psutil, which had to be asked, does not tell.
         """)
         yield BlindSpot(what, "On Linux, let it ask the kernel by netlink (`--source`).")
-    if (seen.limits or Limits()).ephemeral is None and CollectorName.LIMITS not in seen.failed:
+    if (seen.limits or SysctlLimits()).ephemeral is None and CollectorName.LIMITS not in seen.failed:
         what = "How near ephemeral ports are to their limit: this system does not say which ports they are."
         yield BlindSpot(what, "On Windows, `netsh int ipv4 show dynamicport tcp` says it.")
     has_processes = any(isinstance(owner, ProcessId) for owner in seen.names)

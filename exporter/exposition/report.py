@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model import LISTEN, STATE_NAMES
 from ..model.collectors import CollectorName
 from ..model.snapshot import Snapshot
+from ..model.sockets import LISTEN, STATE_NAMES
 from .blind_spots import BlindSpot, blind_spots
 from .findings import find
 from .findings.finding import Finding, Scope, Severity

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from .groups import Group
-from .sockets import HalfClosed
+from .groups import SocketGroup
+from .sockets import CloseWaitSocket
 
 
 class Cause(StrEnum):
@@ -32,8 +32,8 @@ class Cause(StrEnum):
 class ClassifiedCloseWait(NamedTuple):
     """A connection in CLOSE_WAIT, with the group that it is counted in."""
 
-    half: HalfClosed
-    group: Group
+    half: CloseWaitSocket
+    group: SocketGroup
     cause: Cause
     age: float
     """Seconds in CLOSE_WAIT."""

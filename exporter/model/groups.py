@@ -1,59 +1,59 @@
-"""What sockets that are counted together have in common."""
+"""Groups of sockets that are counted together."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import NamedTuple
 
-from .owners import Owner
+from .process import Owner
 
 
 class Direction(Enum):
-    """Which side opened the connection."""
+    """Which side initiated the connection."""
 
-    __hash__ = object.__hash__  # as Unowned's
+    __hash__ = object.__hash__  # as in process.Unowned: called for every new socket
 
     INBOUND = "inbound"
-    """A local listener accepted it; its own port is the service."""
+    """A local listener accepted it; the local port is the service's."""
     OUTBOUND = "outbound"
-    """The local side called; the remote port is the service."""
+    """The local side initiated the connection; the remote port is the service's."""
     NONE = "none"
     """No connection: listening, or only bound."""
 
 
 class Attribution(Enum):
-    """How the owner of a socket in TIME_WAIT was found: the kernel names none."""
+    """How the owner of a socket in TIME_WAIT was found; the kernel names none."""
 
-    __hash__ = object.__hash__  # as Unowned's
+    __hash__ = object.__hash__  # as in process.Unowned: called for every new socket
 
     LISTENER = "listener"
-    """Its local port has a listener: that process accepted it."""
+    """Its local port has a listener, whose process accepted it."""
     OBSERVED = "observed"
-    """The same socket was seen before, with an owner."""
+    """An earlier collection contained the same socket with an owner."""
     INFERRED = "inferred"
-    """Exactly one process talks, or lately talked, to that remote address and port."""
+    """Exactly one process has, or recently had, connections to that remote address and port."""
     NONE = "none"
-    """Nobody can say."""
+    """The owner is unknown."""
 
 
-class Path(NamedTuple):
-    """Where an outbound connection leads. `ephemeral`: its local port was taken from the range of
-    ephemeral ports, so that it is one of the ports used up towards this destination."""
+class AddressPair(NamedTuple):
+    """Local and remote address of outbound connections."""
 
     local_address: bytes
     remote_address: bytes
     ephemeral: bool
+    """Whether the local port is in the ephemeral range, so that it counts against the destination's ports."""
 
 
-class Group(NamedTuple):
-    """What sockets that are counted together have in common. `port` is the service's: the local
-    one for inbound sockets and listeners, the remote one for outbound, the local one for none."""
+class SocketGroup(NamedTuple):
+    """Properties shared by sockets that are counted together."""
 
     state: int
     owner: Owner
     direction: Direction
     port: int
-    path: Path | None = None
-    """Of outbound sockets."""
+    """Port of the service: the remote port of outbound connections, otherwise the local port."""
+    addresses: AddressPair | None = None
+    """None for all but outbound sockets."""
     attribution: Attribution | None = None
-    """Of sockets in TIME_WAIT."""
+    """None for all but sockets in TIME_WAIT."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from .close_wait import ClassifiedCloseWait
 from .collectors import MEASURED_COLLECTORS, CollectorName
-from .groups import Group
-from .limits import Descriptors, KernelCounters, Limits
-from .owners import UNKNOWN_PROCESS, Owner, ProcessId
+from .groups import SocketGroup
+from .host import FdUsage, KernelCounters, SysctlLimits
+from .process import UNKNOWN_PROCESS, Owner, ProcessId
 from .sockets import Listener
 
 
@@ -18,7 +18,7 @@ from .sockets import Listener
 class Snapshot:
     """What one collection found. None stands for what could not be read or was not requested."""
 
-    groups: Mapping[Group, int] | None
+    groups: Mapping[SocketGroup, int] | None
     """Number of sockets by group, listeners included."""
     listeners: Sequence[tuple[Listener, Owner]] | None
     names: Mapping[Owner, str]
@@ -31,13 +31,13 @@ class Snapshot:
     """Duration of each collector."""
     failed: frozenset[CollectorName]
     stuck: Sequence[ClassifiedCloseWait] | None = None
-    queues: Mapping[Group, tuple[int, int]] | None = None
+    queues: Mapping[SocketGroup, tuple[int, int]] | None = None
     """Unread and unacknowledged bytes by group."""
     ports_on_one_address: int | None = None
     """Number of distinct ephemeral ports in use on the local address with most of them."""
-    limits: Limits | None = None
+    limits: SysctlLimits | None = None
     counters: KernelCounters | None = None
-    descriptors: Mapping[ProcessId, Descriptors] = field(default_factory=dict)
+    descriptors: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
     totals: Mapping[int, int] | None = None
     """Number of sockets by state, if `groups` are not known yet: of an unfinished collection."""
     source: str = ""
@@ -59,7 +59,7 @@ class PartialSnapshot(NamedTuple):
 
 def unfinished_snapshot(
     durations: Mapping[CollectorName, float] | None = None,
-    limits: Limits | None = None,
+    limits: SysctlLimits | None = None,
     counters: KernelCounters | None = None,
     totals: Mapping[int, int] | None = None,
 ) -> Snapshot:

@@ -11,7 +11,7 @@ from functools import cache, partial
 from itertools import compress
 from typing import Final, TypeVar
 
-from ..model import Batch, Key, Kind, Rows
+from ..model.sockets import KeySpace, SocketBatch, SocketKey, SocketTable
 from .messages import KernelRows
 
 _UNHELD: Final = 16
@@ -20,28 +20,28 @@ _UNHELD_WHERE_ZERO: Final = bytes([_UNHELD, *bytes(255)])
 _Item = TypeVar("_Item")
 
 
-def batches_of(rows: KernelRows) -> Iterator[Batch]:
+def batches_of(rows: KernelRows) -> Iterator[SocketBatch]:
     """A batch for each kind that there is among these sockets; the first has the holders of all."""
     codes = _codes(rows)
     kinds = sorted(set(codes))
     keys, queues = rows.cookies(), rows.have_queues()
-    holders = rows.holder_column() if any(code < _UNHELD for code in kinds) else b""
+    owner_keys = rows.owner_key_column() if any(code < _UNHELD for code in kinds) else b""
     for code in kinds:
-        kind = Kind(code & ~_UNHELD, not code & _UNHELD)
+        kind = KeySpace(code & ~_UNHELD, not code & _UNHELD)
         chosen = codes.translate(_only(code))
         choose: Callable[[Iterable[_Item]], Sequence[_Item]]
         choose = partial(_chosen, chosen) if len(kinds) > 1 else list
         some = _Some(rows, chosen) if len(kinds) > 1 else rows
         queued = queues & int.from_bytes(chosen, "little")
-        yield Batch(
+        yield SocketBatch(
             kind,
             choose(keys),
-            holders,
-            some.pick,
-            some.local_ends,
+            owner_keys,
+            some.select,
+            some.local_endpoints,
             _queued(rows, keys, queued) if queued else (),
         )
-        holders = b""
+        owner_keys = b""
 
 
 class _Some:
@@ -51,12 +51,12 @@ class _Some:
         self._rows = rows
         self._chosen = chosen
 
-    def pick(self, positions: Sequence[int]) -> Rows:
+    def select(self, positions: Sequence[int]) -> SocketTable:
         places = _chosen(self._chosen, range(len(self._rows)))
-        return self._rows.pick([places[position] for position in positions])
+        return self._rows.select([places[position] for position in positions])
 
-    def local_ends(self, first: int, last: int) -> Iterable[tuple[bytes, int]]:
-        return self.pick(range(self._chosen.count(255))).local_ends(first, last)
+    def local_endpoints(self, first: int, last: int) -> Iterable[tuple[bytes, int]]:
+        return self.select(range(self._chosen.count(255))).local_endpoints(first, last)
 
 
 def _codes(rows: KernelRows) -> bytes:
@@ -81,7 +81,7 @@ def _chosen(chosen: bytes, column: Iterable[_Item]) -> list[_Item]:
     return list(compress(column, chosen))
 
 
-def _queued(rows: KernelRows, keys: Sequence[Key], marks: int) -> Sequence[tuple[Key, int, int]]:
+def _queued(rows: KernelRows, keys: Sequence[SocketKey], marks: int) -> Sequence[tuple[SocketKey, int, int]]:
     unread, unacknowledged = rows.queues()
     places = _chosen(marks.to_bytes(len(rows), "little"), range(len(rows)))
     return [(keys[place], unread[place], unacknowledged[place]) for place in places]

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from ..model import CLOSE_WAIT, HalfClosed, Socket
+from ..model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
 from .decoder import Runs
 from .messages import address
 from .transport import (
@@ -55,11 +55,11 @@ class HalfClosedSource:
         self._one_walk = True
         self._mptcp = True
 
-    def read(self) -> list[HalfClosed]:
+    def read(self) -> list[CloseWaitSocket]:
         """All TCP and MPTCP sockets in CLOSE_WAIT. Raises NetlinkError."""
         return merged(self.tcp(), self.mptcp())
 
-    def tcp(self) -> list[HalfClosed]:
+    def tcp(self) -> list[CloseWaitSocket]:
         """All TCP sockets in CLOSE_WAIT. Raises NetlinkError."""
         if self._one_walk:
             try:
@@ -70,7 +70,7 @@ class HalfClosedSource:
                 self._one_walk = False
         return self._dump([request_one_family(family, _STATES, WITH_INFO) for family in (AF_INET, AF_INET6)])
 
-    def mptcp(self) -> list[HalfClosed]:
+    def mptcp(self) -> list[CloseWaitSocket]:
         """All MPTCP sockets in CLOSE_WAIT; none where the kernel knows no MPTCP. Raises NetlinkError."""
         if not self._mptcp:
             return []
@@ -84,12 +84,12 @@ class HalfClosedSource:
             self._mptcp = False
             return []
 
-    def _dump(self, requests: Iterable[bytes], *, mptcp: bool = False) -> list[HalfClosed]:
+    def _dump(self, requests: Iterable[bytes], *, mptcp: bool = False) -> list[CloseWaitSocket]:
         parse = parse_mptcp if mptcp else parse_tcp
         return [half for request in requests for half in parse(self._transport.exchange(request))]
 
 
-def merged(tcp: list[HalfClosed], mptcp: Iterable[HalfClosed]) -> list[HalfClosed]:
+def merged(tcp: list[CloseWaitSocket], mptcp: Iterable[CloseWaitSocket]) -> list[CloseWaitSocket]:
     """Both tables as one, each connection once.
 
     A connection that fell back to TCP is in both. TCP's row then has the true ages and what is on its
@@ -104,7 +104,7 @@ def merged(tcp: list[HalfClosed], mptcp: Iterable[HalfClosed]) -> list[HalfClose
     return both + list(only.values())
 
 
-def _combined(tcp: HalfClosed, mptcp: HalfClosed | None) -> HalfClosed:
+def _combined(tcp: CloseWaitSocket, mptcp: CloseWaitSocket | None) -> CloseWaitSocket:
     if mptcp is None:
         return tcp
     return tcp._replace(
@@ -114,7 +114,7 @@ def _combined(tcp: HalfClosed, mptcp: HalfClosed | None) -> HalfClosed:
     )
 
 
-def parse_tcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
+def parse_tcp(messages: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """The sockets of a whole TCP dump, from its raw batches up to NLMSG_DONE.
 
     Raises NetlinkError for an error message, for truncated or garbled batches, and without NLMSG_DONE.
@@ -123,7 +123,7 @@ def parse_tcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
         yield half
 
 
-def parse_answers(answers: Iterable[bytes]) -> Iterator[HalfClosed]:
+def parse_answers(answers: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """The TCP sockets that were asked for one by one. Raises NetlinkError as parse_tcp does."""
     runs = Runs()
     rows = (row for answer in answers for row in _fields(runs.split(answer)[0]))
@@ -131,7 +131,7 @@ def parse_answers(answers: Iterable[bytes]) -> Iterator[HalfClosed]:
         yield half
 
 
-def parse_mptcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
+def parse_mptcp(messages: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """The sockets of a whole MPTCP dump. Raises NetlinkError as parse_tcp does.
 
     idiag_wqueue is always 0 there (sk_wmem_alloc, which MPTCP does not use): what is not acknowledged
@@ -146,23 +146,23 @@ def parse_mptcp(messages: Iterable[bytes]) -> Iterator[HalfClosed]:
         yield half._replace(
             # They are read one after the other, without a lock.
             send_queue=max(written - acknowledged, 0),
-            since_ack=None if flags & _FELL_BACK else half.since_ack,
+            seconds_since_ack=None if flags & _FELL_BACK else half.seconds_since_ack,
         )
 
 
 def _parse(
     rows: Iterable[tuple[Any, ...]], ages_at: int, *, mptcp: bool
-) -> Iterator[tuple[HalfClosed, bytes]]:
+) -> Iterator[tuple[CloseWaitSocket, bytes]]:
     """The sockets; each with its INET_DIAG_INFO if `mptcp`, else with nothing."""
-    make_socket, make_half = Socket._make, HalfClosed._make
+    make_socket, make_half = Socket._make, CloseWaitSocket._make
     ntohs, unpack_ages = socket.ntohs, _AGES.unpack_from
     ages_end = ages_at + _AGES.size
     # What stands before an INET_DIAG_INFO, its own header included -> its size. Nearly all messages
     # of a dump have the same there: one look replaces a walk over attributes, and is as exact.
     walked: dict[bytes, int] = {}
     at = 0
-    since_data: float | None
-    since_ack: float | None
+    seconds_since_data: float | None
+    seconds_since_ack: float | None
     # One flat loop: tens of thousands of these sockets are what this program is for.
     for (
         family,
@@ -176,7 +176,7 @@ def _parse(
         high,
         receive_queue,
         send_queue,
-        holder,
+        owner_key,
         attributes,
     ) in rows:
         if state != CLOSE_WAIT:
@@ -190,14 +190,16 @@ def _parse(
             at, size = _find_info(attributes)
             if size:
                 walked[attributes[:at]] = size
-        since_data = since_ack = None
+        seconds_since_data = seconds_since_ack = None
         if size >= ages_end:
             data_age, ack_age = unpack_ages(attributes, at + ages_at)
-            since_data, since_ack = data_age / 1000, ack_age / 1000
+            seconds_since_data, seconds_since_ack = data_age / 1000, ack_age / 1000
         one = make_socket(
-            (state, local, ntohs(local_port), remote, ntohs(remote_port), holder, high << 32 | low)
+            (state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, high << 32 | low)
         )
-        half = make_half((one, receive_queue, send_queue, timer, since_ack, since_data, mptcp))
+        half = make_half(
+            (one, receive_queue, send_queue, timer, seconds_since_ack, seconds_since_data, mptcp)
+        )
         yield half, attributes[at : at + size] if mptcp else b""
 
 

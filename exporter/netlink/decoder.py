@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ..model import Batch, Listener
+from ..model.sockets import Listener, SocketBatch
 from .batches import batches_of
 from .messages import SIZE, KernelRows
 from .transport import HEADER, NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, NetlinkError
@@ -133,7 +133,7 @@ def _raise_error_in(message: bytes) -> None:
         raise NetlinkError.of_kernel(-code, "reading sockets")
 
 
-def batches(messages: Iterable[bytes], runs: Runs | None = None) -> Iterator[Batch]:
+def batches(messages: Iterable[bytes], runs: Runs | None = None) -> Iterator[SocketBatch]:
     """The sockets of a whole dump, from its raw batches up to NLMSG_DONE. runs: knows the sizes.
 
     Raises NetlinkError as Runs.split does, and when the messages end without NLMSG_DONE.
@@ -166,4 +166,4 @@ def _runs(messages: Iterable[bytes], runs: Runs) -> Iterator[tuple[int, bytes]]:
 
 def _listeners(rows: KernelRows) -> Iterator[Listener]:
     for one, length, limit in zip(rows, *rows.queues(), strict=True):
-        yield Listener(one.local_address, one.local_port, one.holder, length, limit)
+        yield Listener(one.local_address, one.local_port, one.owner_key, length, limit)

@@ -10,14 +10,14 @@ from functools import cached_property, lru_cache, reduce
 from operator import or_
 from typing import Final, NamedTuple
 
-from ..model import CLOSE, Socket, made_from
 from ..model.address import IPV4_MAPPED_PREFIX
+from ..model.sockets import CLOSE, Socket, fast_maker
 from .transport import AF_INET
 
 SIZE: Final = 72
 """Bytes of the structure, without the attributes behind it."""
 
-_socket = made_from(Socket)
+_socket = fast_maker(Socket)
 
 _STATE: Final = 1
 _TIMER: Final = 2
@@ -41,7 +41,7 @@ class _Layouts(NamedTuple):
     """Family, state, ports and addresses. Big-endian as the ports."""
     accepted: struct.Struct
     calling: struct.Struct
-    local_ends: struct.Struct
+    local_endpoints: struct.Struct
 
 
 @lru_cache(maxsize=64)
@@ -72,21 +72,21 @@ class KernelRows:
 
     def __iter__(self) -> Iterator[Socket]:
         # One flat loop, without a call for each socket.
-        for (family, state, local_port, remote_port, local, remote), cookie, holder in zip(
-            self._layouts.ends.iter_unpack(self._raw), self.cookies(), self.holders(), strict=True
+        for (family, state, local_port, remote_port, local, remote), cookie, owner_key in zip(
+            self._layouts.ends.iter_unpack(self._raw), self.cookies(), self.owner_keys(), strict=True
         ):
             if family == AF_INET:
                 local, remote = local[:4], remote[:4]
             elif local[:12] == IPV4_MAPPED_PREFIX or remote[:12] == IPV4_MAPPED_PREFIX:
                 local, remote = address(family, local), address(family, remote)
-            yield _socket((state, local, local_port, remote, remote_port, holder, cookie))
+            yield _socket((state, local, local_port, remote, remote_port, owner_key, cookie))
 
-    def pick(self, positions: Sequence[int]) -> KernelRows:
+    def select(self, positions: Sequence[int]) -> KernelRows:
         if positions == range(len(self)):
             return self
         return KernelRows(b"".join(self.messages(positions)))
 
-    def with_others(self, others: Iterable[KernelRows]) -> KernelRows:
+    def concat(self, others: Iterable[KernelRows]) -> KernelRows:
         return joined([self, *others])
 
     def structures(self) -> bytes:
@@ -107,10 +107,10 @@ class KernelRows:
             ports.byteswap()
         return ports.tolist()
 
-    def holders(self) -> list[int]:
+    def owner_keys(self) -> list[int]:
         return self._column(_HOLDER).tolist()
 
-    def holder_column(self) -> bytes:
+    def owner_key_column(self) -> bytes:
         """The holders, as Batch has them."""
         return self._column(_HOLDER).tobytes()
 
@@ -127,10 +127,10 @@ class KernelRows:
         """Unread and unacknowledged bytes, a column each."""
         return self._column(_QUEUES[0]), self._column(_QUEUES[1])
 
-    def accepted(self) -> Iterator[Hashable]:
+    def inbound_signatures(self) -> Iterator[Hashable]:
         return self._layouts.accepted.iter_unpack(self._raw)
 
-    def calling(self) -> Iterable[Hashable]:
+    def outbound_signatures(self) -> Iterable[Hashable]:
         all_of_them = self._layouts.calling.iter_unpack(self._raw)
         states = self.states()
         if CLOSE not in states:
@@ -138,9 +138,9 @@ class KernelRows:
         # Only bound: its local port is all there is of it.
         return [None if state == CLOSE else one for state, one in zip(states, all_of_them, strict=True)]
 
-    def local_ends(self, first: int, last: int) -> Iterator[tuple[bytes, int]]:
+    def local_endpoints(self, first: int, last: int) -> Iterator[tuple[bytes, int]]:
         """The local addresses and ports of those whose port is from the first to the last."""
-        for family, port, local in self._layouts.local_ends.iter_unpack(self._raw):
+        for family, port, local in self._layouts.local_endpoints.iter_unpack(self._raw):
             if first <= port <= last:
                 yield local[:4] if family == AF_INET else address(family, local), port
 

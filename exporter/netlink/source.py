@@ -8,7 +8,16 @@ from itertools import chain
 from math import inf
 from typing import Final, cast
 
-from ..model import CLOSE, CLOSE_WAIT, LISTEN, SYN_RECV, TIME_WAIT, Batch, HalfClosed, Listener
+from ..model.sockets import (
+    CLOSE,
+    CLOSE_WAIT,
+    LISTEN,
+    SYN_RECV,
+    TIME_WAIT,
+    CloseWaitSocket,
+    Listener,
+    SocketBatch,
+)
 from . import decoder
 from .batches import batches_of
 from .close_wait import HalfClosedSource, merged
@@ -61,13 +70,13 @@ class KernelSource:
         self._number: int | None = None
         self._full = inf
         self._close_wait: KernelRows | None = None
-        self._rest: Iterator[Batch] = iter(())
+        self._rest: Iterator[SocketBatch] = iter(())
         self.to_come: frozenset[int] = frozenset()
         """The states that rest() will tell of, once sockets() has ended."""
         self._bound = KernelRows(b"")
         self._bound_again_at = 0.0
 
-    def sockets(self) -> Iterator[Batch]:
+    def sockets(self) -> Iterator[SocketBatch]:
         """All TCP sockets but listeners. Raises NetlinkError, also half way.
 
         A connection that is closed between this and rest() is in both, rather than in neither.
@@ -79,8 +88,8 @@ class KernelSource:
         number, self._close_wait = 0, None
         for batch in self._dump((_CONNECTED if few else _FULL) | bound):
             number += len(batch.keys)
-            if batch.kind.state in apart:
-                apart[batch.kind.state].append(_rows(batch))
+            if batch.keyspace.state in apart:
+                apart[batch.keyspace.state].append(_rows(batch))
             if not few and not self.to_come and number > _BEGINS_AT * self._full:
                 self._begin_rest()
             yield batch
@@ -94,7 +103,7 @@ class KernelSource:
         if not few and not self.to_come:
             self._begin_rest()
 
-    def rest(self) -> Iterator[Batch]:
+    def rest(self) -> Iterator[SocketBatch]:
         """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
         since sockets() has ended. Raises NetlinkError, also half way; when called again, it asks anew."""
         number = 0
@@ -117,7 +126,7 @@ class KernelSource:
             for listener in decoder.listeners(self._transport.exchange(request), self._runs)
         ]
 
-    def half_closed(self) -> list[HalfClosed]:
+    def half_closed(self) -> list[CloseWaitSocket]:
         """The connections in CLOSE_WAIT of the last sockets(), with queues and ages; where that failed,
         those there are now. Raises NetlinkError."""
         if self._close_wait is None:
@@ -138,7 +147,7 @@ class KernelSource:
     def _begin_rest(self) -> None:
         self._rest, self.to_come = self._dump(_SMALL, at_once=True), _IN_SMALL
 
-    def _dump(self, states: int, *, at_once: bool = False) -> Iterator[Batch]:
+    def _dump(self, states: int, *, at_once: bool = False) -> Iterator[SocketBatch]:
         answers = [self._transport.exchange(request, at_once=at_once) for request in self._requests(states)]
         if at_once:
             answers = list(map(_begun, answers))
@@ -156,5 +165,5 @@ def _begun(answer: Iterator[bytes]) -> Iterator[bytes]:
     return chain([first], answer)
 
 
-def _rows(batch: Batch) -> KernelRows:
-    return cast(KernelRows, batch.take(range(len(batch.keys))))  # sockdiag's batches have no others
+def _rows(batch: SocketBatch) -> KernelRows:
+    return cast(KernelRows, batch.rows_at(range(len(batch.keys))))  # sockdiag's batches have no others

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Final
 
-from ..model import HalfClosed, Socket, made_from
+from ..model.sockets import CloseWaitSocket, Socket, fast_maker
 from .close_wait import WITH_INFO, parse_answers
 from .messages import KernelRows
 from .transport import HEADER, NLMSG_ERROR, NetlinkError, Transport, request_one_socket
@@ -32,7 +32,7 @@ _Moments = tuple[float | None, float | None]
 """When the last ACK came and when the last data, in seconds of the clock."""
 _NEVER: Final[_Moments] = (None, None)
 
-_half_closed = made_from(HalfClosed)
+_half_closed = fast_maker(CloseWaitSocket)
 
 
 class LastHeard:
@@ -44,7 +44,7 @@ class LastHeard:
     def __init__(
         self,
         transport: Transport,
-        dump: Callable[[], Iterable[HalfClosed]],
+        dump: Callable[[], Iterable[CloseWaitSocket]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -53,7 +53,7 @@ class LastHeard:
         self._moments: dict[int, _Moments] = {}
         self._sockets: dict[int, Socket] = {}
 
-    def complete(self, rows: KernelRows, among: int) -> list[HalfClosed]:
+    def complete(self, rows: KernelRows, among: int) -> list[CloseWaitSocket]:
         """The connections in CLOSE_WAIT, from a dump of `among` sockets. Raises NetlinkError."""
         cookies = rows.cookies()
         new = [place for place, cookie in enumerate(cookies) if cookie not in self._moments]
@@ -71,15 +71,15 @@ class LastHeard:
         known = map(self._sockets.get, cookies)
         changed = [
             place
-            for place, (one, holder) in enumerate(zip(known, rows.holders(), strict=True))
-            if one is None or one.holder != holder
+            for place, (one, owner_key) in enumerate(zip(known, rows.owner_keys(), strict=True))
+            if one is None or one.owner_key != owner_key
         ]
         if not changed and len(self._sockets) == len(cookies):
             return self._sockets
-        sockets = self._sockets | {one.cookie: one for one in rows.pick(changed)}
+        sockets = self._sockets | {one.cookie: one for one in rows.select(changed)}
         return {cookie: sockets[cookie] for cookie in cookies}
 
-    def _completed(self, cookies: Sequence[int], rows: KernelRows) -> list[HalfClosed]:
+    def _completed(self, cookies: Sequence[int], rows: KernelRows) -> list[CloseWaitSocket]:
         # Column by column: tens of thousands of these sockets are what this program is for.
         now = self._clock()
         moments = list(map(self._moments.get, cookies, repeat(_NEVER)))
@@ -93,13 +93,13 @@ class LastHeard:
         )
         return list(map(_half_closed, zip(*columns, strict=True)))
 
-    def _learn(self, halves: Iterable[HalfClosed]) -> None:
+    def _learn(self, halves: Iterable[CloseWaitSocket]) -> None:
         for half in halves:
             now = self._clock()
-            moments = _before(now, half.since_ack), _before(now, half.since_data)
+            moments = _before(now, half.seconds_since_ack), _before(now, half.seconds_since_data)
             self._moments.setdefault(half.socket.cookie, moments)
 
-    def _ask(self, messages: Iterable[bytes]) -> Iterator[HalfClosed]:
+    def _ask(self, messages: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
         requests = (request_one_socket(message[0], message[4:52], WITH_INFO) for message in messages)
         return parse_answers(answer for answer in self._transport.ask(requests) if not _is_refused(answer))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ..model import NO_HOLDER
+from ..model.sockets import NO_OWNER_KEY
 from ..procfs.process import list_pids, network_namespace
 from .fd_table import DescriptorTable
 from .resolver import reason_of
@@ -106,7 +106,7 @@ class Walk:
             yield from self._guarded(table, table.vacated(closed.get(table.pid, ())))
 
     def _elsewhere(self, live: Callable[[], set[int]], missing: Set[int]) -> Found:
-        settled = live().difference(missing, {NO_HOLDER})
+        settled = live().difference(missing, {NO_OWNER_KEY})
         for search in (self._where_others_went, self._where_counts_changed, self._everywhere):
             yield from search(settled)
 

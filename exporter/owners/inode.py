@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from itertools import chain, filterfalse
 from typing import Final
 
-from ..model import NO_HOLDER, Owner, ProcessId, Unowned
+from ..model.process import Owner, ProcessId, Unowned
+from ..model.sockets import NO_OWNER_KEY
 from .fd_scanner import Closed, Found, Walk
 from .owner_table import MAX_ENTRIES_RATIO, ByHolder, KnownOwners
 from .process_cache import Facts
@@ -66,16 +67,16 @@ class InodeOwners(KnownOwners):
                 stale.add(Unowned.NOT_FOUND)
         return stale
 
-    def doubt(self, holders: Iterable[int]) -> None:
-        known = set(filter(self._owners.__contains__, holders))
+    def doubt(self, owner_keys: Iterable[int]) -> None:
+        known = set(filter(self._owners.__contains__, owner_keys))
         others = [
             inode for inode in known if self._walk.still_holds(self._owners[inode].pid, {inode}) is not True
         ]
         self._owners = self._owners.without(others)
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:
-        unknown = set(filterfalse(self._owners.__contains__, holders))
-        if wanted := unknown.difference(self._not_found, {NO_HOLDER}):
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
+        unknown = set(filterfalse(self._owners.__contains__, owner_keys))
+        if wanted := unknown.difference(self._not_found, {NO_OWNER_KEY}):
             closed = self._forget_closed(live.all())
             # Where it raises, nothing is known not to be found: the next look fails too, or finds it.
             self._claim(self._walk.find(wanted, live.all, closed), wanted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Final
 
-from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
+from ..model.process import Owner, Process, ProcessId, Unowned
+from ..model.sockets import NO_OWNER_KEY
 from .process_cache import Facts
 
 MAX_ENTRIES_RATIO: Final = 1.25
@@ -18,15 +19,15 @@ class ByHolder(dict[int, ProcessId]):
 
     _gone = 0
 
-    def without(self, holders: Iterable[int]) -> ByHolder:
+    def without(self, owner_keys: Iterable[int]) -> ByHolder:
         """The same without these, who have to be among them."""
-        for holder in holders:
-            del self[holder]
+        for owner_key in owner_keys:
+            del self[owner_key]
             self._gone += 1
         return ByHolder(self) if len(self) + self._gone > MAX_ENTRIES_RATIO * len(self) else self
 
-    def __missing__(self, holder: int) -> Unowned:
-        return Unowned.RELEASED if holder == NO_HOLDER else Unowned.NOT_FOUND
+    def __missing__(self, owner_key: int) -> Unowned:
+        return Unowned.RELEASED if owner_key == NO_OWNER_KEY else Unowned.NOT_FOUND
 
 
 class KnownOwners:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from ..model import NO_HOLDER, UNSEEN_HOLDER, Owner
+from ..model.process import Owner
+from ..model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
 from .owner_table import ByHolder, KnownOwners
 from .process_cache import Facts
 from .resolver import Live, reason_of
@@ -29,13 +30,13 @@ class PidOwners(KnownOwners):
         self._owners = ByHolder(entry for entry in self._owners.items() if entry[1] not in died)
         return set(died)
 
-    def doubt(self, holders: Iterable[int]) -> None:
+    def doubt(self, owner_keys: Iterable[int]) -> None:
         """A pid that is used again is noticed by refresh()."""
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:  # noqa: ARG002  # the protocol's
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:  # noqa: ARG002  # the protocol's
         self.unreadable = Counter()
-        self._unseen |= UNSEEN_HOLDER in holders
-        for pid in set(holders) - self._owners.keys() - {NO_HOLDER, UNSEEN_HOLDER}:
+        self._unseen |= HIDDEN_OWNER_KEY in owner_keys
+        for pid in set(owner_keys) - self._owners.keys() - {NO_OWNER_KEY, HIDDEN_OWNER_KEY}:
             try:
                 self._owners[pid] = self._facts.learn(pid)
             except OSError as failure:

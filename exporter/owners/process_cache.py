@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Protocol
 
-from ..model import Process, ProcessId
+from ..model.process import Process, ProcessId
 
 
 class ProcessReader(Protocol):

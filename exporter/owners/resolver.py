@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable
 from typing import Final, Protocol
 
-from ..model import NO_HOLDER, Owner, Process, ProcessId, Unowned
+from ..model.process import Owner, Process, ProcessId, Unowned
+from ..model.sockets import NO_OWNER_KEY
 
 
 class Live(Protocol):
@@ -30,10 +31,10 @@ class Owners(Protocol):
     def refresh(self) -> set[Owner]:
         """Owners of whom something was said that may be true no longer; call before each reading."""
 
-    def doubt(self, holders: Iterable[int]) -> None:
+    def doubt(self, owner_keys: Iterable[int]) -> None:
         """These hold sockets that were not there before: what was known of them may be of earlier ones."""
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
         """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
 
     @property
@@ -62,14 +63,14 @@ class NoOwners:
     def refresh(self) -> set[Owner]:
         return set()
 
-    def doubt(self, holders: Iterable[int]) -> None:
+    def doubt(self, owner_keys: Iterable[int]) -> None:
         pass
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
         pass
 
-    def owner_of(self, holder: int) -> Owner:
-        return Unowned.RELEASED if holder == NO_HOLDER else Unowned.NOT_FOUND
+    def owner_of(self, owner_key: int) -> Owner:
+        return Unowned.RELEASED if owner_key == NO_OWNER_KEY else Unowned.NOT_FOUND
 
     def process(self, owner: ProcessId) -> Process:
         raise KeyError(owner)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psutil
 
-from ..model import Process, ProcessId
+from ..model.process import Process, ProcessId
 
 _T = TypeVar("_T")
 

@@ -15,27 +15,27 @@ from typing import Any, Final
 
 import psutil
 
-from ..model import (
+from ..model.address import parse_address
+from ..model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     CLOSING,
     ESTABLISHED,
     FIN_WAIT1,
     FIN_WAIT2,
+    HIDDEN_OWNER_KEY,
     LAST_ACK,
     LISTEN,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     SYN_RECV,
     SYN_SENT,
     TIME_WAIT,
-    UNSEEN_HOLDER,
-    Batch,
-    HalfClosed,
-    Kind,
+    CloseWaitSocket,
+    KeySpace,
     Listener,
     Socket,
+    SocketBatch,
 )
-from ..model.address import parse_address
 
 STATES: Final[dict[str, int]] = {
     psutil.CONN_ESTABLISHED: ESTABLISHED,
@@ -75,7 +75,7 @@ class PsutilSource:
         self._listeners: list[Listener] = []
         self._sockets: list[Socket] = []
 
-    def sockets(self) -> Iterator[Batch]:
+    def sockets(self) -> Iterator[SocketBatch]:
         """All TCP sockets but listeners. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
         self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
@@ -83,7 +83,7 @@ class PsutilSource:
         self._sockets = [_socket(c, listened_on) for c in connections if STATES[c.status] != LISTEN]
         yield from batches(self._sockets)
 
-    def rest(self) -> Iterator[Batch]:
+    def rest(self) -> Iterator[SocketBatch]:
         """Nothing more."""
         return iter(())
 
@@ -91,49 +91,49 @@ class PsutilSource:
         """The listening TCP sockets of the last look, without queue figures."""
         return self._listeners
 
-    def half_closed(self) -> list[HalfClosed]:
+    def half_closed(self) -> list[CloseWaitSocket]:
         """The connections in CLOSE_WAIT of the last look, without queues and ages."""
         return without_details(self._sockets)
 
 
-def batches(sockets: Iterable[Socket]) -> Iterator[Batch]:
+def batches(sockets: Iterable[Socket]) -> Iterator[SocketBatch]:
     """Sockets as Batches: without a cookie, the whole row is what tells a socket apart."""
     by_state: defaultdict[int, SocketRows] = defaultdict(SocketRows)
     for one in sockets:
         by_state[one.state].append(one)
     for state, some in by_state.items():
-        holders = array.array("I", some.holders()).tobytes()
-        yield Batch(Kind(state), some, holders, some.pick, some.local_ends)
+        owner_keys = array.array("I", some.owner_keys()).tobytes()
+        yield SocketBatch(KeySpace(state), some, owner_keys, some.select, some.local_endpoints)
 
 
 class SocketRows(list[Socket]):
     """Sockets as they are."""
 
-    def pick(self, positions: Sequence[int]) -> SocketRows:
+    def select(self, positions: Sequence[int]) -> SocketRows:
         return SocketRows([self[position] for position in positions])
 
-    def with_others(self, others: Iterable[SocketRows]) -> SocketRows:
+    def concat(self, others: Iterable[SocketRows]) -> SocketRows:
         return SocketRows(chain(self, *others))
 
     def local_ports(self) -> list[int]:
         return [row.local_port for row in self]
 
-    def holders(self) -> list[int]:
-        return [row.holder for row in self]
+    def owner_keys(self) -> list[int]:
+        return [row.owner_key for row in self]
 
     def cookies(self) -> list[int]:
         return [row.cookie for row in self]
 
-    def accepted(self) -> list[Hashable]:
+    def inbound_signatures(self) -> list[Hashable]:
         return [(row.state, row.local_address, row.local_port) for row in self]
 
-    def calling(self) -> list[Hashable]:
+    def outbound_signatures(self) -> list[Hashable]:
         return [
             (row.state, row.local_address, row.remote_address, row.remote_port) if row.remote_port else None
             for row in self
         ]
 
-    def local_ends(self, first: int, last: int) -> list[tuple[bytes, int]]:
+    def local_endpoints(self, first: int, last: int) -> list[tuple[bytes, int]]:
         return [(row.local_address, row.local_port) for row in self if first <= row.local_port <= last]
 
 
@@ -143,15 +143,15 @@ def _socket(connection: Any, listened_on: Set[int]) -> Socket:
     state = STATES[connection.status]
     # Of others' processes psutil gives none, as of connections that wait for accept(): of those, the
     # listener tells whether it may be seen.
-    nobody = UNSEEN_HOLDER if state in _HELD and local_port not in listened_on else NO_HOLDER
+    nobody = HIDDEN_OWNER_KEY if state in _HELD and local_port not in listened_on else NO_OWNER_KEY
     # Windows gives sockets in TIME_WAIT to pid 0, the idle process: nobody, that is.
-    holder = connection.pid or nobody
-    return Socket(state, local_address, local_port, remote_address, remote_port, holder, 0)
+    owner_key = connection.pid or nobody
+    return Socket(state, local_address, local_port, remote_address, remote_port, owner_key, 0)
 
 
 def _listener(connection: Any) -> Listener:
     local_address, local_port = _endpoint(connection.laddr)
-    return Listener(local_address, local_port, connection.pid or UNSEEN_HOLDER, None, None)
+    return Listener(local_address, local_port, connection.pid or HIDDEN_OWNER_KEY, None, None)
 
 
 def _endpoint(endpoint: Any) -> tuple[bytes, int]:
@@ -160,10 +160,10 @@ def _endpoint(endpoint: Any) -> tuple[bytes, int]:
     return parse_address(endpoint.ip), endpoint.port
 
 
-def without_details(sockets: Iterable[Socket]) -> list[HalfClosed]:
+def without_details(sockets: Iterable[Socket]) -> list[CloseWaitSocket]:
     """Those of the sockets that are in CLOSE_WAIT, for sources that know neither queues nor ages."""
     return [
-        HalfClosed(one, None, None, None, None, None, mptcp=False)
+        CloseWaitSocket(one, None, None, None, None, None, mptcp=False)
         for one in sockets
         if one.state == CLOSE_WAIT
     ]

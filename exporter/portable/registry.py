@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-from ..model import EphemeralRange, Limits
+from ..model.host import EphemeralRange, SysctlLimits
 
 _REGISTRY_KEY: Final = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 # https://learn.microsoft.com/previous-versions/windows/it-pro/windows-server-2003/cc757512(v=ws.10)
@@ -14,7 +14,7 @@ _FIRST_USER_PORT: Final = 1025
 _LAST_PORT: Final = 65535
 
 
-def read_registry() -> Limits:
+def read_registry() -> SysctlLimits:
     """The limits of Windows that somebody has set in the registry. Raises OSError when it is not readable.
 
     Both values are absent by default, and what holds then depends on the release: nothing is said of it.
@@ -37,8 +37,8 @@ def read_registry() -> Limits:
 
         delay = value("TcpTimedWaitDelay", 0, _LONGEST_TIME_WAIT)
         last = value("MaxUserPort", _FIRST_USER_PORT, _LAST_PORT)
-    return Limits(
+    return SysctlLimits(
         time_wait_seconds=None if delay is None else float(delay),
         ephemeral=None if last is None else EphemeralRange(_FIRST_USER_PORT, last),
-        problems=tuple(problems),
+        errors=tuple(problems),
     )

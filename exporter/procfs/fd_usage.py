@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-from ..model import Descriptors
+from ..model.host import FdUsage
 from .files import read_whole
 
 _SOFT_LIMIT: Final = re.compile(rb"^Max open files +(?:([0-9]+)|unlimited) ", re.MULTILINE)
 
 
-def descriptors(procfs: Path, pid: int) -> Descriptors:
+def descriptors(procfs: Path, pid: int) -> FdUsage:
     """Both figures. Raises OSError as the two functions below."""
-    return Descriptors(open_descriptors(procfs, pid), descriptor_limit(procfs, pid))
+    return FdUsage(open_descriptors(procfs, pid), descriptor_limit(procfs, pid))
 
 
 def open_descriptors(procfs: Path, pid: int) -> int:

@@ -30,13 +30,13 @@ class Files:
         self._directory = directory
         self._failures: list[OSError] = []
         self._answered = False
-        self.problems: list[str] = []
+        self.errors: list[str] = []
 
     def parse(
         self, name: str, parser: Callable[[str], _T], absent: _T | None = None, size: int = 4096
     ) -> _T | None:
         """What the parser makes of a file, `absent` where there is no such file. None where it cannot
-        be read or the parser raises ValueError: that is then among the problems. `size`: of a read."""
+        be read or the parser raises ValueError: that is then among the errors. `size`: of a read."""
         path = f"{self._directory}/{name}"
         try:
             text = read_whole(path, size).decode("utf-8", "replace")
@@ -46,13 +46,13 @@ class Files:
         except OSError as failure:
             failure.filename = path  # read() does not know it
             self._note(failure)
-            self.problems.append(str(failure))
+            self.errors.append(str(failure))
             return None
         self._answered = True
         try:
             return parser(text)
         except ValueError as failure:
-            self.problems.append(f"{path}: {failure}")
+            self.errors.append(f"{path}: {failure}")
             return None
 
     def _note(self, failure: OSError) -> None:

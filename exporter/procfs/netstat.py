@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from ..model import KernelCounters
+from ..model.host import KernelCounters
 from .files import Files
 
 Tables = dict[str, dict[str, int]]
@@ -63,7 +63,7 @@ def read_counters(procfs: Path) -> KernelCounters:
         orphans=sockets.get("orphan"),
         allocated=sockets.get("alloc"),
         memory_bytes=_in_bytes(sockets.get("mem")),
-        problems=tuple(files.problems),
+        errors=tuple(files.errors),
     )
 
 

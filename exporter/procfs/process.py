@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from ..model import Process, ProcessId
+from ..model.process import Process, ProcessId
 from . import cgroup as control_groups
 from .files import read_whole
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from ..model import EphemeralRange, Limits
+from ..model.host import EphemeralRange, SysctlLimits
 from .files import Files
 
 # TCP_TIMEWAIT_LEN of include/net/tcp.h, in seconds: no sysctl changes it, tcp_fin_timeout neither.
@@ -20,20 +20,20 @@ _PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _LONG_SYSCTL: Final = 1 << 18
 
 
-def read_sysctls(procfs: Path) -> Limits:
+def read_sysctls(procfs: Path) -> SysctlLimits:
     """The limits of Linux: /proc/sys/net/ipv4 (Documentation/networking/ip-sysctl.rst, tcp(7))."""
     files = Files(procfs / "sys/net/ipv4")
     # Absent in network namespaces other than the first, like tcp_max_orphans.
     memory = files.parse("tcp_mem", parse_memory)
-    limits = Limits(
-        time_wait_buckets=files.parse("tcp_max_tw_buckets", parse_number),
+    limits = SysctlLimits(
+        max_time_wait_sockets=files.parse("tcp_max_tw_buckets", parse_number),
         time_wait_seconds=_TIME_WAIT_SECONDS,
         time_wait_reuse=files.parse("tcp_tw_reuse", parse_number),
         ephemeral=_ephemeral(files),
-        orphans=files.parse("tcp_max_orphans", parse_number),
+        max_orphans=files.parse("tcp_max_orphans", parse_number),
         memory_pressure_bytes=memory[1] if memory else None,
         memory_bytes=memory[2] if memory else None,
-        problems=tuple(files.problems),
+        errors=tuple(files.errors),
     )
     files.require_any()
     return limits

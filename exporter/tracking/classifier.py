@@ -6,21 +6,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from itertools import repeat
 from typing import Final, cast
 
-from ..model import (
-    NO_HOLDER,
-    STATE_NAMES,
-    TIME_WAIT,
-    Attribution,
-    Direction,
-    EphemeralRange,
-    Group,
-    Owner,
-    Path,
-    ProcessId,
-    Rows,
-    Socket,
-    Unowned,
-)
+from ..model.groups import AddressPair, Attribution, Direction, SocketGroup
+from ..model.host import EphemeralRange
+from ..model.process import Owner, ProcessId, Unowned
+from ..model.sockets import NO_OWNER_KEY, STATE_NAMES, TIME_WAIT, Socket, SocketTable
 from .destinations import DestinationOwners
 from .listeners import ListenerTable
 
@@ -56,7 +45,7 @@ class Classifier:
         self._ids: dict[Hashable, int] = {}
         self._volatile_signatures: list[Hashable] = []
         # Signatures hold the id() of these objects: another object must not get the same.
-        self._keep_alive: list[tuple[Owner, Group | None]] = []
+        self._keep_alive: list[tuple[Owner, SocketGroup | None]] = []
 
     def begin(self, owner_of: Callable[[int], Owner]) -> None:
         """Begin another collection, with the owners that are known by now."""
@@ -68,7 +57,7 @@ class Classifier:
             self._ids.clear()
             self._keep_alive.clear()
 
-    def __call__(self, socket: Socket, previous: Group | None) -> Group:
+    def __call__(self, socket: Socket, previous: SocketGroup | None) -> SocketGroup:
         """Return the group of a socket. previous: the group it was in when last seen, in whatever state.
 
         An inbound connection stays inbound when its listener is closed. Raises ValueError for a state that
@@ -77,7 +66,7 @@ class Classifier:
         if socket.state not in STATE_NAMES:
             raise ValueError(f"no TCP state has the number {socket.state}")
         listener_owner = self._listeners.owner(socket.local_address, socket.local_port)
-        path: Path | None = None
+        path: AddressPair | None = None
         attribution: Attribution | None = None
         if not socket.remote_port and not any(socket.remote_address):
             direction, port = Direction.NONE, socket.local_port
@@ -86,15 +75,15 @@ class Classifier:
         else:
             direction, port = Direction.OUTBOUND, socket.remote_port
             ephemeral = self._ephemeral is not None and self._ephemeral.contains(socket.local_port)
-            path = Path(socket.local_address, socket.remote_address, ephemeral)
+            path = AddressPair(socket.local_address, socket.remote_address, ephemeral)
         if socket.state == TIME_WAIT:
             owner, attribution = self._time_wait_owner(socket, previous, listener_owner, direction)
         else:
             owner = self._owner(socket, previous, listener_owner)
-        return Group(socket.state, owner, direction, port, path, attribution)
+        return SocketGroup(socket.state, owner, direction, port, path, attribution)
 
     def group_ids(
-        self, rows: Rows, previous: Sequence[Group | None], id_of: Callable[[Group], int]
+        self, rows: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
     ) -> list[int]:
         """Return the id of each socket's group.
 
@@ -119,11 +108,11 @@ class Classifier:
                 ids[position] = id_of(self(socket, group))
         return cast(list[int], ids)
 
-    def _signatures(self, rows: Rows, previous: Sequence[Group | None]) -> Iterable[Hashable]:
+    def _signatures(self, rows: SocketTable, previous: Sequence[SocketGroup | None]) -> Iterable[Hashable]:
         """Return a signature of each socket; equal ones are in the same group, except as _learn() says."""
         roles = list(map(self._port_roles.__getitem__, rows.local_ports()))
         columns: list[Iterable[Hashable]] = [roles, _endpoints(rows, roles)]
-        owner_keys = rows.holders()
+        owner_keys = rows.owner_keys()
         if any(owner_keys):
             columns.append(map(id, map(self._owner_of, owner_keys)))
         if previous:
@@ -133,9 +122,9 @@ class Classifier:
     def _learn(
         self,
         positions: Mapping[Hashable, int],
-        rows: Rows,
-        previous: Sequence[Group | None],
-        id_of: Callable[[Group], int],
+        rows: SocketTable,
+        previous: Sequence[SocketGroup | None],
+        id_of: Callable[[SocketGroup], int],
     ) -> None:
         """Remember the group ids of signatures that determine the group.
 
@@ -153,19 +142,19 @@ class Classifier:
                 self._ids[signature] = id_of(group)
                 if group.attribution in _VOLATILE:
                     self._volatile_signatures.append(signature)
-                self._keep_alive.append((self._owner_of(socket.holder), previous_group))
+                self._keep_alive.append((self._owner_of(socket.owner_key), previous_group))
 
-    def _owner(self, socket: Socket, previous: Group | None, listener_owner: Owner | None) -> Owner:
+    def _owner(self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None) -> Owner:
         """Return the owner by key; without a key the previous owner, or the listener's that accepts the
         socket."""
-        if socket.holder != NO_HOLDER:
-            return self._owner_of(socket.holder)
+        if socket.owner_key != NO_OWNER_KEY:
+            return self._owner_of(socket.owner_key)
         if previous and isinstance(previous.owner, ProcessId):
             return previous.owner
         return listener_owner or Unowned.RELEASED
 
     def _time_wait_owner(
-        self, socket: Socket, previous: Group | None, listener_owner: Owner | None, direction: Direction
+        self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None, direction: Direction
     ) -> tuple[Owner, Attribution]:
         """Return the former owner of a socket in TIME_WAIT, and how it was found."""
         inbound = direction is Direction.INBOUND
@@ -203,22 +192,22 @@ class ClassifierCache:
 
 def _port_roles(ephemeral: EphemeralRange | None, listening: Iterable[int]) -> list[int]:
     """Return the role of each local port. A list: indexing bytes takes five times as long."""
-    bitmap = ephemeral.table() if ephemeral else bytes(_PORT_COUNT)
+    bitmap = ephemeral.as_bitmap() if ephemeral else bytes(_PORT_COUNT)
     roles = list(bitmap.translate(_ROLE_TABLE))
     for port in listening:
         roles[port] = _LISTENING
     return roles
 
 
-def _endpoints(rows: Rows, roles: Sequence[int]) -> list[Hashable]:
+def _endpoints(rows: SocketTable, roles: Sequence[int]) -> list[Hashable]:
     """Return the part of each socket's signature that depends on the role of its local port."""
-    columns = zip(roles, rows.accepted(), rows.calling(), strict=True)
+    columns = zip(roles, rows.inbound_signatures(), rows.outbound_signatures(), strict=True)
     return [outbound if role else inbound for role, inbound, outbound in columns]
 
 
 def _select(
-    rows: Rows, previous: Sequence[Group | None], positions: Sequence[int]
-) -> Iterator[tuple[Socket, Group | None]]:
+    rows: SocketTable, previous: Sequence[SocketGroup | None], positions: Sequence[int]
+) -> Iterator[tuple[Socket, SocketGroup | None]]:
     """Return the sockets at these positions and their previous groups."""
     groups = [previous[position] for position in positions] if previous else repeat(None)
-    return zip(rows.pick(positions), groups, strict=False)
+    return zip(rows.select(positions), groups, strict=False)

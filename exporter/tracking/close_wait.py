@@ -26,14 +26,16 @@ from collections.abc import Hashable, Iterable, Sequence
 from math import fsum
 from typing import Final, NamedTuple
 
-from ..model import NO_HOLDER, Cause, ClassifiedCloseWait, Group, HalfClosed, Socket, made_from
+from ..model.close_wait import Cause, ClassifiedCloseWait
+from ..model.groups import SocketGroup
+from ..model.sockets import NO_OWNER_KEY, CloseWaitSocket, Socket, fast_maker
 from .classifier import Classifier
 
 BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
 """Upper bounds of the age buckets in seconds, inclusive. +Inf follows."""
 
 
-def cause_of(close_wait: HalfClosed) -> Cause:
+def cause_of(close_wait: CloseWaitSocket) -> Cause:
     """Return what the local program has not done yet.
 
     An owner key is missing only in the accept queue: closing a socket in CLOSE_WAIT would end that state.
@@ -43,19 +45,19 @@ def cause_of(close_wait: HalfClosed) -> Cause:
     """
     if close_wait.receive_queue is None or close_wait.send_queue is None:
         return Cause.UNKNOWN
-    if close_wait.socket.holder == NO_HOLDER:
+    if close_wait.socket.owner_key == NO_OWNER_KEY:
         return Cause.NOT_ACCEPTED
     if close_wait.send_queue > 0:
         return Cause.SENDING
     return Cause.NOT_READ if close_wait.receive_queue > 0 else Cause.NOT_CLOSED
 
 
-_classified = made_from(ClassifiedCloseWait)
+_classified = fast_maker(ClassifiedCloseWait)
 
 
 def classify_close_wait(
-    aged: Sequence[tuple[HalfClosed, float]],
-    previous: Iterable[Group | None],
+    aged: Sequence[tuple[CloseWaitSocket, float]],
+    previous: Iterable[SocketGroup | None],
     classify: Classifier,
     *,
     counted: bool,
@@ -87,7 +89,7 @@ class AgeTracker:
     def __init__(self) -> None:
         self._since: dict[Hashable, float] = {}
 
-    def update(self, sockets: Sequence[HalfClosed], now: float) -> list[float]:
+    def update(self, sockets: Sequence[CloseWaitSocket], now: float) -> list[float]:
         """Return the age of each socket in seconds: a lower bound, and exact except as described above.
 
         sockets: all that exist; any other socket is forgotten.
@@ -96,7 +98,7 @@ class AgeTracker:
             high by the duration of the read.
         """
         keys = [each.socket.cookie or _four_tuple(each.socket) for each in sockets]
-        kernel_starts = [now - (each.since_ack or 0.0) for each in sockets]
+        kernel_starts = [now - (each.seconds_since_ack or 0.0) for each in sockets]
         starts = list(map(min, kernel_starts, map(self._since.get, keys, kernel_starts)))
         self._since = dict(zip(keys, starts, strict=True))
         return [now - start for start in starts]

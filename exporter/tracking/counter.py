@@ -11,12 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
-from ..model import TIME_WAIT, Batch, Group, Key, Kind, Owner, Rows
+from ..model.groups import SocketGroup
+from ..model.process import Owner
+from ..model.sockets import TIME_WAIT, KeySpace, SocketBatch, SocketKey, SocketTable
 from .ephemeral_ports import BoundPortCounter
 from .group_cache import GroupCache
 from .pending import CountInProgress, UnclassifiedChunk
 
-GroupIdsOf = Callable[[Rows, Sequence[Group | None], Callable[[Group], int]], list[int]]
+GroupIdsOf = Callable[[SocketTable, Sequence[SocketGroup | None], Callable[[SocketGroup], int]], list[int]]
 """(sockets, their previous groups or nothing, group -> its id) -> the id of each socket's group."""
 
 # Groups without sockets are dropped when there are more of them than this share of the others, and this many.
@@ -28,27 +30,29 @@ class SocketCounter:
     """Counts the sockets of each collection by group and remembers each socket's group for the next one."""
 
     def __init__(self) -> None:
-        self._groups: list[Group] = []
-        self._ids: dict[Group, int] = {}
+        self._groups: list[SocketGroup] = []
+        self._ids: dict[SocketGroup, int] = {}
         self._cache = GroupCache()
         # The key space whose cache the next collection rebuilds. One at a time: the old table stays until the
         # end.
-        self._stale_keyspace: Kind | None = None
+        self._stale_keyspace: KeySpace | None = None
         self._has_stale_groups = False
         self.id_version = 0
         """Changes whenever groups get other ids."""
 
-    def begin(self, batches: Iterable[Batch], ports: BoundPortCounter | None = None) -> CountInProgress:
+    def begin(self, batches: Iterable[SocketBatch], ports: BoundPortCounter | None = None) -> CountInProgress:
         """Begin the count of a collection: count the sockets that are known already.
 
         ports: counts the local ports of all sockets, which is expensive. Raises what reading the batches
         raises; nothing but `ports` has changed then.
         """
-        rebuilt: dict[Kind, dict[Key, int]] = {self._stale_keyspace: {}} if self._stale_keyspace else {}
+        rebuilt: dict[KeySpace, dict[SocketKey, int]] = (
+            {self._stale_keyspace: {}} if self._stale_keyspace else {}
+        )
         return self._count_all(CountInProgress(is_first=not self._cache, rebuilt=rebuilt), batches, ports)
 
     def extend(
-        self, count: CountInProgress, batches: Iterable[Batch], ports: BoundPortCounter | None = None
+        self, count: CountInProgress, batches: Iterable[SocketBatch], ports: BoundPortCounter | None = None
     ) -> CountInProgress:
         """Count further sockets of the same collection. Returns what is to be added to it; otherwise as
         begin()."""
@@ -60,10 +64,10 @@ class SocketCounter:
         count: CountInProgress,
         group_ids_of: GroupIdsOf,
         deferred: Callable[[], CountInProgress | None],
-        learn_destinations: Callable[[list[Group]], None],
+        learn_destinations: Callable[[list[SocketGroup]], None],
         *,
         cacheable: bool = True,
-    ) -> Counter[Group]:
+    ) -> Counter[SocketGroup]:
         """Classify all sockets of a collection, and return their number by group.
 
         The order matters. What is known already is classified while the kernel writes the deferred dump;
@@ -92,7 +96,7 @@ class SocketCounter:
             totals[space.state] += len(sockets)
         return totals
 
-    def queues(self, count: CountInProgress) -> dict[Group, tuple[int, int]]:
+    def queues(self, count: CountInProgress) -> dict[SocketGroup, tuple[int, int]]:
         """Return the unread and unacknowledged bytes by group, of the classified sockets."""
         unread: defaultdict[int | None, int] = defaultdict(int)
         unacknowledged: defaultdict[int | None, int] = defaultdict(int)
@@ -114,12 +118,12 @@ class SocketCounter:
             self._has_stale_groups = True
             self._cache.drop(self._ids_where(lambda group: group.owner in owners))
 
-    def invalidate_time_wait(self, is_stale: Callable[[Group], bool]) -> None:
+    def invalidate_time_wait(self, is_stale: Callable[[SocketGroup], bool]) -> None:
         """Have the sockets in TIME_WAIT of such groups classified again in the next collection."""
         self._has_stale_groups = True
         self._cache.drop_time_wait(self._ids_where(is_stale))
 
-    def previous_groups(self, cookies: Sequence[int]) -> list[Group | None]:
+    def previous_groups(self, cookies: Sequence[int]) -> list[SocketGroup | None]:
         """Return the groups in which the sockets with these cookies were last counted, in whatever state.
 
         Sources without cookies give 0, under which nothing is ever remembered.
@@ -130,43 +134,43 @@ class SocketCounter:
         """Return all owners for whom a remembered socket was counted."""
         return {group.owner for group in self._groups}
 
-    def _groups_by_id(self, ids: Iterable[int | None]) -> list[Group | None]:
+    def _groups_by_id(self, ids: Iterable[int | None]) -> list[SocketGroup | None]:
         groups = self._groups
         return [None if group_id is None else groups[group_id] for group_id in ids]
 
-    def _ids_where(self, matches: Callable[[Group], bool]) -> set[int]:
+    def _ids_where(self, matches: Callable[[SocketGroup], bool]) -> set[int]:
         return {group_id for group_id, group in enumerate(self._groups) if matches(group)}
 
     def _count_all(
-        self, count: CountInProgress, batches: Iterable[Batch], ports: BoundPortCounter | None
+        self, count: CountInProgress, batches: Iterable[SocketBatch], ports: BoundPortCounter | None
     ) -> CountInProgress:
         for batch in batches:
             self._count(batch, count)
             if ports is not None:
-                ports.add(batch.local_ends(ports.ephemeral.low, ports.ephemeral.high))
+                ports.add(batch.local_endpoints(ports.ephemeral.low, ports.ephemeral.high))
         return count
 
-    def _count(self, batch: Batch, count: CountInProgress) -> None:
-        ids = list(map(self._cache.for_keyspace(batch.kind).get, batch.keys))
-        count.totals[batch.kind] += len(ids)
-        if batch.kind in count.rebuilt:
+    def _count(self, batch: SocketBatch, count: CountInProgress) -> None:
+        ids = list(map(self._cache.for_keyspace(batch.keyspace).get, batch.keys))
+        count.totals[batch.keyspace] += len(ids)
+        if batch.keyspace in count.rebuilt:
             so_far = cast(list[int], ids)  # Contains None too, until all sockets are classified.
-            count.rebuilt[batch.kind].update(zip(batch.keys, so_far, strict=True))
+            count.rebuilt[batch.keyspace].update(zip(batch.keys, so_far, strict=True))
         count.counts.update(ids)  # type: ignore[arg-type]  # None is taken out in the next line
         unknown = count.counts.pop(cast(int, None), 0)
         if unknown:
             positions = range(len(ids)) if unknown == len(ids) else _positions_of_none(ids)
-            rows = batch.take(positions)
+            rows = batch.rows_at(positions)
             previous = [] if count.is_first else self._cache.previous(rows.cookies())
             keys = batch.keys if unknown == len(ids) else [batch.keys[position] for position in positions]
-            count.unclassified[batch.kind].add(UnclassifiedChunk(keys, rows, previous))
-        count.owner_keys.add(batch.holders)
+            count.unclassified[batch.keyspace].add(UnclassifiedChunk(keys, rows, previous))
+        count.owner_keys.add(batch.owner_keys)
         if count.unclassified:
             # The set will be needed, and there is time now: the kernel is still writing the next part of the
             # dump.
             count.owner_keys.all()
-        if batch.queued:
-            count.queues.append((batch.kind, batch.queued))
+        if batch.nonempty_queues:
+            count.queues.append((batch.keyspace, batch.nonempty_queues))
 
     def _classify(
         self, count: CountInProgress, group_ids_of: GroupIdsOf, *, time_wait: bool, cacheable: bool
@@ -182,7 +186,13 @@ class SocketCounter:
                 self._cache_ids(space, keys, ids, count, cacheable=cacheable)
 
     def _cache_ids(
-        self, space: Kind, keys: Sequence[Key], ids: Sequence[int], count: CountInProgress, *, cacheable: bool
+        self,
+        space: KeySpace,
+        keys: Sequence[SocketKey],
+        ids: Sequence[int],
+        count: CountInProgress,
+        *,
+        cacheable: bool,
     ) -> None:
         if not cacheable:
             count.rebuilt.clear()
@@ -192,7 +202,7 @@ class SocketCounter:
         if space in count.rebuilt:
             count.rebuilt[space].update(zip(keys, ids, strict=True))
 
-    def _finish(self, count: CountInProgress) -> Counter[Group]:
+    def _finish(self, count: CountInProgress) -> Counter[SocketGroup]:
         """Return the counts by group. Drops sockets that are gone and groups without sockets, if too many."""
         counts = Counter({self._groups[group_id]: number for group_id, number in count.counts.items()})
         for space, known in count.rebuilt.items():
@@ -209,13 +219,13 @@ class SocketCounter:
         return counts
 
     def _cached_ids(
-        self, space: Kind, entries: Sequence[tuple[Key, int, int]], count: CountInProgress
+        self, space: KeySpace, entries: Sequence[tuple[SocketKey, int, int]], count: CountInProgress
     ) -> Iterator[int | None]:
         keys = [key for key, _, _ in entries]
         uncached: Iterator[int | None] = map(count.uncached.for_keyspace(space).get, keys)
         return map(self._cache.for_keyspace(space).get, keys, uncached)
 
-    def _id_of(self, group: Group) -> int:
+    def _id_of(self, group: SocketGroup) -> int:
         group_id = self._ids.setdefault(group, len(self._groups))
         if group_id == len(self._groups):
             self._groups.append(group)

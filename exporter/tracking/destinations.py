@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..model import TIME_WAIT, Direction, Group, ProcessId, Unowned
+from ..model.groups import Direction, SocketGroup
+from ..model.process import ProcessId, Unowned
+from ..model.sockets import TIME_WAIT
 
 RETENTION_SECONDS: Final = 300.0
 """Time for which a process is remembered after its last connection to a destination was seen."""
@@ -37,7 +39,7 @@ class DestinationOwners:
         self._destinations: dict[Destination, _Owners] = {}
 
     def update(
-        self, groups: Iterable[Group], name_of: Callable[[ProcessId], str], now: float
+        self, groups: Iterable[SocketGroup], name_of: Callable[[ProcessId], str], now: float
     ) -> set[Destination]:
         """Add the connections that exist now. Returns the destinations that had no owner before.
 
@@ -45,9 +47,9 @@ class DestinationOwners:
         """
         new: set[Destination] = set()
         for group in groups:
-            if group.path is None or group.state == TIME_WAIT or not isinstance(group.owner, ProcessId):
+            if group.addresses is None or group.state == TIME_WAIT or not isinstance(group.owner, ProcessId):
                 continue
-            destination = group.path.remote_address, group.port
+            destination = group.addresses.remote_address, group.port
             owners = self._destinations.pop(destination, None)
             if owners is None:
                 owners = _Owners()
@@ -86,13 +88,13 @@ class DestinationOwners:
                 owners.by_name = {name: seen for name, seen in owners.by_name.items() if seen[1] >= oldest}
 
 
-def is_unattributed(group: Group, destinations: Iterable[Destination]) -> bool:
+def is_unattributed(group: SocketGroup, destinations: Iterable[Destination]) -> bool:
     """Return whether the group holds TIME_WAIT sockets without an owner, towards one of these
     destinations."""
     return (
         group.state == TIME_WAIT
         and group.owner is Unowned.RELEASED
         and group.direction is Direction.OUTBOUND
-        and group.path is not None
-        and (group.path.remote_address, group.port) in destinations
+        and group.addresses is not None
+        and (group.addresses.remote_address, group.port) in destinations
     )

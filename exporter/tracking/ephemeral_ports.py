@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, compress
 from typing import Final, NamedTuple
 
-from ..model import Direction, EphemeralRange, Group, Listener
+from ..model.groups import Direction, SocketGroup
+from ..model.host import EphemeralRange
+from ..model.sockets import Listener
 
 _PORT_COUNT: Final = 1 << 16
 _WILDCARDS: Final = frozenset({bytes(4), bytes(16), b""})
@@ -29,7 +31,7 @@ class DestinationPorts(NamedTuple):
     used: int
 
 
-def ports_by_destination(groups: Mapping[Group, int]) -> list[DestinationPorts]:
+def ports_by_destination(groups: Mapping[SocketGroup, int]) -> list[DestinationPorts]:
     """Return all destinations, the one with the most ports in use first.
 
     The kernel tells connections between the same addresses apart by their local port: the number of sockets
@@ -37,8 +39,8 @@ def ports_by_destination(groups: Mapping[Group, int]) -> list[DestinationPorts]:
     """
     used: Counter[tuple[bytes, bytes, int]] = Counter()
     for group, count in groups.items():
-        if group.path is not None and group.path.ephemeral:
-            used[group.path.local_address, group.path.remote_address, group.port] += count
+        if group.addresses is not None and group.addresses.ephemeral:
+            used[group.addresses.local_address, group.addresses.remote_address, group.port] += count
     highest: dict[tuple[bytes, int], int] = {}
     for (_, address, port), count in used.items():
         highest[address, port] = max(count, highest.get((address, port), 0))
@@ -47,7 +49,7 @@ def ports_by_destination(groups: Mapping[Group, int]) -> list[DestinationPorts]:
 
 
 def unavailable_ports(
-    groups: Mapping[Group, int], listeners: Iterable[Listener], is_ephemeral: Callable[[int], bool]
+    groups: Mapping[SocketGroup, int], listeners: Iterable[Listener], is_ephemeral: Callable[[int], bool]
 ) -> int:
     """Return the number of ephemeral ports that connect() never takes, because they are listened on or bound.
 

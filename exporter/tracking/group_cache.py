@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, compress
 from typing import Final
 
-from ..model import (
+from ..model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     CLOSING,
@@ -18,8 +18,8 @@ from ..model import (
     SYN_RECV,
     SYN_SENT,
     TIME_WAIT,
-    Key,
-    Kind,
+    KeySpace,
+    SocketKey,
 )
 
 # A connection never goes back in this order (RFC 9293, figure 5): the last state in which a key was seen
@@ -47,11 +47,11 @@ class GroupCache:
     """The group id of each socket by key, apart for each key space."""
 
     def __init__(self) -> None:
-        self._by_space: dict[Kind, dict[Key, int]] = {}
+        self._by_space: dict[KeySpace, dict[SocketKey, int]] = {}
         # Ids that were dropped in this collection, so that their sockets are classified again.
-        self._dropped: dict[Key, int] = {}
+        self._dropped: dict[SocketKey, int] = {}
 
-    def for_keyspace(self, space: Kind) -> dict[Key, int]:
+    def for_keyspace(self, space: KeySpace) -> dict[SocketKey, int]:
         """Return the group ids of a key space. The caller may change them."""
         if space not in self._by_space:
             self._by_space[space] = {}
@@ -61,7 +61,7 @@ class GroupCache:
     def __len__(self) -> int:
         return sum(map(len, self._all()))
 
-    def previous(self, keys: Sequence[Key]) -> list[int | None]:
+    def previous(self, keys: Sequence[SocketKey]) -> list[int | None]:
         """Return the group ids that these keys had when last seen, in whatever key space, or when dropped."""
         ids: Iterator[int | None] = map(self._dropped.get, keys)
         for known in self._by_space.values():
@@ -84,7 +84,7 @@ class GroupCache:
             if space.state == TIME_WAIT and not set(known.values()).isdisjoint(ids):
                 self._by_space[space] = _without(ids, known)
 
-    def replace(self, space: Kind, known: dict[Key, int]) -> None:
+    def replace(self, space: KeySpace, known: dict[SocketKey, int]) -> None:
         """Replace all entries of a key space."""
         self._by_space[space] = known
 
@@ -92,7 +92,7 @@ class GroupCache:
         """Forget the dropped entries whose sockets were not classified again."""
         self._dropped.clear()
 
-    def most_stale(self, totals: Mapping[Kind, int]) -> Kind | None:
+    def most_stale(self, totals: Mapping[KeySpace, int]) -> KeySpace | None:
         """Return the key space that holds too many sockets that are gone; the worst of several, or None.
 
         totals: the number of sockets that exist in each key space.
@@ -113,14 +113,14 @@ class GroupCache:
         for known in self._all():
             known.update(zip(known, map(new_ids.__getitem__, known.values()), strict=True))
 
-    def _all(self) -> Iterator[dict[Key, int]]:
+    def _all(self) -> Iterator[dict[SocketKey, int]]:
         yield self._dropped
         yield from self._by_space.values()
 
 
-def _order(space: Kind) -> tuple[int, bool]:
-    return _STATE_ORDER.index(space.state), space.held
+def _order(space: KeySpace) -> tuple[int, bool]:
+    return _STATE_ORDER.index(space.state), space.owned
 
 
-def _without(ids: Collection[int], known: Mapping[Key, int]) -> dict[Key, int]:
+def _without(ids: Collection[int], known: Mapping[SocketKey, int]) -> dict[SocketKey, int]:
     return {key: group_id for key, group_id in known.items() if group_id not in ids}

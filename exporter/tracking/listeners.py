@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..model import Listener, Owner, ProcessId, Unowned
+from ..model.process import Owner, ProcessId, Unowned
+from ..model.sockets import Listener
 
 RETENTION_SECONDS: Final = 120.0
 """Time for which the port of a closed listener stays inbound: twice the duration of TIME_WAIT."""

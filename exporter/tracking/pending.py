@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ..model import Key, Kind, Rows
+from ..model.sockets import KeySpace, SocketKey, SocketTable
 from .group_cache import GroupCache
 
 # Chunks of at most this many sockets are joined with those of other batches before they are classified.
@@ -22,14 +22,16 @@ class UnclassifiedChunk(NamedTuple):
     seen before; empty in the first collection.
     """
 
-    keys: Sequence[Key]
-    rows: Rows
+    keys: Sequence[SocketKey]
+    rows: SocketTable
     previous: list[int | None]
 
     def new_owner_keys(self) -> Iterator[int]:
         """Return the owner keys of the sockets that were not seen before; none in the first collection."""
         return (
-            key for key, group_id in zip(self.rows.holders(), self.previous, strict=False) if group_id is None
+            key
+            for key, group_id in zip(self.rows.owner_keys(), self.previous, strict=False)
+            if group_id is None
         )
 
 
@@ -50,7 +52,7 @@ class UnclassifiedSockets:
         if self._small:
             keys, rows, previous = zip(*self._small, strict=True)
             joined = (list(chain.from_iterable(lists)) for lists in (keys, previous))
-            yield UnclassifiedChunk(next(joined), rows[0].with_others(rows[1:]), next(joined))
+            yield UnclassifiedChunk(next(joined), rows[0].concat(rows[1:]), next(joined))
 
     def __len__(self) -> int:
         return sum(len(chunk.keys) for chunk in self.chunks())
@@ -93,15 +95,15 @@ class CountInProgress:
 
     counts: Counter[int] = field(default_factory=Counter)
     """Sockets by group id."""
-    unclassified: defaultdict[Kind, UnclassifiedSockets] = field(
+    unclassified: defaultdict[KeySpace, UnclassifiedSockets] = field(
         default_factory=lambda: defaultdict(UnclassifiedSockets)
     )
     owner_keys: OwnerKeys = field(default_factory=OwnerKeys)
-    queues: list[tuple[Kind, Sequence[tuple[Key, int, int]]]] = field(default_factory=list)
+    queues: list[tuple[KeySpace, Sequence[tuple[SocketKey, int, int]]]] = field(default_factory=list)
     """(key, unread bytes, unacknowledged bytes) of the sockets where either is not zero, by key space."""
-    totals: Counter[Kind] = field(default_factory=Counter)
+    totals: Counter[KeySpace] = field(default_factory=Counter)
     """Number of sockets by key space."""
-    rebuilt: dict[Kind, dict[Key, int]] = field(default_factory=dict)
+    rebuilt: dict[KeySpace, dict[SocketKey, int]] = field(default_factory=dict)
     """Group ids of this collection's sockets alone, for the key spaces whose cache is rebuilt without the
     sockets that are gone."""
     uncached: GroupCache = field(default_factory=GroupCache)
@@ -123,7 +125,7 @@ class CountInProgress:
 
     def unclassified_owner_keys(self) -> set[int]:
         """Return the owner keys of the sockets that are to be classified."""
-        return set(chain.from_iterable(chunk.rows.holders() for chunk in self._chunks()))
+        return set(chain.from_iterable(chunk.rows.owner_keys() for chunk in self._chunks()))
 
     def new_owner_keys(self) -> Iterator[int]:
         """Return the owner keys of the sockets that were never seen before; none in the first collection."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.fold import KEEPS, OTHER, Limits, Series, Visible, fold
-from exporter.model import STATE_NAMES
+from exporter.model.sockets import STATE_NAMES
 
 ALWAYS = frozenset({"unknown", "inbound", "none"})
 

@@ -11,27 +11,21 @@ from typing import Final
 from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
-from exporter.model import (
+from exporter.model.collectors import CollectorName
+from exporter.model.groups import SocketGroup
+from exporter.model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
+from exporter.model.process import Owner, Process, ProcessId, Unowned
+from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import (
     CLOSE_WAIT,
     ESTABLISHED,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     TIME_WAIT,
-    Batch,
-    Descriptors,
-    EphemeralRange,
-    Group,
-    HalfClosed,
-    KernelCounters,
-    Limits,
+    CloseWaitSocket,
     Listener,
-    Owner,
-    Process,
-    ProcessId,
     Socket,
-    Unowned,
+    SocketBatch,
 )
-from exporter.model.collectors import CollectorName
-from exporter.model.snapshot import Snapshot
 from exporter.owners.resolver import Live
 from exporter.portable.psutil_source import batches
 
@@ -47,12 +41,12 @@ NAMES: Final = {PRINTD: "printd", CALLER: "caller", OTHER_CALLER: "other"}
 
 LISTENER: Final = Listener(HERE, 631, 5, 0, 128)
 ACCEPTED: Final = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
-WAITING: Final = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, NO_HOLDER, 2)
+WAITING: Final = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, NO_OWNER_KEY, 2)
 
 
-def call(port: int, state: int = ESTABLISHED, holder: int = 20) -> Socket:
+def call(port: int, state: int = ESTABLISHED, owner_key: int = 20) -> Socket:
     """A connection from that port to port 443 of THERE."""
-    return Socket(state, HERE, port, THERE, 443, NO_HOLDER if state == TIME_WAIT else holder, port)
+    return Socket(state, HERE, port, THERE, 443, NO_OWNER_KEY if state == TIME_WAIT else owner_key, port)
 
 
 class Host:
@@ -73,7 +67,7 @@ class Host:
         self.listening = [LISTENER]
         self.broken: set[str] = set()
         self.unreadable: Counter[str] = Counter()
-        self.holders = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
+        self.owner_keys = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
         self.asked_for: list[set[int]] = []
         self.live: set[int] = set()
         self.doubted: set[int] = set()
@@ -81,9 +75,9 @@ class Host:
         self.kept: Container[object] = ()
         self.dead: set[ProcessId] = set()
         self.details = False
-        self.limits = Limits(time_wait_buckets=100, ephemeral=EphemeralRange(40_000, 49_999))
+        self.limits = SysctlLimits(max_time_wait_sockets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
-        self.descriptors = {10: Descriptors(50, 64), 20: Descriptors(7, None)}
+        self.descriptors = {10: FdUsage(50, 64), 20: FdUsage(7, None)}
         self.faulty: dict[int, int] = {}
         """pid -> the number of the error that reading its descriptors ends with."""
         self.seconds = count(step=1.0).__next__
@@ -93,7 +87,7 @@ class Host:
         readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
         return SocketTracker(self, self, readers, Namer(), wanted, self.seconds)
 
-    def sockets(self) -> Iterator[Batch]:
+    def sockets(self) -> Iterator[SocketBatch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
         late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
         given = list(map(self._keyed, batches([row for row in rows if row not in late])))
@@ -106,42 +100,42 @@ class Host:
     def to_come(self) -> frozenset[int]:
         return frozenset({TIME_WAIT} if self._rest else ())
 
-    def rest(self) -> Iterator[Batch]:
+    def rest(self) -> Iterator[SocketBatch]:
         yield from map(self._keyed, batches(self._rest))
         self._break(REST)
 
-    def _keyed(self, batch: Batch) -> Batch:
+    def _keyed(self, batch: SocketBatch) -> SocketBatch:
         """The kernel's keys are cookies."""
-        rows = batch.take(range(len(batch.keys)))
+        rows = batch.rows_at(range(len(batch.keys)))
         return replace(batch, keys=rows.cookies()) if self.kernel else batch
 
     def listeners(self) -> list[Listener]:
         self._break(CollectorName.LISTENERS)
         return self.listening
 
-    def half_closed(self) -> list[HalfClosed]:
+    def half_closed(self) -> list[CloseWaitSocket]:
         self._break(CollectorName.CLOSE_WAIT)
         rows = [row for row in self.rows if row.state == CLOSE_WAIT]
-        return [HalfClosed(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
+        return [CloseWaitSocket(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
 
     def refresh(self) -> set[Owner]:
         stale, self.stale = self.stale, set()
         return stale
 
-    def doubt(self, holders: Iterable[int]) -> None:
-        self.doubted = set(holders)
+    def doubt(self, owner_keys: Iterable[int]) -> None:
+        self.doubted = set(owner_keys)
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
         self._break(CollectorName.OWNERS)
-        self.asked_for.append(set(holders))
+        self.asked_for.append(set(owner_keys))
         self.live = live.all()
 
     def tell(self, *, details: bool) -> None:
         self.details = details
 
-    def owner_of(self, holder: int) -> Owner:
-        nobody = Unowned.NOT_FOUND if holder else Unowned.RELEASED
-        return self.holders.get(holder, nobody) if self.asked_for else nobody
+    def owner_of(self, owner_key: int) -> Owner:
+        nobody = Unowned.NOT_FOUND if owner_key else Unowned.RELEASED
+        return self.owner_keys.get(owner_key, nobody) if self.asked_for else nobody
 
     def process(self, owner: ProcessId) -> Process:
         return Process(owner.pid, owner.start_time, NAMES[owner])
@@ -152,11 +146,11 @@ class Host:
     def keep(self, used: Container[object]) -> None:
         self.kept = used
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> SysctlLimits:
         self._break(CollectorName.LIMITS)
         return self.limits
 
-    def _descriptors(self, pid: int) -> Descriptors:
+    def _descriptors(self, pid: int) -> FdUsage:
         if CollectorName.DESCRIPTORS in self.broken:
             raise RuntimeError("no OSError, so not of this process only")
         if pid in self.faulty:
@@ -171,6 +165,6 @@ class Host:
             raise OSError(f"{part} broke")
 
 
-def groups(seen: Snapshot) -> dict[Group, int]:
+def groups(seen: Snapshot) -> dict[SocketGroup, int]:
     assert seen.groups is not None
     return dict(seen.groups)

@@ -12,8 +12,8 @@ from prometheus_client.core import Metric
 from exporter.analysis import fold
 from exporter.collection.tracker import SocketTracker
 from exporter.exposition.collector import SocketCollector
-from exporter.model import TIME_WAIT, Listener
 from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
+from exporter.model.sockets import TIME_WAIT, Listener
 from exporter.owners.resolver import Live
 
 from .host import Host, call
@@ -35,9 +35,9 @@ class Slow(Host):
         self.rows = [*self.rows, call(40_000), call(40_001, TIME_WAIT)]
         self.lasts: Callable[[str], None] = lambda _: None
 
-    def resolve(self, holders: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
         self.lasts("resolve")
-        super().resolve(holders, live)
+        super().resolve(owner_keys, live)
 
     def listeners(self) -> list[Listener]:
         self.lasts("listeners")

@@ -10,19 +10,12 @@ import pytest
 
 from exporter.collection import tracker as tracker_module
 from exporter.collection.tracker import SocketTracker
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    LISTEN,
-    Cause,
-    ClassifiedCloseWait,
-    Descriptors,
-    Direction,
-    Group,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.close_wait import Cause, ClassifiedCloseWait
 from exporter.model.collectors import CollectorName
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.host import FdUsage
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN
 
 from .host import CALLER, LISTENER, PRINTD, Host, call, groups
 
@@ -53,9 +46,9 @@ def tracker(host: Host) -> SocketTracker:
 def test_all_sockets_are_counted_with_their_owners(tracker: SocketTracker) -> None:
     seen = tracker.snapshot()
     assert groups(seen) == {
-        Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 1,
-        Group(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 1,
-        Group(LISTEN, PRINTD, Direction.NONE, 631): 1,
+        SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 1,
+        SocketGroup(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 1,
+        SocketGroup(LISTEN, PRINTD, Direction.NONE, 631): 1,
     }
     assert seen.names == {PRINTD: "printd"}
     assert seen.failed == frozenset()
@@ -65,14 +58,14 @@ def test_all_sockets_are_counted_with_their_owners(tracker: SocketTracker) -> No
 def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Host) -> None:
     seen = tracker.snapshot()
     assert (seen.limits, seen.counters) == (host.limits, host.counters)
-    assert seen.descriptors == {PRINTD: Descriptors(50, 64)}
+    assert seen.descriptors == {PRINTD: FdUsage(50, 64)}
     assert seen.ports_on_one_address == 0
     assert seen.queues == {}
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
     (half,) = host.half_closed()
-    group = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
+    group = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
     assert tracker.snapshot().stuck == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
 
 
@@ -100,8 +93,8 @@ def test_resolver_gets_the_owner_keys_of_all_sockets(tracker: SocketTracker, hos
 def test_stale_owners_are_resolved_again(tracker: SocketTracker, host: Host) -> None:
     tracker.snapshot()
     host.stale = {PRINTD}
-    host.holders[6] = other = ProcessId(20, 2.0)
-    assert Group(CLOSE_WAIT, other, Direction.INBOUND, 631) in groups(tracker.snapshot())
+    host.owner_keys[6] = other = ProcessId(20, 2.0)
+    assert SocketGroup(CLOSE_WAIT, other, Direction.INBOUND, 631) in groups(tracker.snapshot())
 
 
 def test_no_counts_if_reading_sockets_fails(tracker: SocketTracker, host: Host) -> None:
@@ -141,7 +134,7 @@ def test_sockets_are_counted_if_reading_limits_fails(tracker: SocketTracker, hos
 
 
 def test_valid_limits_are_kept_if_one_is_invalid(tracker: SocketTracker, host: Host) -> None:
-    host.limits = replace(host.limits, time_wait_reuse=None, problems=("tcp_tw_reuse: nonsense",))
+    host.limits = replace(host.limits, time_wait_reuse=None, errors=("tcp_tw_reuse: nonsense",))
     seen = tracker.snapshot()
     assert (seen.limits, seen.failed) == (host.limits, frozenset({CollectorName.LIMITS}))
     assert seen.counters == host.counters
@@ -165,7 +158,7 @@ def test_failed_fd_usage_does_not_hide_other_processes(
     host.rows = [*host.rows, call(40_000)]
     host.faulty = {10: error}
     seen = tracker.snapshot()
-    assert seen.descriptors == {CALLER: Descriptors(7, None)}
+    assert seen.descriptors == {CALLER: FdUsage(7, None)}
     assert seen.failed == frozenset({CollectorName.DESCRIPTORS})
 
 

@@ -8,19 +8,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.collection.tracker import PORT_COUNT_INTERVAL, SocketTracker
-from exporter.model import (
-    CLOSE,
-    CLOSE_WAIT,
-    ESTABLISHED,
-    TIME_WAIT,
-    Attribution,
-    EphemeralRange,
-    Listener,
-    Owner,
-    Socket,
-    Unowned,
-)
+from exporter.model.groups import Attribution
+from exporter.model.host import EphemeralRange
+from exporter.model.process import Owner, Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, TIME_WAIT, Listener, Socket
 from exporter.tracking import counter
 
 from .host import CALLER, HERE, LISTENER, OTHER_CALLER, PRINTD, THERE, Host, call, groups
@@ -53,7 +45,7 @@ def test_time_wait_is_inferred_from_the_process_still_connected(tracker: SocketT
 
 
 def test_time_wait_has_no_owner_with_two_processes_connected(tracker: SocketTracker, host: Host) -> None:
-    host.rows = [call(40_000, TIME_WAIT), call(40_001), call(40_002, holder=21)]
+    host.rows = [call(40_000, TIME_WAIT), call(40_001), call(40_002, owner_key=21)]
     assert time_wait(tracker.snapshot()) == {(Unowned.RELEASED, Attribution.NONE): 1}
 
 
@@ -71,7 +63,7 @@ def test_unattributed_time_wait_is_inferred_after_a_process_connects(
 def test_inferred_owner_stays_when_another_process_connects(tracker: SocketTracker, host: Host) -> None:
     host.rows = [call(40_000, TIME_WAIT), call(40_001)]
     tracker.snapshot()
-    host.rows += [call(40_002, holder=21), call(40_003, TIME_WAIT)]
+    host.rows += [call(40_002, owner_key=21), call(40_003, TIME_WAIT)]
     assert time_wait(tracker.snapshot()) == {
         (CALLER, Attribution.INFERRED): 1,
         (Unowned.RELEASED, Attribution.NONE): 1,
@@ -81,7 +73,7 @@ def test_inferred_owner_stays_when_another_process_connects(tracker: SocketTrack
 def test_time_wait_keeps_the_observed_owner_if_the_source_has_cookies(
     tracker: SocketTracker, host: Host
 ) -> None:
-    host.rows = [call(40_000), call(40_001, holder=21)]
+    host.rows = [call(40_000), call(40_001, owner_key=21)]
     tracker.snapshot()
     host.rows = [call(40_000, TIME_WAIT), call(40_001, TIME_WAIT)]
     assert time_wait(tracker.snapshot()) == (
@@ -108,7 +100,7 @@ def test_recent_client_is_retained_for_later_time_wait(
     monkeypatch.setattr(counter, "_MIN_EMPTY_GROUPS", -1)
     host.rows = [call(40_000)]
     tracker.snapshot()
-    host.stale, host.rows = {CALLER}, [call(40_001, holder=21)._replace(remote_port=80)]
+    host.stale, host.rows = {CALLER}, [call(40_001, owner_key=21)._replace(remote_port=80)]
     for _ in range(3):
         tracker.snapshot()
     assert CALLER in host.kept
@@ -118,9 +110,9 @@ def test_recent_client_is_retained_for_later_time_wait(
 
 def test_whoever_talks_is_told_by_name_so_that_workers_are_one(tracker: SocketTracker, host: Host) -> None:
     worker = CALLER._replace(pid=99)
-    host.holders[21] = worker
+    host.owner_keys[21] = worker
     host.process = lambda owner: replace(Host.process(host, CALLER), pid=owner.pid)  # type: ignore[method-assign]
-    host.rows = [call(40_000, TIME_WAIT), call(40_001), call(40_002, holder=21)]
+    host.rows = [call(40_000, TIME_WAIT), call(40_001), call(40_002, owner_key=21)]
     ((_, method),) = time_wait(tracker.snapshot())
     assert method is Attribution.INFERRED
 
@@ -128,9 +120,9 @@ def test_whoever_talks_is_told_by_name_so_that_workers_are_one(tracker: SocketTr
 def test_a_failure_while_time_wait_is_in_doubt_forgets_no_explanation(
     tracker: SocketTracker, host: Host
 ) -> None:
-    host.rows = [call(40_000, TIME_WAIT), call(40_001, holder=99)]
+    host.rows = [call(40_000, TIME_WAIT), call(40_001, owner_key=99)]
     tracker.snapshot()
-    host.holders[99], host.stale = CALLER, {Unowned.NOT_FOUND}
+    host.owner_keys[99], host.stale = CALLER, {Unowned.NOT_FOUND}
     tracker.snapshot()
     assert time_wait(tracker.snapshot()) == {(CALLER, Attribution.INFERRED): 1}
 
@@ -138,8 +130,8 @@ def test_a_failure_while_time_wait_is_in_doubt_forgets_no_explanation(
 def ephemeral(seen: Snapshot) -> Counter[bool]:
     found: Counter[bool] = Counter()
     for group, count in groups(seen).items():
-        if group.path:
-            found[group.path.ephemeral] += count
+        if group.addresses:
+            found[group.addresses.ephemeral] += count
     return found
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import Finding, Kind, Scope, Severity
-from exporter.model import Descriptors, Limits, ProcessId
+from exporter.model.host import FdUsage, SysctlLimits
+from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
 
 from .looks import PRINTD, QUIET
@@ -28,12 +29,12 @@ def only(seen: Snapshot, **scope: Any) -> Finding:
     return finding
 
 
-def limits(**changes: Any) -> Limits:
+def limits(**changes: Any) -> SysctlLimits:
     """The limits of the quiet host, but for these."""
     assert QUIET.limits
     return replace(QUIET.limits, **changes)
 
 
-def nearly_out(owner: ProcessId = PRINTD, used: int = 900) -> dict[ProcessId, Descriptors]:
+def nearly_out(owner: ProcessId = PRINTD, used: int = 900) -> dict[ProcessId, FdUsage]:
     """A process with so many of 1,000 descriptors."""
-    return {owner: Descriptors(used, 1000)}
+    return {owner: FdUsage(used, 1000)}

@@ -7,32 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from exporter.model import (
-    CLOSE_WAIT as IN_CLOSE_WAIT,
-)
-from exporter.model import (
-    ESTABLISHED,
-    LISTEN,
-    TIME_WAIT,
-    Attribution,
-    Cause,
-    ClassifiedCloseWait,
-    Descriptors,
-    Direction,
-    EphemeralRange,
-    Group,
-    HalfClosed,
-    KernelCounters,
-    Limits,
-    Listener,
-    Owner,
-    Path,
-    ProcessId,
-    Socket,
-    Unowned,
-)
+from exporter.model.close_wait import Cause, ClassifiedCloseWait
 from exporter.model.collectors import CollectorName
+from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
+from exporter.model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
+from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import CLOSE_WAIT as IN_CLOSE_WAIT
+from exporter.model.sockets import ESTABLISHED, LISTEN, TIME_WAIT, CloseWaitSocket, Listener, Socket
 from exporter.tracking.close_wait import cause_of
 
 HERE: Final = bytes((10, 0, 0, 1))
@@ -64,20 +46,22 @@ QUIET: Final = Snapshot(
     stuck=[],
     queues={},
     ports_on_one_address=0,
-    limits=Limits(131_072, 60.0, 2, RANGE, 131_072, 400_000_000, 600_000_000),
+    limits=SysctlLimits(131_072, 60.0, 2, RANGE, 131_072, 400_000_000, 600_000_000),
     counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
-    descriptors={PRINTD: Descriptors(40, 1024), APP: Descriptors(40, 1024)},
+    descriptors={PRINTD: FdUsage(40, 1024), APP: FdUsage(40, 1024)},
     source="netlink",
 )
 """A host on which nothing goes on."""
 
 
-def look(*parts: Iterable[ClassifiedCloseWait] | Group | tuple[Group, int], **changes: Any) -> Snapshot:
+def look(
+    *parts: Iterable[ClassifiedCloseWait] | SocketGroup | tuple[SocketGroup, int], **changes: Any
+) -> Snapshot:
     """A look at a host that is quiet but for these: groups, numbers of them, and stuck connections."""
-    groups: Counter[Group] = Counter()
+    groups: Counter[SocketGroup] = Counter()
     stuck: list[ClassifiedCloseWait] = []
     for part in parts:
-        if isinstance(part, Group):
+        if isinstance(part, SocketGroup):
             groups[part] += 1
         elif isinstance(part, tuple):
             groups[part[0]] += part[1]
@@ -86,7 +70,7 @@ def look(*parts: Iterable[ClassifiedCloseWait] | Group | tuple[Group, int], **ch
             stuck += some
             groups.update(each.group for each in some)
     for listener, owner in changes.get("listeners") or ():
-        groups[Group(LISTEN, owner, Direction.NONE, listener.local_port)] += 1
+        groups[SocketGroup(LISTEN, owner, Direction.NONE, listener.local_port)] += 1
     return replace(QUIET, **{"groups": groups, "stuck": stuck, **changes})
 
 
@@ -103,17 +87,17 @@ def stuck(
     queues = {Cause.NOT_READ: (1, 0), Cause.SENDING: (0, 9), Cause.UNKNOWN: (None, None)}.get(
         cause_is, (0, 0)
     )
-    path = Path(HERE, THERE, ephemeral=True) if outbound else None
+    path = AddressPair(HERE, THERE, ephemeral=True) if outbound else None
     direction = Direction.OUTBOUND if outbound else Direction.INBOUND
     known = cause_is is not Cause.UNKNOWN
     for number in range(count):
-        holder = 0 if cause_is is Cause.NOT_ACCEPTED else 1
-        one = Socket(IN_CLOSE_WAIT, HERE, port, THERE, 40_000 + number, holder, number + 1)
-        half = HalfClosed(one, *queues, 0, age if known else None, age if known else None, mptcp=False)
+        owner_key = 0 if cause_is is Cause.NOT_ACCEPTED else 1
+        one = Socket(IN_CLOSE_WAIT, HERE, port, THERE, 40_000 + number, owner_key, number + 1)
+        half = CloseWaitSocket(one, *queues, 0, age if known else None, age if known else None, mptcp=False)
         assert cause_of(half) is cause_is
         yield ClassifiedCloseWait(
             half,
-            Group(IN_CLOSE_WAIT, owner, direction, port, path),
+            SocketGroup(IN_CLOSE_WAIT, owner, direction, port, path),
             cause_of(half),
             age * (number + 1) / count,
         )
@@ -127,16 +111,16 @@ def calls(
     address: bytes = THERE,
     port: int = 5432,
     source: bytes = HERE,
-) -> tuple[Group, int]:
+) -> tuple[SocketGroup, int]:
     """Outbound connections from ephemeral ports."""
-    path = Path(source, address, ephemeral=True)
+    path = AddressPair(source, address, ephemeral=True)
     attribution = Attribution.NONE if state == TIME_WAIT else None
-    return Group(state, owner, Direction.OUTBOUND, port, path, attribution), count
+    return SocketGroup(state, owner, Direction.OUTBOUND, port, path, attribution), count
 
 
-def serves(state: int, count: int, *, owner: Owner = PRINTD, port: int = 631) -> tuple[Group, int]:
+def serves(state: int, count: int, *, owner: Owner = PRINTD, port: int = 631) -> tuple[SocketGroup, int]:
     """Inbound connections."""
-    return Group(state, owner, Direction.INBOUND, port), count
+    return SocketGroup(state, owner, Direction.INBOUND, port), count
 
 
 def listens(
@@ -152,12 +136,12 @@ def troubled() -> Snapshot:
         stuck(412),
         stuck(3, cause_is=Cause.NOT_READ, owner=APP, port=5432, outbound=True, age=200_000),
         serves(ESTABLISHED, 17),
-        (Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22), 2),
+        (SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22), 2),
         calls(ESTABLISHED, 40),
         calls(TIME_WAIT, 16_000, owner=Unowned.RELEASED),
         calls(TIME_WAIT, 1_500, owner=APP),
         listeners=[listens(2, 128), listens(200, 200, APP, 8080), listens(0, 128, Unowned.NOT_FOUND, 22)],
-        descriptors={PRINTD: Descriptors(912, 1024), APP: Descriptors(95, 1024)},
+        descriptors={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
         counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
         unreadable={"permission": 4},
         not_found_because="unreadable",

@@ -10,32 +10,23 @@ from prometheus_client.core import Metric
 
 from exporter.analysis import fold
 from exporter.exposition.collector import SocketCollector
-from exporter.model import (
+from exporter.model.close_wait import Cause, ClassifiedCloseWait
+from exporter.model.collectors import CollectorName
+from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
+from exporter.model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
     LISTEN,
     SYN_SENT,
     TIME_WAIT,
-    Attribution,
-    Cause,
-    ClassifiedCloseWait,
-    Descriptors,
-    Direction,
-    EphemeralRange,
-    Group,
-    HalfClosed,
-    KernelCounters,
-    Limits,
+    CloseWaitSocket,
     Listener,
-    Owner,
-    Path,
-    ProcessId,
     Socket,
-    Unowned,
 )
-from exporter.model.collectors import CollectorName
-from exporter.model.snapshot import Snapshot
 
 READ: Final = (
     CollectorName.STATES,
@@ -53,9 +44,9 @@ NGINX: Final = ProcessId(20, 1.0)
 NGINX_WORKER: Final = ProcessId(21, 1.0)
 
 HERE: Final = inet_aton("10.0.0.1")
-DATABASE: Final = Path(HERE, inet_aton("10.0.0.9"), ephemeral=True)
+DATABASE: Final = AddressPair(HERE, inet_aton("10.0.0.9"), ephemeral=True)
 FROM_BELOW: Final = DATABASE._replace(ephemeral=False)
-BACKEND: Final = Path(inet_pton(AF_INET6, "fd00::1"), inet_pton(AF_INET6, "fd00::8"), ephemeral=True)
+BACKEND: Final = AddressPair(inet_pton(AF_INET6, "fd00::1"), inet_pton(AF_INET6, "fd00::8"), ephemeral=True)
 
 LISTENING: Final[list[tuple[Listener, Owner]]] = [
     (Listener(bytes(4), 631, 1, 3, 128), PRINTD),
@@ -67,35 +58,37 @@ LISTENING: Final[list[tuple[Listener, Owner]]] = [
 
 GROUPS: Final = Counter(
     {
-        Group(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 12,
-        Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 412,
-        Group(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 3,
-        Group(ESTABLISHED, NGINX, Direction.INBOUND, 80): 30,
-        Group(ESTABLISHED, NGINX_WORKER, Direction.INBOUND, 80): 40,
-        Group(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 5,
-        Group(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, FROM_BELOW): 1,
-        Group(SYN_SENT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND): 1,
-        Group(TIME_WAIT, NGINX, Direction.INBOUND, 80, None, Attribution.LISTENER): 90,
-        Group(TIME_WAIT, NGINX, Direction.OUTBOUND, 5432, DATABASE, Attribution.OBSERVED): 20,
-        Group(TIME_WAIT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND, Attribution.INFERRED): 7,
-        Group(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 443, DATABASE, Attribution.NONE): 17,
-        Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22): 2,
-        Group(CLOSE, NGINX, Direction.NONE, 40_001): 1,
+        SocketGroup(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 12,
+        SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 412,
+        SocketGroup(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 3,
+        SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): 30,
+        SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.INBOUND, 80): 40,
+        SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 5,
+        SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, FROM_BELOW): 1,
+        SocketGroup(SYN_SENT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND): 1,
+        SocketGroup(TIME_WAIT, NGINX, Direction.INBOUND, 80, None, Attribution.LISTENER): 90,
+        SocketGroup(TIME_WAIT, NGINX, Direction.OUTBOUND, 5432, DATABASE, Attribution.OBSERVED): 20,
+        SocketGroup(TIME_WAIT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND, Attribution.INFERRED): 7,
+        SocketGroup(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 443, DATABASE, Attribution.NONE): 17,
+        SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22): 2,
+        SocketGroup(CLOSE, NGINX, Direction.NONE, 40_001): 1,
     }
 )
-GROUPS.update(Group(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in LISTENING)
+GROUPS.update(
+    SocketGroup(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in LISTENING
+)
 
 
-def stuck(group: Group, cause: Cause, age: float, times: int = 1) -> list[ClassifiedCloseWait]:
+def stuck(group: SocketGroup, cause: Cause, age: float, times: int = 1) -> list[ClassifiedCloseWait]:
     """So many connections in CLOSE_WAIT, of which only the age and the cause matter here."""
     socket = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
     return [
-        ClassifiedCloseWait(HalfClosed(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)
+        ClassifiedCloseWait(CloseWaitSocket(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)
     ] * times
 
 
-PILE: Final = Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
-LEAK: Final = Group(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
+PILE: Final = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
+LEAK: Final = SocketGroup(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
 
 SEEN: Final = Snapshot(
     groups=GROUPS,
@@ -111,14 +104,18 @@ SEEN: Final = Snapshot(
         *stuck(PILE, Cause.SENDING, 15_000.0, times=12),
         *stuck(LEAK, Cause.NOT_CLOSED, 60.0, times=3),
     ],
-    queues={PILE: (4_500, 12_000), LEAK: (0, 70), Group(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0)},
+    queues={
+        PILE: (4_500, 12_000),
+        LEAK: (0, 70),
+        SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0),
+    },
     ports_on_one_address=25,
-    limits=Limits(
-        time_wait_buckets=131_072,
+    limits=SysctlLimits(
+        max_time_wait_sockets=131_072,
         time_wait_seconds=60.0,
         time_wait_reuse=2,
         ephemeral=EphemeralRange(40_000, 49_999, frozenset({40_500})),
-        orphans=65_536,
+        max_orphans=65_536,
         memory_bytes=1 << 30,
     ),
     counters=KernelCounters(
@@ -132,9 +129,9 @@ SEEN: Final = Snapshot(
         memory_bytes=1 << 20,
     ),
     descriptors={
-        PRINTD: Descriptors(900, 1_024),
-        NGINX: Descriptors(20, None),
-        NGINX_WORKER: Descriptors(100, 1_000),
+        PRINTD: FdUsage(900, 1_024),
+        NGINX: FdUsage(20, None),
+        NGINX_WORKER: FdUsage(100, 1_000),
     },
     source="netlink",
 )

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.exposition.blind_spots import blind_spots
-from exporter.model import ESTABLISHED, TIME_WAIT, KernelCounters, Limits, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.host import KernelCounters, SysctlLimits
+from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import ESTABLISHED, TIME_WAIT
 
 from .looks import APP, QUIET, calls, listens, look, serves, stuck
 
@@ -27,7 +29,7 @@ def told(seen: Snapshot) -> str:
         look(stuck(3), calls(TIME_WAIT, 9_000, owner=Unowned.RELEASED), listeners=[listens(0, 5)]),
         # Nothing is lost by what nobody asks about.
         look(unreadable={"permission": 30, "vanished": 2}, not_found_because="unreadable"),
-        look(limits=replace(Limits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)),
+        look(limits=replace(SysctlLimits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)),
         look(calls(ESTABLISHED, 1), descriptors={APP: (3, None)}),
     ],
 )
@@ -73,8 +75,8 @@ def test_a_part_that_failed(part: str) -> None:
 
 def test_what_the_limits_lack_is_told_with_its_files() -> None:
     seen = look(
-        limits=Limits(problems=("tcp_max_orphans: no number",)),
-        counters=KernelCounters(problems=("netstat: garbled",)),
+        limits=SysctlLimits(errors=("tcp_max_orphans: no number",)),
+        counters=KernelCounters(errors=("netstat: garbled",)),
         failed=frozenset({CollectorName.LIMITS}),
     )
     assert told(seen).endswith("tcp_max_orphans: no number; netstat: garbled.")
@@ -85,7 +87,7 @@ def test_psutil_gives_neither_causes_nor_queue_lengths() -> None:
 
 
 def test_a_range_of_ports_that_is_not_known() -> None:
-    assert "netsh int ipv4 show dynamicport tcp" in told(look(limits=Limits()))
+    assert "netsh int ipv4 show dynamicport tcp" in told(look(limits=SysctlLimits()))
 
 
 def test_descriptors_that_cannot_be_read_anywhere() -> None:

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.exposition import metrics
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.kinds import Counter, Gauge, GaugeHistogram
-from exporter.model import LISTEN
 from exporter.model.collectors import COLLECTOR_HELP, CollectorName
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import LISTEN
 
 from ..tools import require
 from .seen import ALL, GROUPS, SEEN, collect, values

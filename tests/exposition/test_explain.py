@@ -12,9 +12,11 @@ from exporter import __version__
 from exporter.exposition import explain
 from exporter.exposition.findings.finding import Kind, Scope
 from exporter.exposition.report import MEANINGS, Report, report
-from exporter.model import ESTABLISHED, STATE_NAMES, KernelCounters, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.host import KernelCounters
+from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import ESTABLISHED, STATE_NAMES
 
 from .looks import PRINTD, QUIET, look, serves, stuck, troubled
 

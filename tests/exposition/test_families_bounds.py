@@ -9,18 +9,12 @@ import pytest
 
 from exporter.analysis.fold import Limits
 from exporter.exposition import metrics
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    Cause,
-    Descriptors,
-    Direction,
-    Group,
-    Owner,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.close_wait import Cause
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.host import FdUsage
+from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED
 
 from .seen import SEEN, collect, stuck, values
 
@@ -28,8 +22,8 @@ CAREFUL = Limits(100, 50, 11)
 """More processes than series: whoever asks for few series gets few."""
 
 
-def inbound(number: int, state: int = ESTABLISHED) -> Group:
-    return Group(state, ProcessId(number, 0.0), Direction.INBOUND, 80)
+def inbound(number: int, state: int = ESTABLISHED) -> SocketGroup:
+    return SocketGroup(state, ProcessId(number, 0.0), Direction.INBOUND, 80)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +31,7 @@ def many() -> Snapshot:
     """Forty processes, each with one more of everything than the one before, and nobody's sockets."""
     names: dict[Owner, str] = {ProcessId(number, 0.0): f"job{number:02}" for number in range(1, 41)}
     queues = {inbound(number): (number, number) for number in range(1, 41)}
-    queues[Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22)] = (1, 1)
+    queues[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22)] = (1, 1)
     return replace(
         SEEN,
         groups=Counter({inbound(number): number for number in range(1, 41)}),
@@ -46,7 +40,7 @@ def many() -> Snapshot:
             one for n in range(1, 41) for one in stuck(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, times=n)
         ],
         queues=queues,
-        descriptors={ProcessId(number, 0.0): Descriptors(number, 100) for number in range(1, 41)},
+        descriptors={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},
     )
 
 

@@ -16,21 +16,12 @@ from exporter.analysis.fold import Limits
 from exporter.exposition import metrics
 from exporter.exposition.collector import SocketCollector
 from exporter.exposition.kinds import Gauge
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    STATE_NAMES,
-    TIME_WAIT,
-    Attribution,
-    Cause,
-    Descriptors,
-    Direction,
-    Group,
-    Owner,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.close_wait import Cause
+from exporter.model.groups import Attribution, Direction, SocketGroup
+from exporter.model.host import FdUsage
+from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, STATE_NAMES, TIME_WAIT
 
 from .seen import DATABASE, SEEN, stuck
 
@@ -41,12 +32,12 @@ NUMBERS = st.integers(1, 1_000)
 OWNERS = st.sampled_from([*PROCESSES, *Unowned])
 PORTS = st.integers(1, 40)
 CONNECTED = st.sampled_from([ESTABLISHED, CLOSE_WAIT, *STATE_NAMES.keys() - {TIME_WAIT}])
-INBOUND = st.builds(Group, CONNECTED, OWNERS, st.just(Direction.INBOUND), PORTS, st.none(), st.none())
+INBOUND = st.builds(SocketGroup, CONNECTED, OWNERS, st.just(Direction.INBOUND), PORTS, st.none(), st.none())
 OUTBOUND = st.builds(
-    Group, CONNECTED, OWNERS, st.just(Direction.OUTBOUND), PORTS, st.just(DATABASE), st.none()
+    SocketGroup, CONNECTED, OWNERS, st.just(Direction.OUTBOUND), PORTS, st.just(DATABASE), st.none()
 )
 WAITING = st.builds(
-    Group,
+    SocketGroup,
     st.just(TIME_WAIT),
     OWNERS,
     st.just(Direction.OUTBOUND),
@@ -61,7 +52,7 @@ STUCK = st.builds(
     st.floats(0, 100_000),
 )
 QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
-DESCRIPTORS = st.builds(Descriptors, NUMBERS, st.none() | NUMBERS)
+DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
 LIMITS = st.builds(Limits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
 EMPTY = replace(SEEN, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})

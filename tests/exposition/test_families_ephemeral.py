@@ -8,8 +8,11 @@ from socket import AF_INET6, inet_aton, inet_pton
 import pytest
 
 from exporter.exposition.families.ephemeral import SHOWN
-from exporter.model import ESTABLISHED, Direction, EphemeralRange, Group, Limits, Path, Unowned
+from exporter.model.groups import AddressPair, Direction, SocketGroup
+from exporter.model.host import EphemeralRange, SysctlLimits
+from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import ESTABLISHED
 
 from .seen import SEEN, collect, values
 
@@ -22,8 +25,8 @@ def calling(ports_by_destination: dict[str, int]) -> Snapshot:
     groups = {}
     for address, ports in ports_by_destination.items():
         remote = inet_pton(AF_INET6, address) if ":" in address else inet_aton(address)
-        path = Path(HERE, remote, ephemeral=True)
-        groups[Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443, path)] = ports
+        path = AddressPair(HERE, remote, ephemeral=True)
+        groups[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443, path)] = ports
     return replace(SEEN, groups=groups)
 
 
@@ -53,12 +56,12 @@ def test_the_limit_is_the_range_less_what_is_reserved_listened_on_and_bound() ->
 
 
 def test_a_range_of_which_all_is_taken_has_the_limit_0() -> None:
-    limits = Limits(ephemeral=EphemeralRange(40_000, 40_001))
+    limits = SysctlLimits(ephemeral=EphemeralRange(40_000, 40_001))
     assert values(collect(replace(SEEN, limits=limits))["socket_ephemeral_ports_limit"]) == {(): 0}
 
 
 def test_without_a_range_nothing_is_said() -> None:
-    assert not [name for name in collect(replace(SEEN, limits=Limits())) if "ephemeral" in name]
+    assert not [name for name in collect(replace(SEEN, limits=SysctlLimits())) if "ephemeral" in name]
 
 
 def test_without_a_count_of_bound_ports_the_rest_stands() -> None:

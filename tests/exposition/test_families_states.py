@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from exporter.analysis.fold import Limits
-from exporter.model import Listener, Owner
 from exporter.model.collectors import CollectorName
+from exporter.model.process import Owner
+from exporter.model.sockets import Listener
 
 from .seen import NGINX, PRINTD, SEEN, collect, values
 

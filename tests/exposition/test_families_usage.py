@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporter.model import Cause, Descriptors, KernelCounters, Limits
+from exporter.model.close_wait import Cause
+from exporter.model.host import FdUsage, KernelCounters, SysctlLimits
 
 from .seen import ALL, LEAK, NGINX, NGINX_WORKER, PILE, PRINTD, SEEN, collect, stuck, values
 
 
 def test_the_worst_of_the_processes_of_a_name_is_told() -> None:
     descriptors = {
-        NGINX: Descriptors(90, 100),
-        NGINX_WORKER: Descriptors(10, 100),
-        PRINTD: Descriptors(5, 10),
+        NGINX: FdUsage(90, 100),
+        NGINX_WORKER: FdUsage(10, 100),
+        PRINTD: FdUsage(5, 10),
     }
     families = collect(replace(SEEN, descriptors=descriptors))
     assert values(families["socket_process_open_fds"]) == {("nginx",): 100, ("printd",): 5}
@@ -21,13 +22,13 @@ def test_the_worst_of_the_processes_of_a_name_is_told() -> None:
 
 
 def test_the_worst_stays_the_worst_when_its_process_is_folded() -> None:
-    descriptors = {PRINTD: Descriptors(90, 100), NGINX: Descriptors(500, 1_000)}
+    descriptors = {PRINTD: FdUsage(90, 100), NGINX: FdUsage(500, 1_000)}
     families = collect(replace(SEEN, descriptors=descriptors), replace(ALL, processes=0))
     assert values(families["socket_process_worst_fd_ratio"]) == {("other",): 0.9}
 
 
 def test_a_process_without_a_limit_has_no_share_of_it() -> None:
-    families = collect(replace(SEEN, descriptors={PRINTD: Descriptors(90, None), NGINX: Descriptors(1, 0)}))
+    families = collect(replace(SEEN, descriptors={PRINTD: FdUsage(90, None), NGINX: FdUsage(1, 0)}))
     assert not families["socket_process_worst_fd_ratio"].samples
     assert len(families["socket_process_open_fds"].samples) == 2
 
@@ -49,7 +50,7 @@ def test_the_oldest_of_a_process_is_told() -> None:
 
 
 def test_what_the_host_does_not_tell_is_absent_and_zero_is_not() -> None:
-    limits = Limits(time_wait_reuse=0, time_wait_buckets=None)
+    limits = SysctlLimits(time_wait_reuse=0, max_time_wait_sockets=None)
     counters = KernelCounters(time_wait_overflows=0, listen_drops=None)
     families = collect(replace(SEEN, limits=limits, counters=counters))
     assert values(families["socket_time_wait_reuse"]) == {(): 0}

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import WORST_FIRST, Kind, Scope, Severity
 from exporter.exposition.findings.thresholds import Thresholds
-from exporter.model import (
+from exporter.model.close_wait import Cause
+from exporter.model.groups import AddressPair, Direction, SocketGroup
+from exporter.model.host import FdUsage, KernelCounters, SysctlLimits
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import (
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT2,
@@ -20,17 +25,7 @@ from exporter.model import (
     SYN_RECV,
     SYN_SENT,
     TIME_WAIT,
-    Cause,
-    Descriptors,
-    Direction,
-    Group,
-    KernelCounters,
-    Limits,
-    Path,
-    ProcessId,
-    Unowned,
 )
-from exporter.model.snapshot import Snapshot
 
 from .judging import CRITICAL, NOTE, WARNING, found, nearly_out, only
 from .looks import APP, HERE, LOOPBACK, PRINTD, QUIET, RANGE, calls, listens, look, serves, stuck, troubled
@@ -47,9 +42,9 @@ from .looks import APP, HERE, LOOPBACK, PRINTD, QUIET, RANGE, calls, listens, lo
         look(calls(SYN_SENT, 99), calls(FIN_WAIT2, 999), serves(SYN_RECV, 99), serves(FIN_WAIT2, 999)),
         look(listeners=[listens(0, 0), listens(79, 100), listens(None, None)]),
         look(descriptors=nearly_out(used=799)),
-        look(descriptors={PRINTD: Descriptors(1_000_000, None), APP: Descriptors(0, 0)}),
+        look(descriptors={PRINTD: FdUsage(1_000_000, None), APP: FdUsage(0, 0)}),
         look(groups=None, listeners=None, stuck=None, queues=None, limits=None, counters=None),
-        look(limits=Limits(), counters=KernelCounters()),
+        look(limits=SysctlLimits(), counters=KernelCounters()),
     ],
     ids=itertools.count(),
 )
@@ -87,9 +82,9 @@ def test_time_wait_is_counted_where_the_kernel_tells_no_number() -> None:
 
 def test_memory_is_told_with_those_who_hold_most() -> None:
     queues = {
-        Group(ESTABLISHED, PRINTD, Direction.INBOUND, 631): (200_000_000, 5),
-        Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): (100_000_000, 0),
-        Group(ESTABLISHED, APP, Direction.OUTBOUND, 80): (0, 50_000),
+        SocketGroup(ESTABLISHED, PRINTD, Direction.INBOUND, 631): (200_000_000, 5),
+        SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): (100_000_000, 0),
+        SocketGroup(ESTABLISHED, APP, Direction.OUTBOUND, 80): (0, 50_000),
     }
     finding = only(look(queues=queues, counters=KernelCounters(memory_bytes=500_000_000)))
     assert "printd (286 MiB) and app (48 KiB)" in finding.detail
@@ -118,7 +113,7 @@ def test_callers_who_do_not_confirm(backlog: int | None, expected: list[tuple[Ki
 
 
 @pytest.mark.parametrize("group", [serves(FIN_WAIT2, 1_000), calls(FIN_WAIT2, 1_000)])
-def test_other_sides_that_do_not_close(group: tuple[Group, int]) -> None:
+def test_other_sides_that_do_not_close(group: tuple[SocketGroup, int]) -> None:
     finding = only(look(group))
     assert (finding.kind, finding.severity) == (Kind.FIN_WAIT2, WARNING)
     assert "over there" in finding.detail.lower()
@@ -149,12 +144,12 @@ counts = st.one_of(st.integers(0, 200), st.integers(0, 200_000))
 maybe = st.one_of(st.none(), counts)
 remote_addresses = st.sampled_from([HERE, LOOPBACK, bytes(15) + b"\x01"])
 groups = st.builds(
-    Group,
+    SocketGroup,
     st.sampled_from(sorted(STATE_NAMES)),
     owners,
     st.sampled_from(Direction),
     ports,
-    st.one_of(st.none(), st.builds(Path, addresses, remote_addresses, st.booleans())),
+    st.one_of(st.none(), st.builds(AddressPair, addresses, remote_addresses, st.booleans())),
 )
 piles = st.builds(
     lambda count, age, cause, owner, port, outbound: list(
@@ -177,7 +172,7 @@ observations = st.builds(
             "listeners": st.lists(st.builds(listens, maybe, maybe, owners, ports), max_size=4),
             "names": st.dictionaries(st.sampled_from([PRINTD, APP]), st.text(max_size=20)),
             "limits": st.builds(
-                Limits,
+                SysctlLimits,
                 maybe,
                 st.one_of(st.none(), st.floats(0, 300)),
                 st.sampled_from([None, 0, 1, 2]),
@@ -190,7 +185,7 @@ observations = st.builds(
                 KernelCounters, time_wait=maybe, orphans=maybe, memory_bytes=maybe, listen_overflows=maybe
             ),
             "descriptors": st.dictionaries(
-                st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]), st.builds(Descriptors, counts, maybe)
+                st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]), st.builds(FdUsage, counts, maybe)
             ),
             "queues": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
             "ports_on_one_address": maybe,

@@ -6,14 +6,10 @@ import pytest
 
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import Kind, Scope, Severity
-from exporter.model import (
-    CLOSE_WAIT,
-    Cause,
-    Direction,
-    Group,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.close_wait import Cause
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import CLOSE_WAIT
 
 from .judging import CRITICAL, NOTE, WARNING, found, nearly_out, only
 from .looks import APP, PRINTD, listens, look, stuck
@@ -146,7 +142,7 @@ def test_descriptors_near_their_limit(used: int, severity: Severity) -> None:
 
 
 def test_without_causes_close_wait_is_still_counted() -> None:
-    finding = only(look((Group(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631), 100), stuck=None))
+    finding = only(look((SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631), 100), stuck=None))
     assert (finding.severity, finding.cause, finding.oldest_seconds) == (WARNING, Cause.UNKNOWN, None)
 
 

@@ -6,16 +6,10 @@ import pytest
 
 from exporter.exposition.findings import find
 from exporter.exposition.findings.finding import Kind, Scope, Severity
-from exporter.model import (
-    CLOSE,
-    ESTABLISHED,
-    TIME_WAIT,
-    Cause,
-    Direction,
-    Group,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.close_wait import Cause
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import CLOSE, ESTABLISHED, TIME_WAIT
 
 from .judging import CRITICAL, NOTE, WARNING, found, limits, only
 from .looks import APP, HERE, LOOPBACK, RANGE, calls, look, stuck
@@ -38,7 +32,7 @@ def test_ports_are_counted_for_each_source_address() -> None:
 
 
 def test_ports_that_no_connect_gets_make_the_limit_lower() -> None:
-    bound = [Group(CLOSE, APP, Direction.NONE, port) for port in range(40_000, 50_000)]
+    bound = [SocketGroup(CLOSE, APP, Direction.NONE, port) for port in range(40_000, 50_000)]
     finding = only(look(calls(ESTABLISHED, 10_000), *bound))
     assert finding.near
     assert finding.near.limit == RANGE.size - 10_000

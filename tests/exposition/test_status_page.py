@@ -12,9 +12,10 @@ from exporter.exposition.findings.finding import Scope
 from exporter.exposition.page import POLICY, PROJECT_URL
 from exporter.exposition.report import report
 from exporter.exposition.status_page import status_page
-from exporter.model import ESTABLISHED, Unowned
 from exporter.model.collectors import CollectorName
+from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import ESTABLISHED
 
 from .looks import PRINTD, look, serves, stuck, troubled
 

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from exporter.model import ProcessId
+from exporter.model.process import ProcessId
 from exporter.netlink.source import KernelSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
@@ -83,7 +83,7 @@ def main(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         owners.refresh()
-        ports = {listener.holder: listener.local_port for listener in source.listeners()}
+        ports = {listener.owner_key: listener.local_port for listener in source.listeners()}
         owners.resolve(ports.keys(), Live(ports))
         for inode, port in ports.items():
             owner = owners.owner_of(inode)

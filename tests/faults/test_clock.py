@@ -15,7 +15,7 @@ import exporter
 from exporter.cli import build, choose_source
 from exporter.config import Config
 from exporter.flags import parser
-from exporter.model import ProcessId
+from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
 
 from ..running import until

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.model import STATE_NAMES
+from exporter.model.sockets import STATE_NAMES
 
 from ..deploy.rules import ALERTS, PROMETHEUS, rules, thresholds
 from .boards import BOARDS, GRAFANA, Json, each_board, panels, questions, variables

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from exporter.model import HalfClosed
+from exporter.model.sockets import CloseWaitSocket
 from exporter.netlink.close_wait import HalfClosedSource
 from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, Transport
 from exporter.tracking.close_wait import AgeTracker, cause_of
@@ -38,7 +38,7 @@ Name = tuple[str, str, str]
 class Look(NamedTuple):
     """One reading, and when it was: between these two, in monotonic seconds."""
 
-    halves: list[HalfClosed]
+    halves: list[CloseWaitSocket]
     now: float
     asked: float
 
@@ -61,7 +61,7 @@ def look(*, newer_only: bool = False) -> Look:
 class Seen(NamedTuple):
     """What is known of one socket at the last look; times in seconds."""
 
-    half: HalfClosed
+    half: CloseWaitSocket
     real: float
     """How long ago the peer ended the connection, by the clock, at the end of the reading."""
     least: float
@@ -104,7 +104,7 @@ class Leaks:
         return leak.family, leak.local_port, leak.remote_port
 
     @staticmethod
-    def ports_of(half: HalfClosed) -> tuple[str, int, int]:
+    def ports_of(half: CloseWaitSocket) -> tuple[str, int, int]:
         _, address, local_port, _, remote_port, *_ = half.socket
         return "ipv4" if len(address) == 4 else "ipv6", local_port, remote_port
 
@@ -130,7 +130,7 @@ def name(request: pytest.FixtureRequest) -> Name:
 
 def needs_ages(seen: Seen) -> Seen:
     """Skips what an older kernel does not tell."""
-    if seen.half.mptcp and seen.half.since_ack is None:
+    if seen.half.mptcp and seen.half.seconds_since_ack is None:
         pytest.skip("needs Linux 6.10, which has ages in mptcp_info")
     return seen
 
@@ -158,7 +158,7 @@ def test_the_age_is_right_to_an_exporter_that_has_been_watching(all_leaks: Leaks
 
 def test_the_age_is_right_or_a_lower_bound_after_a_restart(all_leaks: Leaks, name: Name) -> None:
     seen = needs_ages(all_leaks[name])
-    assert seen.restarted == pytest.approx(seen.half.since_ack)
+    assert seen.restarted == pytest.approx(seen.half.seconds_since_ack)
     assert 0 <= seen.restarted <= seen.real + TICK
     if CASES[name[1]].acknowledged:
         assert seen.real - seen.restarted > 1, "this case ought to show a bound that is none too near"
@@ -168,10 +168,10 @@ def test_the_age_is_right_or_a_lower_bound_after_a_restart(all_leaks: Leaks, nam
 
 def test_the_last_data_are_an_upper_bound(all_leaks: Leaks, name: Name) -> None:
     seen = needs_ages(all_leaks[name])
-    assert seen.half.since_data is not None
-    assert seen.half.since_data >= seen.least - TICK
+    assert seen.half.seconds_since_data is not None
+    assert seen.half.seconds_since_data >= seen.least - TICK
     since_end = 0.0 if CASES[name[1]].message else IDLE
-    assert seen.half.since_data == pytest.approx(seen.real + since_end, abs=1)
+    assert seen.half.seconds_since_data == pytest.approx(seen.real + since_end, abs=1)
 
 
 @pytest.mark.parametrize("family", HOSTS)

@@ -12,7 +12,7 @@ from time import sleep
 
 import pytest
 
-from exporter.model import Descriptors, KernelCounters
+from exporter.model.host import FdUsage, KernelCounters
 from exporter.procfs.fd_usage import descriptors
 from exporter.procfs.netstat import read_counters
 
@@ -68,7 +68,7 @@ def counted(counters: KernelCounters) -> int:
 
 def test_a_new_namespace_has_counted_nothing(namespace: Namespace) -> None:
     counters = namespace.call(read_counters, PROC)
-    assert not counters.problems
+    assert not counters.errors
     assert counters.aborts == dict.fromkeys(["close", "data", "timeout", "linger", "memory", "failed"], 0)
     assert (counters.time_wait_started, counters.time_wait_overflows, counters.time_wait) == (0, 0, 0)
     assert (counters.listen_overflows, counters.listen_drops, counters.established) == (0, 0, 0)
@@ -143,7 +143,7 @@ def test_counters_are_those_of_the_threads_namespace(namespace: Namespace) -> No
     assert (of_thread.time_wait_started, of_main.time_wait_started) == (7, 0)
 
 
-def as_nobody(pid: int) -> Descriptors:
+def as_nobody(pid: int) -> FdUsage:
     os.setgroups([])
     os.setresuid(NOBODY, NOBODY, NOBODY)
     return descriptors(PROC, pid)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import EphemeralRange
+from exporter.model.host import EphemeralRange
 from exporter.procfs.sysctl import read_sysctls
 
 from .namespace import Namespace
@@ -68,11 +68,11 @@ def test_sysctls_are_the_namespaces_own(namespace: Namespace) -> None:
     namespace.sysctl("net.ipv4.tcp_max_tw_buckets", 15)
     namespace.sysctl("net.ipv4.tcp_tw_reuse", 0)
     limits = namespace.call(read_sysctls, PROC)
-    assert (limits.time_wait_buckets, limits.time_wait_reuse) == (15, 0)
-    assert read_sysctls(PROC).time_wait_buckets != 15
+    assert (limits.max_time_wait_sockets, limits.time_wait_reuse) == (15, 0)
+    assert read_sysctls(PROC).max_time_wait_sockets != 15
 
 
 def test_what_only_the_first_namespace_has_is_unknown_in_others(namespace: Namespace) -> None:
     limits = namespace.call(read_sysctls, PROC)
-    assert (limits.orphans, limits.memory_bytes, limits.memory_pressure_bytes) == (None, None, None)
-    assert not limits.problems
+    assert (limits.max_orphans, limits.memory_bytes, limits.memory_pressure_bytes) == (None, None, None)
+    assert not limits.errors

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from exporter.model import STATE_NAMES, Socket
+from exporter.model.sockets import STATE_NAMES, Socket
 from exporter.netlink.source import KernelSource
 from exporter.portable.psutil_source import PsutilSource
 
@@ -36,7 +36,7 @@ def rows_of(source: KernelSource | PsutilSource) -> Counter[tuple[object, ...]]:
     """State, addresses and ports of each socket."""
     sockets: list[Socket] = []
     for batch in chain(source.sockets(), source.rest()):
-        sockets += batch.take(range(len(batch.keys)))
+        sockets += batch.rows_at(range(len(batch.keys)))
     listeners = [("listen", listener.local_address, listener.local_port) for listener in source.listeners()]
     connected = [(STATE_NAMES[socket.state], *socket[1:5]) for socket in sockets]
     return Counter([*listeners, *(row for row in connected if row[0] != "close")])

@@ -9,7 +9,7 @@ from itertools import chain
 
 import pytest
 
-from exporter.model import STATE_NAMES, Listener, Socket
+from exporter.model.sockets import STATE_NAMES, Listener, Socket
 from exporter.netlink.source import KernelSource
 
 from ..oracle import Row
@@ -76,7 +76,7 @@ def kernel_sockets() -> tuple[list[Socket], list[Listener]]:
     sockets = [
         socket
         for batch in chain(source.sockets(), source.rest())
-        for socket in batch.take(range(len(batch.keys)))
+        for socket in batch.rows_at(range(len(batch.keys)))
     ]
     return sockets, source.listeners()
 

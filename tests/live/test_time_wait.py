@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
-from exporter.model import TIME_WAIT, Attribution
+from exporter.model.groups import Attribution
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import TIME_WAIT
 
 from ..tools import require
 from .looking import close_first, connect, end, in_another_process, observer, serve, take_name
@@ -140,7 +141,7 @@ def overflowed(closes: int) -> tuple[int, int, int | None]:
     assert after.counters
     assert after.limits
     grown = (after.counters.time_wait_overflows or 0) - (before.counters.time_wait_overflows or 0)
-    return grown, sum(found(after).values()), after.limits.time_wait_buckets
+    return grown, sum(found(after).values()), after.limits.max_time_wait_sockets
 
 
 def test_what_the_limit_cuts_off_is_counted(namespace: Namespace) -> None:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from exporter.model import CLOSE_WAIT, HalfClosed
+from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket
 from exporter.netlink.close_wait import parse_mptcp, parse_tcp
 
 from .messages import GETSOCK, LOOPBACK, SHORTEST, done, message, row
@@ -30,18 +30,23 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return raw + bytes(-len(raw) % 4)
 
 
-def tcp_info(since_data: int, since_ack: int, size: int = 280) -> bytes:
+def tcp_info(seconds_since_data: int, seconds_since_ack: int, size: int = 280) -> bytes:
     """A struct tcp_info, milliseconds; all other bytes are 0xa5."""
-    raw = b"\xa5" * 52 + struct.pack("=II", since_data, since_ack) + b"\xa5" * 280
+    raw = b"\xa5" * 52 + struct.pack("=II", seconds_since_data, seconds_since_ack) + b"\xa5" * 280
     return raw[:size]
 
 
 def mptcp_info(
-    since_data: int, since_ack: int, *, flags: int = 2, unacknowledged: int = 0, size: int = 96
+    seconds_since_data: int,
+    seconds_since_ack: int,
+    *,
+    flags: int = 2,
+    unacknowledged: int = 0,
+    size: int = 96,
 ) -> bytes:
     """A struct mptcp_info, milliseconds."""
     raw = b"\xa5" * 8 + struct.pack("=IIQQ", flags, 0, 2**40 + unacknowledged, 2**40) + b"\xa5" * 56
-    return (raw[:88] + struct.pack("=II", since_data, since_ack))[:size]
+    return (raw[:88] + struct.pack("=II", seconds_since_data, seconds_since_ack))[:size]
 
 
 def half(
@@ -50,7 +55,7 @@ def half(
     *,
     state: int = CLOSE_WAIT,
     cookie: int = 7,
-    holder: int = 4711,
+    owner_key: int = 4711,
     family: int = V4,
     local: tuple[bytes, int] = HERE,
     remote: tuple[bytes, int] = (LOOPBACK, 40000),
@@ -59,7 +64,7 @@ def half(
 ) -> bytes:
     """The message of one socket, with INET_DIAG_INFO behind other attributes and before one more."""
     fixed = row(
-        state, cookie, holder, size=SHORTEST, family=family, local=local, remote=remote, queues=queues
+        state, cookie, owner_key, size=SHORTEST, family=family, local=local, remote=remote, queues=queues
     )
     payload = bytearray(fixed[16:])
     payload[2] = timer
@@ -69,11 +74,11 @@ def half(
     return message(GETSOCK, bytes(payload) + b"".join(attribute(*one) for one in attributes))
 
 
-def tcp(*messages: bytes) -> list[HalfClosed]:
+def tcp(*messages: bytes) -> list[CloseWaitSocket]:
     """What is read from a TCP dump of these messages."""
     return list(parse_tcp([b"".join(messages) + done()]))
 
 
-def mptcp(*messages: bytes) -> list[HalfClosed]:
+def mptcp(*messages: bytes) -> list[CloseWaitSocket]:
     """What is read from an MPTCP dump of these messages."""
     return list(parse_mptcp([b"".join(messages) + done()]))

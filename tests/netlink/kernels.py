@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.model import Batch
+from exporter.model.sockets import SocketBatch
 from exporter.netlink.source import KernelSource
 from exporter.netlink.transport import Transport, request_one_family
 
@@ -45,7 +45,7 @@ class Canned(Transport):
         yield from self.answers.get(states, [done()])
 
 
-def everything(source: KernelSource) -> Iterator[Batch]:
+def everything(source: KernelSource) -> Iterator[SocketBatch]:
     """All sockets but listeners."""
     yield from source.sockets()
     yield from source.rest()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from exporter.model import ESTABLISHED, Batch, Socket
+from exporter.model.sockets import ESTABLISHED, Socket, SocketBatch
 from exporter.netlink import decoder
 
 ERROR: Final = 2
@@ -45,7 +45,7 @@ def refusal(error: int, more: bytes = bytes(76)) -> bytes:
 def row(
     state: int = ESTABLISHED,
     cookie: int = 1,
-    holder: int = 1000,
+    owner_key: int = 1000,
     *,
     size: int = 124,
     kind: int = GETSOCK,
@@ -59,7 +59,7 @@ def row(
     (local_address, local_port), (remote_address, remote_port) = local, remote
     head = struct.pack("=BBBB", family, state, 0, 0) + struct.pack(">HH", local_port, remote_port)
     addresses = local_address.ljust(16, b"\0") + remote_address.ljust(16, b"\0")
-    words = struct.pack("=IIIIIIII", 0, cookie & 0xFFFFFFFF, cookie >> 32, 0, *queues, 0, holder)
+    words = struct.pack("=IIIIIIII", 0, cookie & 0xFFFFFFFF, cookie >> 32, 0, *queues, 0, owner_key)
     payload = head + addresses + words
     return message(kind, payload + (filler * size)[: size - 16 - len(payload)])
 
@@ -78,9 +78,9 @@ def split(data: bytes) -> list[bytes]:
     return [data[start : start + size] for start, size in sizes(data)]
 
 
-def rows_of(batches: Iterable[Batch]) -> list[Socket]:
+def rows_of(batches: Iterable[SocketBatch]) -> list[Socket]:
     """All sockets of these batches, in their order."""
-    return [one for batch in batches for one in batch.take(range(len(batch.keys)))]
+    return [one for batch in batches for one in batch.rows_at(range(len(batch.keys)))]
 
 
 def parsed(*batches: bytes) -> list[Socket]:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import (
+from exporter.model.sockets import (
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT2,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     STATE_NAMES,
     SYN_RECV,
     TIME_WAIT,
-    Kind,
+    KeySpace,
 )
-from exporter.model import LISTEN as LISTENING
+from exporter.model.sockets import LISTEN as LISTENING
 from exporter.netlink import decoder
 
 from .messages import DUMPS, done, row
@@ -31,7 +31,7 @@ class Situation(NamedTuple):
 
     state: int
     cookie: int
-    holder: int
+    owner_key: int
 
 
 # A socket has one inode for life. It is without one before accept() and after close().
@@ -43,19 +43,19 @@ FULL_STATES = st.sampled_from(sorted(set(STATE_NAMES) - {TIME_WAIT, SYN_RECV, LI
 @st.composite
 def full(draw: st.DrawFn) -> Situation:
     cookie = draw(COOKIES)
-    holder = cookie % 1000 + 7 if draw(st.booleans()) else NO_HOLDER
-    return Situation(draw(FULL_STATES), cookie, holder)
+    owner_key = cookie % 1000 + 7 if draw(st.booleans()) else NO_OWNER_KEY
+    return Situation(draw(FULL_STATES), cookie, owner_key)
 
 
 READINGS = st.lists(
-    full() | st.builds(Situation, SHORT_STATES, COOKIES, st.just(NO_HOLDER)), unique=True, max_size=12
+    full() | st.builds(Situation, SHORT_STATES, COOKIES, st.just(NO_OWNER_KEY)), unique=True, max_size=12
 )
 
 
 def message_of(situation: Situation, *, sort: bool) -> bytes:
     """As the kernel writes it: those without a socket any more, or not yet, in fewer bytes."""
     short = situation.state in (TIME_WAIT, SYN_RECV) or (
-        situation.state == FIN_WAIT2 and situation.holder == NO_HOLDER
+        situation.state == FIN_WAIT2 and situation.owner_key == NO_OWNER_KEY
     )
     return row(*situation, size=96 if short else 124 if sort else 124 + 8 * (situation.cookie % 2))
 
@@ -65,9 +65,9 @@ def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, H
     data = b"".join(message_of(one, sort=sort) for one in situations) + done()
     found: dict[Situation, Hashable] = {}
     for batch in decoder.batches([data]):
-        for key, one in zip(batch.keys, batch.take(range(len(batch.keys))), strict=True):
-            situation = Situation(one.state, one.cookie, one.holder)
-            found[situation] = (batch.kind, key)
+        for key, one in zip(batch.keys, batch.rows_at(range(len(batch.keys))), strict=True):
+            situation = Situation(one.state, one.cookie, one.owner_key)
+            found[situation] = (batch.keyspace, key)
     return found
 
 
@@ -93,9 +93,9 @@ def test_the_cookie_alone_is_the_key() -> None:
     held = [row(ESTABLISHED, cookie, 1000 + cookie) for cookie in range(1, 6)]
     ending = [row(TIME_WAIT, cookie, 0, size=96) for cookie in range(11, 16)]
     given = decoder.batches([b"".join(held + ending) + done()])
-    assert {batch.kind: list(batch.keys) for batch in given} == {
-        Kind(ESTABLISHED, held=True): [1, 2, 3, 4, 5],
-        Kind(TIME_WAIT, held=False): [11, 12, 13, 14, 15],
+    assert {batch.keyspace: list(batch.keys) for batch in given} == {
+        KeySpace(ESTABLISHED, owned=True): [1, 2, 3, 4, 5],
+        KeySpace(TIME_WAIT, owned=False): [11, 12, 13, 14, 15],
     }
 
 
@@ -121,7 +121,7 @@ def test_a_change_changes_the_key(earlier: tuple[int, int, int], later: tuple[in
 def test_no_two_sockets_of_a_dump_have_the_same_key(dump: Path) -> None:
     found: list[Hashable] = []
     for batch in decoder.batches([dump.read_bytes()]):
-        found += [(batch.kind, key) for key in batch.keys]
+        found += [(batch.keyspace, key) for key in batch.keys]
     assert len(set(found)) == len(found)
 
 
@@ -131,5 +131,5 @@ def test_the_same_dump_read_again_has_the_same_keys(dump: Path) -> None:
     assert first == second
 
 
-def _keys(dump: Path) -> list[tuple[Kind, list[Hashable]]]:
-    return [(batch.kind, list(batch.keys)) for batch in decoder.batches([dump.read_bytes()])]
+def _keys(dump: Path) -> list[tuple[KeySpace, list[Hashable]]]:
+    return [(batch.keyspace, list(batch.keys)) for batch in decoder.batches([dump.read_bytes()])]

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, HalfClosed, Socket
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitSocket, Socket
 from exporter.netlink.close_wait import HalfClosedSource, merged, parse_tcp
 from exporter.netlink.transport import NetlinkError, Transport
 from exporter.portable.psutil_source import without_details
@@ -63,7 +63,7 @@ REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
 
 class TestQuestions:
     def test_tcp_is_asked_once_for_both_families_and_mptcp_for_each(self) -> None:
-        kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, holder=5)]})
+        kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, owner_key=5)]})
         assert [one.socket.cookie for one in HalfClosedSource(kernel).read()] == [1, 2]
         assert kernel.asked == [BOTH, *MPTCP_EACH]
 
@@ -105,7 +105,7 @@ class TestTcp:
         remote = (bytes((192, 0, 2, 1)), 50000)
         one = half(tcp_info(7120, 4004), remote=remote, queues=(101, 12), timer=2, cookie=2**63 + 9)
         expected = Socket(CLOSE_WAIT, *HERE, *remote, 4711, 2**63 + 9)
-        assert tcp(one) == [HalfClosed(expected, 101, 12, 2, 4.004, 7.12, mptcp=False)]
+        assert tcp(one) == [CloseWaitSocket(expected, 101, 12, 2, 4.004, 7.12, mptcp=False)]
 
     @pytest.mark.parametrize(
         ("raw", "expected"),
@@ -122,17 +122,17 @@ class TestTcp:
     @pytest.mark.parametrize("size", [60, 104, 192, 232, 280, 400])
     def test_ages_are_read_from_every_kernels_tcp_info(self, size: int) -> None:
         (one,) = tcp(half(tcp_info(5000, 1000, 280) + bytes(max(0, size - 280))))
-        assert (one.since_ack, one.since_data) == (1.0, 5.0)
+        assert (one.seconds_since_ack, one.seconds_since_data) == (1.0, 5.0)
 
     @pytest.mark.parametrize("size", [0, 4, 52, 56])
     def test_what_is_too_short_has_no_ages(self, size: int) -> None:
         (one,) = tcp(half(tcp_info(5000, 1000, size)))
-        assert (one.since_ack, one.since_data) == (None, None)
+        assert (one.seconds_since_ack, one.seconds_since_data) == (None, None)
 
     def test_without_the_attribute_there_are_no_ages(self) -> None:
         for before in (USUAL, [], [(ULP | NESTED, tcp_info(1, 2))]):
             (one,) = tcp(half(None, before))
-            assert (one.since_ack, one.since_data, one.receive_queue) == (None, None, 1)
+            assert (one.seconds_since_ack, one.seconds_since_data, one.receive_queue) == (None, None, 1)
 
     def test_sockets_that_went_on_meanwhile_are_left_out(self) -> None:
         three = [half(state=state, cookie=state) for state in (LAST_ACK, CLOSE_WAIT, ESTABLISHED)]
@@ -141,7 +141,7 @@ class TestTcp:
     def test_a_dump_comes_in_batches(self) -> None:
         batches = [half(tcp_info(0, age), cookie=age) * 3 for age in (1, 2)]
         found = list(parse_tcp([*batches, done()]))
-        assert [one.since_ack for one in found] == [0.001] * 3 + [0.002] * 3
+        assert [one.seconds_since_ack for one in found] == [0.001] * 3 + [0.002] * 3
 
     def test_an_answer_without_an_end_is_no_answer(self) -> None:
         with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
@@ -178,7 +178,7 @@ class TestMptcp:
 
     def test_after_a_fallback_the_time_of_the_last_ack_means_nothing(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, flags=3)))
-        assert (one.since_ack, one.since_data) == (None, 7.0)
+        assert (one.seconds_since_ack, one.seconds_since_data) == (None, 7.0)
 
     def test_an_ack_between_the_reading_of_two_numbers_is_no_negative_queue(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=-9)))
@@ -188,18 +188,20 @@ class TestMptcp:
         """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
         subflow = tcp(half(tcp_info(9000, 4000), cookie=1, queues=(0, 50)))
         fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
-        other = mptcp(half(cookie=3, holder=9))
+        other = mptcp(half(cookie=3, owner_key=9))
         (both, left) = merged(subflow, [*fell_back, *other])
-        assert both == HalfClosed(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
+        assert both == CloseWaitSocket(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
         assert left == other[0]
 
     def test_sockets_on_the_same_ports_but_of_others_are_not_taken_for_one(self) -> None:
-        assert len(merged(tcp(half(holder=1)), mptcp(half(holder=2)))) == 2
+        assert len(merged(tcp(half(owner_key=1)), mptcp(half(owner_key=2)))) == 2
 
 
 def test_what_has_no_details_is_reported_with_nones() -> None:
     sockets = [Socket(state, *HERE, LOOPBACK, 1, 99, 0) for state in (ESTABLISHED, CLOSE_WAIT)]
-    assert without_details(sockets) == [HalfClosed(sockets[1], None, None, None, None, None, mptcp=False)]
+    assert without_details(sockets) == [
+        CloseWaitSocket(sockets[1], None, None, None, None, None, mptcp=False)
+    ]
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
@@ -217,6 +219,6 @@ def test_recorded_ages_lie_as_they_must() -> None:
     found = tcp(*split(Path(DUMPS[0]).with_name("mixed.dump").read_bytes())[:-1])
     assert [one.receive_queue for one in found] == [7, 7, 7]
     for one in found:
-        assert one.since_ack is not None
-        assert one.since_data is not None
-        assert 0 <= one.since_ack <= one.since_data < 1
+        assert one.seconds_since_ack is not None
+        assert one.seconds_since_data is not None
+        assert 0 <= one.seconds_since_ack <= one.seconds_since_data < 1

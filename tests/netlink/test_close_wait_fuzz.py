@@ -9,7 +9,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import CLOSE_WAIT
+from exporter.model.sockets import CLOSE_WAIT
 from exporter.netlink.close_wait import parse_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError
 
@@ -42,14 +42,16 @@ def test_the_ages_are_found_whatever_stands_before_them(
     """Also where it looks like what stood there before, or like the attribute itself."""
     messages: list[bytes] = []
     expected: dict[int, tuple[float | None, float | None]] = {}
-    for number, (before, since_data, since_ack, size) in enumerate(sockets * repeated):
+    for number, (before, seconds_since_data, seconds_since_ack, size) in enumerate(sockets * repeated):
         if size is None:
             messages.append(half(None, before, cookie=number))
             expected[number] = None, None
         else:
-            messages.append(half(tcp_info(since_data, since_ack, size), before, cookie=number))
-            expected[number] = since_ack / 1000, since_data / 1000
-    found = {one.socket.cookie: (one.since_ack, one.since_data) for one in tcp(*messages)}
+            messages.append(
+                half(tcp_info(seconds_since_data, seconds_since_ack, size), before, cookie=number)
+            )
+            expected[number] = seconds_since_ack / 1000, seconds_since_data / 1000
+    found = {one.socket.cookie: (one.seconds_since_ack, one.seconds_since_data) for one in tcp(*messages)}
     assert found == expected
 
 
@@ -94,4 +96,7 @@ def test_nonsense_is_refused_or_read_and_nothing_else_escapes(messages: list[byt
         for one in found:
             assert one.socket.state == CLOSE_WAIT
             assert {len(one.socket.local_address), len(one.socket.remote_address)} <= {4, 16}
-            assert all(age is None or 0 <= age <= 2**32 / 1000 for age in (one.since_ack, one.since_data))
+            assert all(
+                age is None or 0 <= age <= 2**32 / 1000
+                for age in (one.seconds_since_ack, one.seconds_since_data)
+            )

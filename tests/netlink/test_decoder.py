@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, Kind, Listener, Socket
+from exporter.model.sockets import ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, KeySpace, Listener, Socket
 from exporter.netlink import decoder, messages
 from exporter.netlink.transport import NetlinkError
 
@@ -61,7 +61,7 @@ class TestAgainstSs:
         assert Counter((one[0], one[1], *one[3:]) for one in read) == Counter(
             (*one[1:3], one.receive_queue, one.send_queue) for one in expected
         )
-        assert all(one.holder for one in read)
+        assert all(one.owner_key for one in read)
 
 
 @each_dump
@@ -75,11 +75,11 @@ def test_how_the_kernel_cuts_a_dump_into_batches_does_not_matter(dump: Path, lon
 def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: Path) -> None:
     for batch in decoder.batches([dump.read_bytes()]):
         count = len(batch.keys)
-        everything = batch.take(range(count))
+        everything = batch.rows_at(range(count))
         assert list(everything) == list(everything)
         assert len(list(everything)) == count
-        assert list(batch.take(range(count)[::-1])) == list(everything)[::-1]
-        assert list(batch.take([])) == []
+        assert list(batch.rows_at(range(count)[::-1])) == list(everything)[::-1]
+        assert list(batch.rows_at([])) == []
 
 
 @each_dump
@@ -87,25 +87,25 @@ def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
     at_rows: list[int] = []
     at_batches: list[int] = []
     for batch in decoder.batches([dump.read_bytes()]):
-        messages = batch.take(range(len(batch.keys)))
-        holders = [one.holder for one in messages]
-        assert list(messages.holders()) == holders
-        at_rows += holders
-        at_batches += memoryview(batch.holders).cast("I").tolist()
+        messages = batch.rows_at(range(len(batch.keys)))
+        owner_keys = [one.owner_key for one in messages]
+        assert list(messages.owner_keys()) == owner_keys
+        at_rows += owner_keys
+        at_batches += memoryview(batch.owner_keys).cast("I").tolist()
     assert sorted(filter(None, at_batches)) == sorted(filter(None, at_rows))
 
 
 def test_where_nobody_holds_any_there_are_no_holders() -> None:
     (batch,) = decoder.batches([row(TIME_WAIT, 1, 0, size=96) + done()])
-    assert batch.holders == b""
+    assert batch.owner_keys == b""
 
 
 def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_no_holder() -> None:
     """As far as we know no kernel does that, but nothing promises that none ever will."""
     mixture = [row(TIME_WAIT, 1, 0, size=96), row(ESTABLISHED, 2, 777, size=96)]
     batches = decoder.batches([b"".join(mixture) + done()])
-    holders = {batch.kind: memoryview(batch.holders).cast("I").tolist() for batch in batches}
-    assert holders == {Kind(ESTABLISHED, held=True): [0, 777], Kind(TIME_WAIT, held=False): []}
+    owner_keys = {batch.keyspace: memoryview(batch.owner_keys).cast("I").tolist() for batch in batches}
+    assert owner_keys == {KeySpace(ESTABLISHED, owned=True): [0, 777], KeySpace(TIME_WAIT, owned=False): []}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_ports_are_in_network_order(port: int) -> None:
 def test_a_cookie_has_64_bits(cookie: int, state: int) -> None:
     others = [row(state, number) for number in (2, 3)]
     (batch,) = decoder.batches([b"".join([*others, row(state, cookie)]) + done()])
-    assert [one.cookie for one in batch.take([0, 1, 2])] == [2, 3, cookie]
+    assert [one.cookie for one in batch.rows_at([0, 1, 2])] == [2, 3, cookie]
     assert list(batch.keys) == [2, 3, cookie]
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.model import Listener, Socket
+from exporter.model.sockets import Listener, Socket
 from exporter.netlink import decoder
 from exporter.netlink.transport import NetlinkError
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import TIME_WAIT
+from exporter.model.sockets import TIME_WAIT
 from exporter.netlink.decoder import Runs
 from exporter.netlink.transport import NetlinkError
 

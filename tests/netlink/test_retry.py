@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.model import LISTEN
+from exporter.model.sockets import LISTEN
 from exporter.netlink.retry import PAUSES, WITHIN, while_busy
 from exporter.netlink.source import KernelSource
 from exporter.netlink.transport import NetlinkError, Transport

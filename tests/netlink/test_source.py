@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
+from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
 from exporter.netlink import source
 from exporter.netlink.source import BOUND_EVERY, KernelSource
 from exporter.netlink.transport import NetlinkError, Transport
@@ -123,7 +123,7 @@ class TestTheRest:
         crowded.has(full=held + row(CLOSE_WAIT, 30), small=row(TIME_WAIT, 2, size=96))
         crowded.cookies()
         sockets = crowded.source.sockets()
-        assert next(sockets).kind.state == ESTABLISHED
+        assert next(sockets).keyspace.state == ESTABLISHED
         assert crowded.source.to_come == {TIME_WAIT, SYN_RECV}
         list(sockets)
         assert [one.cookie for one in rows_of(crowded.source.rest())] == [2]

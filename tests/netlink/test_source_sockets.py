@@ -14,20 +14,20 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from exporter.model import (
+from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT1,
     FIN_WAIT2,
     LAST_ACK,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     SYN_RECV,
     TIME_WAIT,
-    Batch,
-    Key,
     Listener,
     Socket,
+    SocketBatch,
+    SocketKey,
 )
 from exporter.netlink.source import KernelSource
 
@@ -51,13 +51,13 @@ class Reading(NamedTuple):
     """All sockets, with their keys, and all listeners."""
 
     sockets: list[Socket]
-    keys: list[Key]
+    keys: list[SocketKey]
     listeners: list[Listener]
 
 
 def read(source: KernelSource) -> Reading:
-    batches: list[Batch] = list(everything(source))
-    keys: list[Key] = [(batch.kind, key) for batch in batches for key in batch.keys]
+    batches: list[SocketBatch] = list(everything(source))
+    keys: list[SocketKey] = [(batch.keyspace, key) for batch in batches for key in batch.keys]
     return Reading(rows_of(batches), keys, source.listeners())
 
 
@@ -151,7 +151,7 @@ class TestOurOwnSockets:
             found = read(reader)
             (position,) = (at for at, one in enumerate(found.sockets) if one.cookie == cookie)
             keys.append(found.keys[position])
-            situations.append((found.sockets[position].state, found.sockets[position].holder))
+            situations.append((found.sockets[position].state, found.sockets[position].owner_key))
 
         look()
         inode = inode_of(client)
@@ -164,7 +164,7 @@ class TestOurOwnSockets:
         assert client.recv(1) == b""
         client.close()
         look()
-        assert situations == [(ESTABLISHED, inode), (FIN_WAIT2, inode), (TIME_WAIT, NO_HOLDER)]
+        assert situations == [(ESTABLISHED, inode), (FIN_WAIT2, inode), (TIME_WAIT, NO_OWNER_KEY)]
         assert len({(state == TIME_WAIT, key) for (state, _), key in zip(situations, keys, strict=True)}) == 3
 
     def test_a_connection_that_waits_for_accept_has_no_holder_and_gets_another_key_with_one(
@@ -175,7 +175,7 @@ class TestOurOwnSockets:
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         reader = source()
 
-        def look() -> tuple[Socket, Key]:
+        def look() -> tuple[Socket, SocketKey]:
             found = read(reader)
             (position,) = (
                 at
@@ -183,14 +183,14 @@ class TestOurOwnSockets:
                 if (one.local_port, one.remote_port) == (port, client.getsockname()[1])
             )
             (queue,) = (one.queue_length for one in found.listeners if one.local_port == port)
-            assert queue == (1 if found.sockets[position].holder == NO_HOLDER else 0)
+            assert queue == (1 if found.sockets[position].owner_key == NO_OWNER_KEY else 0)
             return found.sockets[position], found.keys[position]
 
         waiting, key = look()
-        assert waiting.holder == NO_HOLDER
+        assert waiting.owner_key == NO_OWNER_KEY
         accepted = stack.enter_context(listener.accept()[0])
         held, its_key = look()
-        assert held == waiting._replace(holder=inode_of(accepted))
+        assert held == waiting._replace(owner_key=inode_of(accepted))
         assert key != its_key
 
     @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not tell")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from exporter.model import CLOSE_WAIT, LAST_ACK, HalfClosed, Socket
+from exporter.model.sockets import CLOSE_WAIT, LAST_ACK, CloseWaitSocket, Socket
 from exporter.netlink import tcp_info as module
 from exporter.netlink.messages import KernelRows
 from exporter.netlink.tcp_info import LastHeard
@@ -38,7 +38,7 @@ class Kernel(Transport):
             self.asked.append(high << 32 | low)
             yield self.known.get(high << 32 | low, refusal(errno.ENOENT))
 
-    def dump(self) -> list[HalfClosed]:
+    def dump(self) -> list[CloseWaitSocket]:
         self.dumps += 1
         return tcp(*self.known.values())
 
@@ -63,13 +63,13 @@ def dumped(*cookies: int) -> KernelRows:
     return KernelRows(b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies))
 
 
-def ages(halves: list[HalfClosed]) -> list[tuple[float | None, float | None]]:
-    return [(half.since_ack, half.since_data) for half in halves]
+def ages(halves: list[CloseWaitSocket]) -> list[tuple[float | None, float | None]]:
+    return [(half.seconds_since_ack, half.seconds_since_data) for half in halves]
 
 
 def test_a_socket_is_read_whole(heard: LastHeard) -> None:
     expected = Socket(CLOSE_WAIT, *HERE, LOOPBACK, 40_000, 1000, 2)
-    assert heard.complete(dumped(2), MANY) == [HalfClosed(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
+    assert heard.complete(dumped(2), MANY) == [CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
 
 
 def test_each_is_asked_for_once_and_its_times_go_on(heard: LastHeard, kernel: Kernel, clock: Clock) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from exporter.model import NO_HOLDER, Owner, ProcessId
+from exporter.model.process import Owner, ProcessId
+from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
@@ -28,23 +29,23 @@ class Host:
 
     def __init__(self, tree: Tree, clock: Clock) -> None:
         self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
-        self.live: set[int] = {NO_HOLDER}
+        self.live: set[int] = {NO_OWNER_KEY}
         self.asked_for_live = 0
 
     def all(self) -> set[int]:
         self.asked_for_live += 1
         return self.live
 
-    def resolve(self, *holders: int) -> list[Owner]:
+    def resolve(self, *owner_keys: int) -> list[Owner]:
         """Looks for these holders, which are live from now on; gives who they are."""
-        self.owners.doubt(set(holders) - self.live)
-        self.live.update(holders)
-        self.owners.resolve(holders, self)
-        return [self.owners.owner_of(holder) for holder in holders]
+        self.owners.doubt(set(owner_keys) - self.live)
+        self.live.update(owner_keys)
+        self.owners.resolve(owner_keys, self)
+        return [self.owners.owner_of(owner_key) for owner_key in owner_keys]
 
-    def pids(self, *holders: int) -> list[int | None]:
+    def pids(self, *owner_keys: int) -> list[int | None]:
         """The same, by pid."""
-        found = self.resolve(*holders)
+        found = self.resolve(*owner_keys)
         return [owner.pid if isinstance(owner, ProcessId) else None for owner in found]
 
 

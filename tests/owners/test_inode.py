@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
@@ -32,7 +33,7 @@ class TestFinding:
         assert host.owners.not_found_because == "not_found"
 
     def test_a_socket_without_a_holder_is_not_looked_for(self, host: Host, watch: Watch) -> None:
-        host.resolve(NO_HOLDER)
+        host.resolve(NO_OWNER_KEY)
         assert host.asked_for_live == 0
         assert watch.links() == []
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from exporter.model import Owner, Unowned
+from exporter.model.process import Owner, Unowned
 from exporter.owners.inode import RETRY_FIRST, RETRY_LAST
 
 from ..procfs.trees import Clock, Tree, Watch

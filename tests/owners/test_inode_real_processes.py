@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from exporter.model import NO_HOLDER, Owner, ProcessId, Unowned
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
@@ -61,7 +62,7 @@ class Host:
 
     def __init__(self, clock: Clock) -> None:
         self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcReader(PROC)), clock)
-        self.live = Live({NO_HOLDER})
+        self.live = Live({NO_OWNER_KEY})
 
     def owner(self, inode: int) -> Owner:
         self.live.add(inode)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from exporter.model import Owner, ProcessId, Unowned
+from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from exporter.model import NO_HOLDER, ProcessId, Unowned
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.owner_table import ByHolder
 
 ANYBODY = ProcessId(10, 1.0)
@@ -12,7 +13,7 @@ ANYBODY = ProcessId(10, 1.0)
 
 def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released() -> None:
     owners = ByHolder({101: ANYBODY})
-    assert [owners[holder] for holder in (101, 102, NO_HOLDER)] == [
+    assert [owners[owner_key] for owner_key in (101, 102, NO_OWNER_KEY)] == [
         ANYBODY,
         Unowned.NOT_FOUND,
         Unowned.RELEASED,
@@ -32,5 +33,5 @@ def test_it_takes_no_more_room_while_some_come_and_as_many_go() -> None:
 
 def test_it_is_another_only_now_and_then() -> None:
     owners = ByHolder.fromkeys(range(1_000), ANYBODY)
-    others = [owners := owners.without([holder]) for holder in range(500)]
+    others = [owners := owners.without([owner_key]) for owner_key in range(500)]
     assert 2 <= len(set(map(id, others))) <= 5

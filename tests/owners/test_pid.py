@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import psutil
 import pytest
 
-from exporter.model import NO_HOLDER, UNSEEN_HOLDER, ProcessId, Unowned
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
 from exporter.owners.pid import PidOwners
 from exporter.owners.process_cache import Facts
 from exporter.owners.resolver import NoOwners, Owners
@@ -53,15 +54,15 @@ class TestPidOwners:
         assert not owners.unreadable
 
     def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwners) -> None:
-        owners.resolve({NO_HOLDER}, nobody_asks)
-        assert owners.owner_of(NO_HOLDER) is Unowned.RELEASED
+        owners.resolve({NO_OWNER_KEY}, nobody_asks)
+        assert owners.owner_of(NO_OWNER_KEY) is Unowned.RELEASED
         assert not owners.unreadable
 
     def test_who_holds_what_may_not_be_seen_is_not_found_as_it_cannot_be_read(
         self, owners: PidOwners
     ) -> None:
-        owners.resolve({10, UNSEEN_HOLDER}, nobody_asks)
-        assert owners.owner_of(UNSEEN_HOLDER) is Unowned.NOT_FOUND
+        owners.resolve({10, HIDDEN_OWNER_KEY}, nobody_asks)
+        assert owners.owner_of(HIDDEN_OWNER_KEY) is Unowned.NOT_FOUND
         assert owners.not_found_because == "unreadable"
         owners.resolve({10}, nobody_asks)
         assert owners.not_found_because == "unreadable"

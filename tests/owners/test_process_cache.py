@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from exporter.model import Process, ProcessId
+from exporter.model.process import Process, ProcessId
 from exporter.owners.process_cache import Facts
 from exporter.procfs.process import ProcReader
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import psutil
 import pytest
 
-from exporter.model import Process, ProcessId
+from exporter.model.process import Process, ProcessId
 from exporter.portable.psutil_process import PsutilReader
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def test_what_may_not_be_read_stays_empty(become: Become, failure: Failure) -> N
 def test_the_real_psutil_knows_us() -> None:
     described = PsutilReader().describe(os.getpid(), details=True)
     assert described.pid == os.getpid()
-    assert described.start_time == psutil.Process().create_time()
+    assert described.started_at == psutil.Process().create_time()
     assert described.cmdline == tuple(psutil.Process().cmdline())
 
 

@@ -10,19 +10,19 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from exporter.model import (
+from exporter.model.address import parse_address
+from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
-    NO_HOLDER,
+    HIDDEN_OWNER_KEY,
+    NO_OWNER_KEY,
     STATE_NAMES,
     TIME_WAIT,
-    UNSEEN_HOLDER,
-    Kind,
+    KeySpace,
     Listener,
     Socket,
 )
-from exporter.model.address import parse_address
 from exporter.portable.psutil_source import STATES, PsutilSource, batches
 
 from ..netlink.messages import rows_of
@@ -117,7 +117,7 @@ class TestAStandIn:
         link_local = bytes.fromhex("fe80") + bytes(13)
         assert sockets == [
             Socket(CLOSE_WAIT, ours, 9100, theirs, 50000, 1234, 0),
-            Socket(TIME_WAIT, ours, 9100, theirs, 50001, NO_HOLDER, 0),
+            Socket(TIME_WAIT, ours, 9100, theirs, 50001, NO_OWNER_KEY, 0),
             Socket(ESTABLISHED, link_local + b"\1", 445, link_local + b"\2", 50002, 4, 0),
         ]
 
@@ -133,8 +133,13 @@ class TestAStandIn:
             row(("10.0.0.1", 3), ("10.0.0.2", 2), pid=pid),
             row(("10.0.0.1", 3), None, psutil.CONN_LISTEN, pid),
         )
-        assert [one.holder for one in sockets] == [UNSEEN_HOLDER, NO_HOLDER, NO_HOLDER, NO_HOLDER]
-        assert [one.holder for one in listeners] == [UNSEEN_HOLDER]
+        assert [one.owner_key for one in sockets] == [
+            HIDDEN_OWNER_KEY,
+            NO_OWNER_KEY,
+            NO_OWNER_KEY,
+            NO_OWNER_KEY,
+        ]
+        assert [one.owner_key for one in listeners] == [HIDDEN_OWNER_KEY]
 
     def test_of_a_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))
@@ -180,8 +185,8 @@ def test_a_batch_has_the_whole_rows_for_keys() -> None:
     rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
     (made,) = batches(rows)
     assert list(made.keys) == rows
-    assert made.kind == Kind(ESTABLISHED)
-    assert memoryview(made.holders).cast("I").tolist() == [7, 0, 4294967295]
-    taken = made.take([2, 0])
+    assert made.keyspace == KeySpace(ESTABLISHED)
+    assert memoryview(made.owner_keys).cast("I").tolist() == [7, 0, 4294967295]
+    taken = made.rows_at([2, 0])
     assert list(taken) == list(taken) == [rows[2], rows[0]]
-    assert list(taken.holders()) == [4294967295, 7]
+    assert list(taken.owner_keys()) == [4294967295, 7]

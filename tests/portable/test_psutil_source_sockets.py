@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.model import CLOSE_WAIT, ESTABLISHED, LISTEN, NO_HOLDER, TIME_WAIT, Listener, Socket
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, NO_OWNER_KEY, TIME_WAIT, Listener, Socket
 from exporter.portable.psutil_source import PsutilSource
 
 from ..netlink.messages import rows_of
@@ -29,8 +29,8 @@ def stack() -> Iterator[ExitStack]:
 def ours() -> tuple[list[Socket], list[Listener]]:
     """What is ours among all there are."""
     source, pid = PsutilSource(), os.getpid()
-    sockets = [one for one in rows_of(source.sockets()) if one.holder == pid]
-    return sockets, [one for one in source.listeners() if one.holder == pid]
+    sockets = [one for one in rows_of(source.sockets()) if one.owner_key == pid]
+    return sockets, [one for one in source.listeners() if one.owner_key == pid]
 
 
 class TestOurOwnSockets:
@@ -100,7 +100,7 @@ class TestOurOwnSockets:
         client.close()
         assert accepted.recv(1) == b""
         accepted.close()
-        expected = Socket(TIME_WAIT, LOOPBACK, client_port, LOOPBACK, port, NO_HOLDER, 0)
+        expected = Socket(TIME_WAIT, LOOPBACK, client_port, LOOPBACK, port, NO_OWNER_KEY, 0)
         for _ in until("it is in TIME_WAIT"):
             if expected in rows_of(PsutilSource().sockets()):
                 break

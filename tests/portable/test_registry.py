@@ -9,7 +9,7 @@ from typing import Self
 
 import pytest
 
-from exporter.model import EphemeralRange, Limits
+from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.registry import read_registry
 
 
@@ -45,18 +45,18 @@ class Registry(ModuleType):
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, Limits()),
-        ({"TcpTimedWaitDelay": 30}, Limits(time_wait_seconds=30.0)),
-        ({"TcpTimedWaitDelay": 0}, Limits(time_wait_seconds=0.0)),
-        ({"MaxUserPort": 65534}, Limits(ephemeral=EphemeralRange(1025, 65534))),
+        ({}, SysctlLimits()),
+        ({"TcpTimedWaitDelay": 30}, SysctlLimits(time_wait_seconds=30.0)),
+        ({"TcpTimedWaitDelay": 0}, SysctlLimits(time_wait_seconds=0.0)),
+        ({"MaxUserPort": 65534}, SysctlLimits(ephemeral=EphemeralRange(1025, 65534))),
         (
             {"TcpTimedWaitDelay": 120, "MaxUserPort": 5000},
-            Limits(time_wait_seconds=120.0, ephemeral=EphemeralRange(1025, 5000)),
+            SysctlLimits(time_wait_seconds=120.0, ephemeral=EphemeralRange(1025, 5000)),
         ),
     ],
 )
 def test_values_set_in_the_registry_are_read(
-    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, object], expected: Limits
+    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, object], expected: SysctlLimits
 ) -> None:
     monkeypatch.setitem(sys.modules, "winreg", Registry(values))
     assert read_registry() == expected
@@ -68,5 +68,5 @@ def test_impossible_registry_values_are_reported(monkeypatch: pytest.MonkeyPatch
     limits = read_registry()
     assert limits.time_wait_seconds is None
     assert limits.ephemeral == EphemeralRange(1025, 5000)
-    (problem,) = limits.problems
+    (problem,) = limits.errors
     assert "TcpTimedWaitDelay" in problem

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import Descriptors
+from exporter.model.host import FdUsage
 from exporter.procfs.fd_usage import descriptor_limit, descriptors, open_descriptors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -91,7 +91,7 @@ def test_a_kernel_that_does_not_tell_the_number_has_them_listed(
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", without_size)
         found = descriptors(root, 10)
-    assert found == Descriptors(open=7, limit=16)
+    assert found == FdUsage(open=7, limit=16)
 
 
 def test_a_process_that_opens_more_has_more() -> None:
@@ -107,7 +107,7 @@ def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) ->
 
     for limit in (64, 32):
         resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (limit, 128))
-        assert descriptors(PROC, child.pid) == Descriptors(open=3, limit=limit)
+        assert descriptors(PROC, child.pid) == FdUsage(open=3, limit=limit)
 
 
 def test_a_zombie_has_none_open_and_is_gone_once_waited_for(child: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.model import KernelCounters
+from exporter.model.host import KernelCounters
 from exporter.procfs.netstat import memory_unit, parse_netstat, parse_sockstat, read_counters
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -111,7 +111,7 @@ class TestRead:
         files = {key: text for key, text in FILES.items() if key != name}
         counters = read_counters(tree(tmp_path, files))
         assert unlike_all(counters) == FIELDS[name]
-        assert not counters.problems
+        assert not counters.errors
 
     @pytest.mark.parametrize("garbage", ["garbage\n", "TcpExt: TW\n", "TCP: inuse\n", "TCP: a b\nTCP: 1 x\n"])
     @pytest.mark.parametrize("name", FILES)
@@ -120,7 +120,7 @@ class TestRead:
     ) -> None:
         counters = read_counters(tree(tmp_path, FILES | {name: garbage}))
         assert unlike_all(counters) == FIELDS[name]
-        (problem,) = counters.problems
+        (problem,) = counters.errors
         assert f"/net/{name}: " in problem
 
     def test_columns_that_an_older_kernel_lacks_are_unknown(self, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ class TestRead:
 @on_linux
 def test_those_of_this_host_make_sense() -> None:
     counters = read_counters(Path("/proc"))
-    assert not counters.problems
+    assert not counters.errors
     assert counters.listen_drops is not None
     assert counters.listen_overflows is not None
     assert counters.listen_drops >= counters.listen_overflows

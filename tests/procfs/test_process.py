@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import Process, ProcessId
+from exporter.model.process import Process, ProcessId
 from exporter.portable.psutil_process import PsutilReader
 from exporter.procfs.process import ProcReader, list_pids
 
@@ -127,7 +127,7 @@ class TestDescription:
         (tree.root / str(PID) / "cwd").symlink_to("/var/www")
         assert ProcReader(tree.root).describe(PID, details=True) == Process(
             pid=PID,
-            start_time=BOOT_TIME + 250,
+            started_at=BOOT_TIME + 250,
             comm="nginx",
             cmdline=("/usr/sbin/nginx", "-g", "daemon off;", "\udcff"),
             username=getpass.getuser(),
@@ -170,7 +170,7 @@ class TestDescription:
         tree.process(PID, comm="nginx", started=250 * TICKS)
         (tree.root / "stat").unlink()
         described = ProcReader(tree.root).describe(PID, details)
-        assert (described.comm, described.start_time) == ("nginx", 250)
+        assert (described.comm, described.started_at) == ("nginx", 250)
 
     @pytest.mark.parametrize("details", [False, True])
     def test_raises_for_nobody(self, tree: Tree, details: bool) -> None:
@@ -190,7 +190,7 @@ class TestRealProcesses:
         ours, theirs = (
             reader.describe(os.getpid(), details=True) for reader in (ProcReader(PROC), PsutilReader())
         )
-        assert ours.start_time == pytest.approx(theirs.start_time, abs=1)
+        assert ours.started_at == pytest.approx(theirs.started_at, abs=1)
         assert (ours.cmdline, ours.username, ours.cwd) == (theirs.cmdline, theirs.username, theirs.cwd)
         assert theirs.comm.startswith(ours.comm)
         assert ours.cgroups

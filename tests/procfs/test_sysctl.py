@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.model import EphemeralRange, Limits
+from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.procfs.sysctl import (
     parse_memory,
     parse_number,
@@ -67,12 +67,12 @@ def test_what_is_absent_keeps_nobody_who_asked_for_it(tmp_path: Path) -> None:
 class TestSysctls:
     def test_each_figure_comes_from_its_file(self, tmp_path: Path) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        assert read_sysctls(tree(tmp_path, SYSCTLS)) == Limits(
-            time_wait_buckets=131072,
+        assert read_sysctls(tree(tmp_path, SYSCTLS)) == SysctlLimits(
+            max_time_wait_sockets=131072,
             time_wait_seconds=60.0,
             time_wait_reuse=2,
             ephemeral=EphemeralRange(32768, 60999, frozenset([*range(40000, 40010), 60999])),
-            orphans=65536,
+            max_orphans=65536,
             memory_pressure_bytes=383867 * page,
             memory_bytes=575796 * page,
         )
@@ -98,8 +98,8 @@ class TestSysctls:
         root = tree(tmp_path, {name: text for name, text in SYSCTLS.items() if name != "tcp_mem"})
         (root / "sys/net/ipv4/tcp_mem").mkdir()
         limits = read_sysctls(root)
-        assert (limits.memory_bytes, limits.orphans) == (None, 65536)
-        (problem,) = limits.problems
+        assert (limits.memory_bytes, limits.max_orphans) == (None, 65536)
+        (problem,) = limits.errors
         assert "tcp_mem" in problem
 
     def test_nothing_at_all_is_an_error(self, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ class TestSysctls:
 
     def test_garbage_everywhere_is_told_and_no_error(self, tmp_path: Path) -> None:
         limits = read_sysctls(tree(tmp_path, dict.fromkeys(SYSCTLS, "garbage")))
-        assert len(limits.problems) == len(SYSCTLS)
+        assert len(limits.errors) == len(SYSCTLS)
 
     def test_no_port_is_reserved_where_the_file_is_empty_or_absent(self, tmp_path: Path) -> None:
         root = tree(tmp_path, SYSCTLS | {"ip_local_reserved_ports": "\n"})
@@ -118,31 +118,31 @@ class TestSysctls:
 
     def test_those_of_this_host_make_sense(self) -> None:
         limits = read_sysctls(PROC)
-        assert not limits.problems
-        assert limits.time_wait_buckets is not None
+        assert not limits.errors
+        assert limits.max_time_wait_sockets is not None
         assert limits.ephemeral is not None
         assert 0 < limits.ephemeral.size <= 65535
 
 
 FIELDS = {
-    "tcp_max_tw_buckets": {"time_wait_buckets"},
+    "tcp_max_tw_buckets": {"max_time_wait_sockets"},
     "tcp_tw_reuse": {"time_wait_reuse"},
     "ip_local_port_range": {"ephemeral"},
     "ip_local_reserved_ports": {"ephemeral"},
-    "tcp_max_orphans": {"orphans"},
+    "tcp_max_orphans": {"max_orphans"},
     "tcp_mem": {"memory_pressure_bytes", "memory_bytes"},
 }
 
 
-def assert_differs_by(limits: Limits, full: Limits, name: str, problems: int) -> None:
+def assert_differs_by(limits: SysctlLimits, full: SysctlLimits, name: str, problems: int) -> None:
     different = {
         field
-        for field in Limits.__dataclass_fields__
-        if field != "problems" and getattr(limits, field) != getattr(full, field)
+        for field in SysctlLimits.__dataclass_fields__
+        if field != "errors" and getattr(limits, field) != getattr(full, field)
     }
     assert different == FIELDS[name]
-    assert len(limits.problems) == problems
-    assert all(f"sys/net/ipv4/{name}: " in problem for problem in limits.problems)
+    assert len(limits.errors) == problems
+    assert all(f"sys/net/ipv4/{name}: " in problem for problem in limits.errors)
 
 
 class TestEphemeralRange:

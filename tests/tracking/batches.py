@@ -9,19 +9,18 @@ from itertools import repeat
 
 from hypothesis import strategies as st
 
-from exporter.model import (
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId
+from exporter.model.sockets import (
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT2,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     TIME_WAIT,
-    Batch,
-    Direction,
-    Group,
-    Kind,
-    ProcessId,
-    Rows,
+    KeySpace,
     Socket,
+    SocketBatch,
+    SocketTable,
 )
 from exporter.portable import psutil_source
 from exporter.tracking.counter import GroupIdsOf, SocketCounter
@@ -33,36 +32,38 @@ Queues = Mapping[int, tuple[int, int]]
 NO_QUEUES: Queues = {}
 
 
-def socket(cookie: int, state: int = ESTABLISHED, port: int = 443, holder: int = 1) -> Socket:
-    return Socket(state, HOME, 50_000, HOME, port, holder, cookie)
+def socket(cookie: int, state: int = ESTABLISHED, port: int = 443, owner_key: int = 1) -> Socket:
+    return Socket(state, HOME, 50_000, HOME, port, owner_key, cookie)
 
 
-def batch(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> Batch:
+def batch(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> SocketBatch:
     """A batch as the kernel's source gives it, of sockets of one kind. queues: cookie -> unread and unsent
     bytes."""
     (batch,) = batches(sockets, queues)
     return batch
 
 
-def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[Batch]:
+def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[SocketBatch]:
     """A batch for each kind of sockets."""
-    by_kind: defaultdict[Kind, list[Socket]] = defaultdict(list)
+    by_kind: defaultdict[KeySpace, list[Socket]] = defaultdict(list)
     for one in sockets:
-        by_kind[Kind(one.state, one.holder != NO_HOLDER)].append(one)
+        by_kind[KeySpace(one.state, one.owner_key != NO_OWNER_KEY)].append(one)
     return [_batch(kind, some, queues) for kind, some in by_kind.items()]
 
 
-def _batch(kind: Kind, sockets: Sequence[Socket], queues: Queues) -> Batch:
+def _batch(kind: KeySpace, sockets: Sequence[Socket], queues: Queues) -> SocketBatch:
     (plain,) = psutil_source.batches(sockets)
     if kind.state == TIME_WAIT:
         queues = NO_QUEUES
     queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]
-    holders = plain.holders if kind.held else b""
-    return Batch(kind, [row.cookie for row in sockets], holders, plain.take, plain.local_ends, queued)
+    owner_keys = plain.owner_keys if kind.owned else b""
+    return SocketBatch(
+        kind, [row.cookie for row in sockets], owner_keys, plain.rows_at, plain.local_endpoints, queued
+    )
 
 
-def group(row: Socket, _before: Group | None = None) -> Group:
-    return Group(row.state, ProcessId(row.holder, 0.0), Direction.OUTBOUND, row.remote_port)
+def group(row: Socket, _before: SocketGroup | None = None) -> SocketGroup:
+    return SocketGroup(row.state, ProcessId(row.owner_key, 0.0), Direction.OUTBOUND, row.remote_port)
 
 
 @dataclass
@@ -70,21 +71,23 @@ class RecordingClassifier:
     """Classifies as group() does, and records the sockets and their previous groups."""
 
     rows: list[Socket] = field(default_factory=list)
-    previous: list[Group | None] = field(default_factory=list)
+    previous: list[SocketGroup | None] = field(default_factory=list)
 
-    def __call__(self, row: Socket, previous: Group | None) -> Group:
+    def __call__(self, row: Socket, previous: SocketGroup | None) -> SocketGroup:
         self.rows.append(row)
         self.previous.append(previous)
         return group(row)
 
 
-ClassifyOne = Callable[[Socket, Group | None], Group]
+ClassifyOne = Callable[[Socket, SocketGroup | None], SocketGroup]
 
 
 def each(classify: ClassifyOne) -> GroupIdsOf:
     """Classify all sockets, one after the other."""
 
-    def group_ids(rows: Rows, previous: Sequence[Group | None], id_of: Callable[[Group], int]) -> list[int]:
+    def group_ids(
+        rows: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
+    ) -> list[int]:
         return [id_of(classify(*one)) for one in zip(rows, previous or repeat(None), strict=False)]
 
     return group_ids
@@ -92,11 +95,11 @@ def each(classify: ClassifyOne) -> GroupIdsOf:
 
 def complete(
     counter: SocketCounter, pending: CountInProgress, classify: ClassifyOne = group, *, cacheable: bool = True
-) -> Counter[Group]:
+) -> Counter[SocketGroup]:
     return counter.complete(pending, each(classify), lambda: None, lambda _: None, cacheable=cacheable)
 
 
-def count(counter: SocketCounter, *batches: Batch) -> Counter[Group]:
+def count(counter: SocketCounter, *batches: SocketBatch) -> Counter[SocketGroup]:
     return complete(counter, counter.begin(batches))
 
 

@@ -6,21 +6,9 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from exporter.model import (
-    CLOSE,
-    ESTABLISHED,
-    LISTEN,
-    STATE_NAMES,
-    TIME_WAIT,
-    Direction,
-    Group,
-    Listener,
-    Owner,
-    Path,
-    ProcessId,
-    Socket,
-    Unowned,
-)
+from exporter.model.groups import AddressPair, Direction, SocketGroup
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.sockets import CLOSE, ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, Listener, Socket
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
@@ -42,10 +30,10 @@ from .sockets import (
 
 HTTP = listening((("0.0.0.0", 80), SERVER))
 NOBODY = listening()
-TO_443 = Path(ip("10.0.0.1"), ip("10.0.0.9"), ephemeral=True)
+TO_443 = AddressPair(ip("10.0.0.1"), ip("10.0.0.9"), ephemeral=True)
 
-WAS_INBOUND = Group(ESTABLISHED, SERVER, Direction.INBOUND, 80)
-WAS_OUTBOUND = Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
+WAS_INBOUND = SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
+WAS_OUTBOUND = SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
 
 
 def talking(*owners: ProcessId) -> DestinationOwners:
@@ -60,9 +48,9 @@ def talking(*owners: ProcessId) -> DestinationOwners:
 def classify(
     socket: Socket,
     listeners: ListenerTable = NOBODY,
-    previous: Group | None = None,
+    previous: SocketGroup | None = None,
     destinations: DestinationOwners | None = None,
-) -> Group:
+) -> SocketGroup:
     return Classifier(listeners, destinations or DestinationOwners(), owner_of, EPHEMERAL)(socket, previous)
 
 
@@ -89,12 +77,12 @@ LIFE = st.tuples(
 Life = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]], float]]]
 
 
-def live(life: Life) -> Iterator[Group]:
+def live(life: Life) -> Iterator[SocketGroup]:
     """One connection as it goes from state to state, while listeners come and go."""
     socket, steps = life
     table, destinations, now, previous = ListenerTable(), talking(CLIENT), 0.0, None
-    for state, holder, present, seconds in steps:
+    for state, owner_key, present, seconds in steps:
         now += seconds
         table.update(present, now)
-        previous = classify(socket._replace(state=state, holder=holder), table, previous, destinations)
+        previous = classify(socket._replace(state=state, owner_key=owner_key), table, previous, destinations)
         yield previous

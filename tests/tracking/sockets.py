@@ -8,18 +8,9 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from exporter.model import (
-    CLOSE,
-    ESTABLISHED,
-    LISTEN,
-    STATE_NAMES,
-    EphemeralRange,
-    Listener,
-    Owner,
-    ProcessId,
-    Socket,
-    Unowned,
-)
+from exporter.model.host import EphemeralRange
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.sockets import CLOSE, ESTABLISHED, LISTEN, STATE_NAMES, Listener, Socket
 from exporter.tracking.listeners import ListenerTable
 
 SERVER: Final = ProcessId(10, 1.0)
@@ -40,8 +31,8 @@ def ip(text: str) -> bytes:
     return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
 
 
-def owner_of(holder: int) -> Owner:
-    return HOLDERS.get(holder, Unowned.NOT_FOUND if holder else Unowned.RELEASED)
+def owner_of(owner_key: int) -> Owner:
+    return HOLDERS.get(owner_key, Unowned.NOT_FOUND if owner_key else Unowned.RELEASED)
 
 
 def listener(place: Place) -> Listener:
@@ -55,22 +46,22 @@ def listening(*owned: tuple[Place, Owner]) -> ListenerTable:
     return table
 
 
-def inbound(state: int = ESTABLISHED, holder: int = 100, cookie: int = 7) -> Socket:
+def inbound(state: int = ESTABLISHED, owner_key: int = 100, cookie: int = 7) -> Socket:
     """A connection to 10.0.0.1:80."""
-    return between(("10.0.0.1", 80), ("10.0.0.2", 50_000), state, holder, cookie)
+    return between(("10.0.0.1", 80), ("10.0.0.2", 50_000), state, owner_key, cookie)
 
 
 def outbound(
-    state: int = ESTABLISHED, holder: int = 200, port: int = 40_001, to: Place = ("10.0.0.9", 443)
+    state: int = ESTABLISHED, owner_key: int = 200, port: int = 40_001, to: Place = ("10.0.0.9", 443)
 ) -> Socket:
     """A connection from an ephemeral port of 10.0.0.1, whose cookie is that port."""
-    return between(("10.0.0.1", port), to, state, holder, port)
+    return between(("10.0.0.1", port), to, state, owner_key, port)
 
 
 def between(
-    local: Place, remote: Place, state: int = ESTABLISHED, holder: int = 1, cookie: int = 7
+    local: Place, remote: Place, state: int = ESTABLISHED, owner_key: int = 1, cookie: int = 7
 ) -> Socket:
-    return Socket(state, ip(local[0]), local[1], ip(remote[0]), remote[1], holder, cookie)
+    return Socket(state, ip(local[0]), local[1], ip(remote[0]), remote[1], owner_key, cookie)
 
 
 ADDRESSES: Final = st.sampled_from(list(map(ip, ["10.0.0.1", "10.0.0.2", "127.0.0.1", "::1", "fe80::1"])))

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from exporter.model import (
-    ESTABLISHED,
-    TIME_WAIT,
-    Attribution,
-    Direction,
-    Group,
-    Owner,
-    Path,
-    ProcessId,
-    Socket,
-    Unowned,
-)
+from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.sockets import ESTABLISHED, TIME_WAIT, Socket
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import ListenerTable
 
@@ -26,15 +17,15 @@ from .sockets import CLIENT, OTHER_CLIENT, SERVER, inbound, ip, listening, outbo
 def past(
     socket: Socket,
     listeners: ListenerTable = NOBODY,
-    previous: Group | None = None,
+    previous: SocketGroup | None = None,
     destinations: DestinationOwners | None = None,
 ) -> tuple[Owner, Attribution | None]:
     group = classify(socket, listeners, previous, destinations)
     return group.owner, group.attribution
 
 
-WAITING_HERE = inbound(TIME_WAIT, holder=0)
-WAITING_THERE = outbound(TIME_WAIT, holder=0)
+WAITING_HERE = inbound(TIME_WAIT, owner_key=0)
+WAITING_THERE = outbound(TIME_WAIT, owner_key=0)
 
 
 def test_time_wait_of_a_server_belongs_to_the_listener() -> None:
@@ -77,8 +68,8 @@ def test_later_listener_does_not_claim_an_outbound_connection() -> None:
 def test_inbound_time_wait_is_not_inferred_from_destinations() -> None:
     """The listener is long gone; the client's end was 10.0.0.2:50000."""
     destinations = DestinationOwners()
-    path = Path(ip("10.0.0.1"), ip("10.0.0.2"), ephemeral=True)
-    destinations.update([Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 50_000, path)], str, 0.0)
+    path = AddressPair(ip("10.0.0.1"), ip("10.0.0.2"), ephemeral=True)
+    destinations.update([SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 50_000, path)], str, 0.0)
     previous = WAS_INBOUND._replace(owner=Unowned.RELEASED)
     assert past(WAITING_HERE, NOBODY, previous, destinations) == (Unowned.RELEASED, Attribution.NONE)
 

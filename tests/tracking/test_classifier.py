@@ -5,19 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from exporter.model import (
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import Owner, Unowned
+from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
     LAST_ACK,
     SYN_SENT,
     TIME_WAIT,
-    Direction,
-    Group,
     Listener,
-    Owner,
     Socket,
-    Unowned,
 )
 from exporter.tracking.listeners import ListenerTable
 
@@ -26,18 +24,18 @@ from .sockets import BOUND, CLIENT, LISTENERS, SERVER, WORKER, between, inbound,
 
 
 def test_accepted_connection_is_inbound_on_the_listening_port() -> None:
-    assert classify(inbound(), HTTP) == Group(ESTABLISHED, SERVER, Direction.INBOUND, 80)
+    assert classify(inbound(), HTTP) == SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
 
 
 def test_connection_without_listener_is_outbound_to_the_remote_port() -> None:
-    assert classify(outbound(), HTTP) == Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
+    assert classify(outbound(), HTTP) == SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
 
 
 @pytest.mark.parametrize(
     ("port", "ephemeral"), [(39_999, False), (40_000, True), (49_999, True), (40_500, False)]
 )
 def test_port_is_ephemeral_within_the_range_unless_reserved(port: int, ephemeral: bool) -> None:
-    path = classify(outbound(port=port)).path
+    path = classify(outbound(port=port)).addresses
     assert path is not None
     assert path.ephemeral == ephemeral
 
@@ -47,37 +45,37 @@ def test_listener_on_another_address_does_not_make_a_socket_inbound() -> None:
 
 
 def test_bound_socket_has_no_direction() -> None:
-    bound = between(("0.0.0.0", 4000), ("0.0.0.0", 0), CLOSE, holder=100)
-    expected = Group(CLOSE, SERVER, Direction.NONE, 4000)
+    bound = between(("0.0.0.0", 4000), ("0.0.0.0", 0), CLOSE, owner_key=100)
+    expected = SocketGroup(CLOSE, SERVER, Direction.NONE, 4000)
     assert expected == classify(bound, listening((("0.0.0.0", 4000), SERVER)))
 
 
 def test_connection_from_remote_port_0_is_inbound() -> None:
     """The kernel lets them in."""
-    odd = between(("10.0.0.1", 80), ("10.0.0.2", 0), holder=100)
-    assert classify(odd, HTTP) == Group(ESTABLISHED, SERVER, Direction.INBOUND, 80)
+    odd = between(("10.0.0.1", 80), ("10.0.0.2", 0), owner_key=100)
+    assert classify(odd, HTTP) == SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
 
 
 @pytest.mark.parametrize("state", [ESTABLISHED, CLOSE_WAIT])
 def test_socket_in_the_accept_queue_belongs_to_the_listener(state: int) -> None:
-    assert classify(inbound(state, holder=0), HTTP).owner == SERVER
+    assert classify(inbound(state, owner_key=0), HTTP).owner == SERVER
 
 
 def test_accepted_connection_belongs_to_the_worker_that_holds_it() -> None:
-    assert classify(inbound(holder=101), HTTP).owner == WORKER
+    assert classify(inbound(owner_key=101), HTTP).owner == WORKER
 
 
 def test_unresolved_owner_key_gives_not_found() -> None:
-    assert classify(inbound(holder=999)).owner is Unowned.NOT_FOUND
+    assert classify(inbound(owner_key=999)).owner is Unowned.NOT_FOUND
 
 
 def test_orphan_keeps_its_previous_owner() -> None:
-    orphan = classify(outbound(LAST_ACK, holder=0), previous=WAS_OUTBOUND)
+    orphan = classify(outbound(LAST_ACK, owner_key=0), previous=WAS_OUTBOUND)
     assert orphan == WAS_OUTBOUND._replace(state=LAST_ACK)
 
 
 def test_orphan_never_seen_has_no_owner() -> None:
-    assert classify(outbound(LAST_ACK, holder=0), destinations=talking(CLIENT)).owner is Unowned.RELEASED
+    assert classify(outbound(LAST_ACK, owner_key=0), destinations=talking(CLIENT)).owner is Unowned.RELEASED
 
 
 def test_inbound_connection_stays_inbound_after_its_listener_closed() -> None:
@@ -85,13 +83,13 @@ def test_inbound_connection_stays_inbound_after_its_listener_closed() -> None:
 
 
 def test_bound_socket_that_connects_becomes_outbound() -> None:
-    previous = Group(CLOSE, CLIENT, Direction.NONE, 40_001)
+    previous = SocketGroup(CLOSE, CLIENT, Direction.NONE, 40_001)
     assert classify(outbound(SYN_SENT), previous=previous).direction is Direction.OUTBOUND
 
 
 @given(LIFE)
 def test_direction_never_changes_during_a_connection(life: Life) -> None:
-    assert len({(group.direction, group.port, group.path) for group in live(life)}) == 1
+    assert len({(group.direction, group.port, group.addresses) for group in live(life)}) == 1
 
 
 @given(LIFE)
@@ -99,7 +97,7 @@ def test_group_fields_are_consistent(life: Life) -> None:
     for (state, *_), group in zip(life[1], live(life), strict=True):
         assert group.state == state
         assert group.direction is not Direction.NONE
-        assert (group.path is not None) == (group.direction is Direction.OUTBOUND)
+        assert (group.addresses is not None) == (group.direction is Direction.OUTBOUND)
         assert (group.attribution is not None) == (state == TIME_WAIT)
 
 
@@ -110,4 +108,4 @@ def test_bound_socket_is_grouped_by_its_local_port(
     table = ListenerTable()
     table.update(present, 0.0)
     group = classify(socket, table)
-    assert group == Group(CLOSE, owner_of(socket.holder), Direction.NONE, socket.local_port)
+    assert group == SocketGroup(CLOSE, owner_of(socket.owner_key), Direction.NONE, socket.local_port)

@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import (
+from exporter.model.groups import SocketGroup
+from exporter.model.process import Owner, ProcessId
+from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT2,
-    NO_HOLDER,
+    NO_OWNER_KEY,
     TIME_WAIT,
-    Group,
     Listener,
-    Owner,
-    ProcessId,
-    Rows,
     Socket,
+    SocketTable,
 )
 from exporter.netlink.messages import KernelRows
 from exporter.portable.psutil_source import SocketRows
@@ -54,7 +53,7 @@ SOCKETS = st.builds(
     st.sampled_from([80, 40_000, 40_001]),
     HERE,
     st.sampled_from([443, 50_000]),
-    st.sampled_from([NO_HOLDER, 999, *HOLDERS]),
+    st.sampled_from([NO_OWNER_KEY, 999, *HOLDERS]),
     st.integers(1, 9),
 )
 BOUND = st.builds(
@@ -65,11 +64,11 @@ TALKERS = st.lists(st.sampled_from([CLIENT, SERVER]), max_size=2)
 MANY = st.lists(st.tuples(SOCKETS | BOUND, BEFORE), max_size=30)
 
 
-def plain(sockets: Sequence[Socket]) -> Rows:
+def plain(sockets: Sequence[Socket]) -> SocketTable:
     return SocketRows(sockets)
 
 
-def from_the_kernel(sockets: Sequence[Socket]) -> Rows:
+def from_the_kernel(sockets: Sequence[Socket]) -> SocketTable:
     """The same as messages, all of one size."""
     size = 140
     return KernelRows(b"".join(_message(one, size) for one in sockets), size, 16)
@@ -81,7 +80,7 @@ def _message(one: Socket, size: int) -> bytes:
     return row(
         one.state,
         one.cookie,
-        one.holder,
+        one.owner_key,
         size=size,
         family=family,
         local=(one.local_address, one.local_port),
@@ -89,10 +88,10 @@ def _message(one: Socket, size: int) -> bytes:
     )
 
 
-class Numbers(list[Group]):
+class Numbers(list[SocketGroup]):
     """Numbers groups."""
 
-    def of(self, group: Group) -> int:
+    def of(self, group: SocketGroup) -> int:
         if group not in self:
             self.append(group)
         return self.index(group)
@@ -101,8 +100,8 @@ class Numbers(list[Group]):
 @pytest.mark.parametrize("rows_of", [plain, from_the_kernel])
 @given(st.lists(st.tuples(MANY, TALKERS), min_size=1, max_size=3), ON_THEIR_PORTS)
 def test_group_ids_agree_with_classifying_each_socket(
-    rows_of: Callable[[Sequence[Socket]], Rows],
-    looks: list[tuple[list[tuple[Socket, Group | None]], list[ProcessId]]],
+    rows_of: Callable[[Sequence[Socket]], SocketTable],
+    looks: list[tuple[list[tuple[Socket, SocketGroup | None]], list[ProcessId]]],
     listeners: list[tuple[Listener, Owner]],
 ) -> None:
     table, destinations = ListenerTable(), DestinationOwners()
@@ -125,14 +124,14 @@ def test_clients_of_one_service_share_a_signature() -> None:
     recorded: list[Socket] = []
 
     class Counting(Classifier):
-        def __call__(self, socket: Socket, previous: Group | None) -> Group:
+        def __call__(self, socket: Socket, previous: SocketGroup | None) -> SocketGroup:
             recorded.append(socket)
             return super().__call__(socket, previous)
 
     http = listening((("0.0.0.0", 80), SERVER))
     clients = [
-        Socket(state, b"\x0a\0\0\1", 80, bytes((10, 0, 1, number)), 30_000 + number, holder, number)
-        for state, holder in ((1, 999), (TIME_WAIT, NO_HOLDER))
+        Socket(state, b"\x0a\0\0\1", 80, bytes((10, 0, 1, number)), 30_000 + number, owner_key, number)
+        for state, owner_key in ((1, 999), (TIME_WAIT, NO_OWNER_KEY))
         for number in range(100)
     ]
     Counting(http, DestinationOwners(), owner_of, EPHEMERAL).group_ids(SocketRows(clients), (), Numbers().of)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    Cause,
-    ClassifiedCloseWait,
-    Direction,
-    Group,
-    HalfClosed,
-    ProcessId,
-    Socket,
-)
+from exporter.model.close_wait import Cause, ClassifiedCloseWait
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, CloseWaitSocket, Socket
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.close_wait import classify_close_wait
 from exporter.tracking.destinations import DestinationOwners
@@ -22,8 +15,8 @@ from exporter.tracking.listeners import ListenerTable
 
 OWNER = ProcessId(5, 1.0)
 HOME = bytes((127, 0, 0, 1))
-HALF = HalfClosed(Socket(CLOSE_WAIT, HOME, 40_000, HOME, 443, 7, 1), 1, 0, 0, 30.0, 40.0, mptcp=False)
-CLASSIFIED = Group(CLOSE_WAIT, OWNER, Direction.OUTBOUND, 443)
+HALF = CloseWaitSocket(Socket(CLOSE_WAIT, HOME, 40_000, HOME, 443, 7, 1), 1, 0, 0, 30.0, 40.0, mptcp=False)
+CLASSIFIED = SocketGroup(CLOSE_WAIT, OWNER, Direction.OUTBOUND, 443)
 COUNTED = CLASSIFIED._replace(port=8443)
 EARLIER = COUNTED._replace(state=ESTABLISHED)
 
@@ -38,7 +31,7 @@ EARLIER = COUNTED._replace(state=ESTABLISHED)
     ],
 )
 def test_previous_group_is_kept_only_if_counted_in_this_collection(
-    previous: Group | None, counted: bool, group: Group
+    previous: SocketGroup | None, counted: bool, group: SocketGroup
 ) -> None:
     classify = Classifier(ListenerTable(), DestinationOwners(), {7: OWNER}.__getitem__, None)
     (row,) = classify_close_wait([(HALF, 30.5)], [previous], classify, counted=counted)

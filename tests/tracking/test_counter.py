@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import (
-    CLOSE_WAIT,
-    ESTABLISHED,
-    FIN_WAIT2,
-    TIME_WAIT,
-    Batch,
-    Direction,
-    Group,
-    ProcessId,
-    Socket,
-    Unowned,
-)
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId, Unowned
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, FIN_WAIT2, TIME_WAIT, Socket, SocketBatch
 from exporter.portable import psutil_source
 from exporter.tracking import counter as counter_module
 from exporter.tracking import group_cache as group_cache_module
@@ -47,7 +38,7 @@ def test_every_collection_counts_exactly_the_sockets_that_exist(
     """A cookie keeps its holder here, as in the kernel while a socket stays in one state."""
     counter = SocketCounter()
     for number, rows in enumerate(collections):
-        rows = [row._replace(holder=row.cookie % 3 + 1) for row in rows]
+        rows = [row._replace(owner_key=row.cookie % 3 + 1) for row in rows]
         if number in forgotten:
             counter.invalidate({ProcessId(1, 0.0)})
             counter.invalidate_time_wait(lambda one: one.owner == ProcessId(2, 0.0))
@@ -77,7 +68,7 @@ def test_every_queued_byte_is_counted_in_a_group(
 
 def test_queue_bytes_are_counted_for_the_group_of_the_socket() -> None:
     counter = SocketCounter()
-    rows = [socket(1, holder=5), socket(2, holder=5), socket(3, holder=6), socket(4, holder=6)]
+    rows = [socket(1, owner_key=5), socket(2, owner_key=5), socket(3, owner_key=6), socket(4, owner_key=6)]
     pending = counter.begin([batch(rows, queues={1: (10, 0), 2: (1, 2), 3: (0, 7)})])
     complete(counter, pending)
     assert counter.queues(pending) == {group(rows[0]): (11, 2), group(rows[2]): (0, 7)}
@@ -86,14 +77,14 @@ def test_queue_bytes_are_counted_for_the_group_of_the_socket() -> None:
 def test_known_socket_is_not_classified_again() -> None:
     counter = SocketCounter()
     count(counter, batch([socket(1), socket(2)]))
-    pending = counter.begin([batch([socket(1), socket(2), socket(3, holder=9)])])
+    pending = counter.begin([batch([socket(1), socket(2), socket(3, owner_key=9)])])
     assert pending.unclassified_owner_keys() == {9}
 
 
 def test_owner_keys_include_known_sockets() -> None:
     counter = SocketCounter()
-    count(counter, batch([socket(1, holder=5)]))
-    pending = counter.begin([batch([socket(1, holder=5), socket(2, holder=6)])])
+    count(counter, batch([socket(1, owner_key=5)]))
+    pending = counter.begin([batch([socket(1, owner_key=5), socket(2, owner_key=6)])])
     assert pending.owner_keys.all() == {5, 6}
 
 
@@ -110,15 +101,17 @@ def test_changed_state_is_classified_with_the_previous_group() -> None:
 def test_time_wait_is_counted_apart_from_its_former_state() -> None:
     counter = SocketCounter()
     count(counter, batch([socket(1)]))
-    counted = count(counter, batch([socket(1, TIME_WAIT, holder=0)]))
+    counted = count(counter, batch([socket(1, TIME_WAIT, owner_key=0)]))
     assert [TIME_WAIT] == [key.state for key in counted]
 
 
 def test_invalidated_owners_are_resolved_again() -> None:
     counter = SocketCounter()
-    count(counter, batch([socket(1, holder=5), socket(2, holder=6)]))
+    count(counter, batch([socket(1, owner_key=5), socket(2, owner_key=6)]))
     counter.invalidate({ProcessId(5, 0.0)})
-    assert counter.begin([batch([socket(1, holder=5), socket(2, holder=6)])]).unclassified_owner_keys() == {5}
+    assert counter.begin(
+        [batch([socket(1, owner_key=5), socket(2, owner_key=6)])]
+    ).unclassified_owner_keys() == {5}
 
 
 def test_invalidated_socket_keeps_its_previous_group() -> None:
@@ -140,7 +133,7 @@ def test_source_without_cookies_has_no_previous_groups() -> None:
 
 
 def test_source_that_fails_half_way_changes_nothing() -> None:
-    def broken() -> Iterator[Batch]:
+    def broken() -> Iterator[SocketBatch]:
         yield batch([socket(2)])
         raise OSError("gone")
 
@@ -153,7 +146,7 @@ def test_source_that_fails_half_way_changes_nothing() -> None:
 
 def test_unresolved_owner_can_be_resolved_later() -> None:
     counter = SocketCounter()
-    lost = Group(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)
+    lost = SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)
     complete(counter, counter.begin([batch([socket(1)])]), lambda _row, _before: lost)
     counter.invalidate({Unowned.NOT_FOUND})
     assert count(counter, batch([socket(1)])) == {group(socket(1)): 1}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.model import CLOSE_WAIT, FIN_WAIT2, TIME_WAIT, ProcessId
+from exporter.model.process import ProcessId
+from exporter.model.sockets import CLOSE_WAIT, FIN_WAIT2, TIME_WAIT
 from exporter.tracking import counter as counter_module
 from exporter.tracking import group_cache as group_cache_module
 from exporter.tracking.counter import SocketCounter
@@ -18,7 +19,7 @@ def test_closed_sockets_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counter_module, "_MIN_EMPTY_GROUPS", 1)
     counter = SocketCounter()
     for start in range(0, 1_000, 100):
-        rows = [socket(cookie, holder=start + 1) for cookie in range(start, start + 100)]
+        rows = [socket(cookie, owner_key=start + 1) for cookie in range(start, start + 100)]
         assert count(counter, batch(rows)).total() == 100
     assert len(counter.owners()) <= 4
     assert count(counter, batch(rows)) == {group(rows[0]): 100}
@@ -32,7 +33,7 @@ def test_dropping_keeps_previous_groups_of_open_sockets(monkeypatch: pytest.Monk
     for _ in range(3):
         count(counter, batch(half_closed))
     recorded = RecordingClassifier()
-    complete(counter, counter.begin([batch([socket(1, TIME_WAIT, holder=0)])]), recorded)
+    complete(counter, counter.begin([batch([socket(1, TIME_WAIT, owner_key=0)])]), recorded)
     assert recorded.previous == [group(half_closed[0])]
 
 
@@ -44,8 +45,8 @@ def test_cache_stays_bounded_while_sockets_come_and_go(monkeypatch: pytest.Monke
     for turn in range(1, 50):
         counter.invalidate({ProcessId(turn - 1, 0.0)})
         cookies = range(turn * 20, turn * 20 + 400)
-        held = [socket(cookie, holder=turn) for cookie in cookies]
-        ended = [socket(10_000 + cookie, TIME_WAIT, holder=0) for cookie in cookies]
+        held = [socket(cookie, owner_key=turn) for cookie in cookies]
+        ended = [socket(10_000 + cookie, TIME_WAIT, owner_key=0) for cookie in cookies]
         count(counter, batch(held), batch(ended))
         past = counter.previous_groups([*range(2_000), *range(10_000, 12_000)])
         remembered.append(len(past) - past.count(None))
@@ -65,7 +66,7 @@ def test_sockets_classified_before_a_failure_are_cached(monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="stopped"):
         counter.complete(pending, each(group), fail, lambda _: None)
     recorded = RecordingClassifier()
-    complete(counter, counter.begin([batch([socket(2, FIN_WAIT2, holder=0)])]), recorded)
+    complete(counter, counter.begin([batch([socket(2, FIN_WAIT2, owner_key=0)])]), recorded)
     assert recorded.previous == [group(socket(2))]
 
 
@@ -75,7 +76,7 @@ def test_failed_collection_keeps_dropped_entries() -> None:
     counter.invalidate({ProcessId(1, 0.0)})
     complete(counter, CountInProgress())
     recorded = RecordingClassifier()
-    complete(counter, counter.begin([batch([socket(1, FIN_WAIT2, holder=0)])]), recorded)
+    complete(counter, counter.begin([batch([socket(1, FIN_WAIT2, owner_key=0)])]), recorded)
     assert recorded.previous == [group(socket(1))]
 
 
@@ -85,5 +86,5 @@ def test_owners_of_exited_processes_are_dropped() -> None:
     staying = [socket(cookie) for cookie in range(1, 201)]
     for turn in range(1_000, 1_500):
         counter.invalidate({ProcessId(turn - 1, 0.0)})
-        count(counter, batch([*staying, socket(turn, holder=turn)]))
+        count(counter, batch([*staying, socket(turn, owner_key=turn)]))
     assert len(counter.owners()) < 100

@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from exporter.model import CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, EphemeralRange, Group
+from exporter.model.groups import SocketGroup
+from exporter.model.host import EphemeralRange
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT
 from exporter.portable import psutil_source
 from exporter.tracking.counter import SocketCounter
 from exporter.tracking.ephemeral_ports import BoundPortCounter
@@ -26,7 +28,7 @@ def test_time_wait_is_classified_last(source: str) -> None:
     recorded = RecordingClassifier()
     states_before_time_wait: list[int] = []
 
-    def learn(groups: list[Group]) -> None:
+    def learn(groups: list[SocketGroup]) -> None:
         states_before_time_wait.extend(group.state for group in groups)
         assert [row.state for row in recorded.rows] == [ESTABLISHED, CLOSE_WAIT]
 
@@ -65,7 +67,7 @@ def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
 def test_uncacheable_sockets_are_counted_and_classified_again() -> None:
     counter = SocketCounter()
     for _ in range(2):
-        pending = counter.begin(batches([socket(1, holder=9), socket(2, TIME_WAIT)]))
+        pending = counter.begin(batches([socket(1, owner_key=9), socket(2, TIME_WAIT)]))
         assert pending.unclassified_owner_keys() == {9, 1}
         assert complete(counter, pending, cacheable=False).total() == 2
 

@@ -8,19 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import (
-    ESTABLISHED,
-    FIN_WAIT2,
-    STATE_NAMES,
-    TIME_WAIT,
-    Attribution,
-    Direction,
-    Group,
-    Owner,
-    Path,
-    ProcessId,
-    Unowned,
-)
+from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
+from exporter.model.process import Owner, ProcessId, Unowned
+from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, STATE_NAMES, TIME_WAIT
 from exporter.tracking import destinations as destinations_module
 from exporter.tracking.destinations import RETENTION_SECONDS, Destination, DestinationOwners, is_unattributed
 
@@ -34,12 +24,12 @@ NAMES = {CLIENT: "client", OTHER_CLIENT: "other", SERVER: "client"}
 """Two processes have one name."""
 
 
-def to(destination: Destination, owner: Owner = CLIENT, state: int = ESTABLISHED) -> Group:
+def to(destination: Destination, owner: Owner = CLIENT, state: int = ESTABLISHED) -> SocketGroup:
     address, port = destination
-    return Group(state, owner, Direction.OUTBOUND, port, Path(HERE, address, ephemeral=True))
+    return SocketGroup(state, owner, Direction.OUTBOUND, port, AddressPair(HERE, address, ephemeral=True))
 
 
-def update(destinations: DestinationOwners, now: float, *groups: Group) -> set[Destination]:
+def update(destinations: DestinationOwners, now: float, *groups: SocketGroup) -> set[Destination]:
     return destinations.update(groups, NAMES.__getitem__, now)
 
 
@@ -94,10 +84,12 @@ def test_remaining_process_becomes_the_sole_owner_after_300_seconds(destinations
         to(DATABASE, state=TIME_WAIT),
         to(DATABASE, Unowned.NOT_FOUND),
         to(DATABASE, Unowned.RELEASED, FIN_WAIT2),
-        Group(ESTABLISHED, CLIENT, Direction.INBOUND, 80),
+        SocketGroup(ESTABLISHED, CLIENT, Direction.INBOUND, 80),
     ],
 )
-def test_groups_without_an_outbound_owner_are_ignored(silent: Group, destinations: DestinationOwners) -> None:
+def test_groups_without_an_outbound_owner_are_ignored(
+    silent: SocketGroup, destinations: DestinationOwners
+) -> None:
     assert not update(destinations, 0.0, silent)
     assert len(destinations) == 0
 
@@ -166,19 +158,20 @@ def test_number_of_destinations_is_bounded(found: Scrapes) -> None:
 
 
 GROUPS = st.builds(
-    Group,
+    SocketGroup,
     st.sampled_from(sorted(STATE_NAMES)),
     st.sampled_from([CLIENT, *Unowned]),
     st.sampled_from(Direction),
     st.sampled_from([80, 5432]),
-    st.none() | st.builds(Path, st.just(HERE), st.sampled_from([DATABASE[0], PROXY[0]]), st.booleans()),
+    st.none()
+    | st.builds(AddressPair, st.just(HERE), st.sampled_from([DATABASE[0], PROXY[0]]), st.booleans()),
     st.none() | st.sampled_from(Attribution),
 )
 
 
 @given(GROUPS)
-def test_is_unattributed_only_for_unowned_time_wait_to_the_destination(group: Group) -> None:
-    led_there = group.path is not None and (group.path.remote_address, group.port) == DATABASE
+def test_is_unattributed_only_for_unowned_time_wait_to_the_destination(group: SocketGroup) -> None:
+    led_there = group.addresses is not None and (group.addresses.remote_address, group.port) == DATABASE
     expected = (group.state, group.owner, group.direction, led_there) == (
         TIME_WAIT,
         Unowned.RELEASED,

@@ -9,21 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model import (
-    CLOSE,
-    CLOSE_WAIT,
-    ESTABLISHED,
-    LISTEN,
-    TIME_WAIT,
-    Direction,
-    EphemeralRange,
-    Group,
-    Listener,
-    Owner,
-    Path,
-    Socket,
-    Unowned,
-)
+from exporter.model.groups import AddressPair, Direction, SocketGroup
+from exporter.model.host import EphemeralRange
+from exporter.model.process import Owner, Unowned
+from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, TIME_WAIT, Listener, Socket
 from exporter.tracking import ephemeral_ports as module
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
@@ -56,7 +45,7 @@ DATABASE = ip("10.0.0.9")
 ANYWHERE = (bytes(4), bytes(16))
 
 
-def grouped(sockets: Iterable[Socket], listeners: ListenerTable | None = None) -> Counter[Group]:
+def grouped(sockets: Iterable[Socket], listeners: ListenerTable | None = None) -> Counter[SocketGroup]:
     classify = Classifier(listeners or ListenerTable(), DestinationOwners(), owner_of, EPHEMERAL)
     return Counter(classify(socket, None) for socket in sockets)
 
@@ -68,11 +57,11 @@ def calling(
 
 
 def test_ports_are_summed_over_states_and_processes() -> None:
-    path = Path(ip("10.0.0.1"), DATABASE, ephemeral=True)
+    path = AddressPair(ip("10.0.0.1"), DATABASE, ephemeral=True)
     groups = {
-        Group(ESTABLISHED, CLIENT, Direction.OUTBOUND, 5432, path): 3,
-        Group(CLOSE_WAIT, OTHER_CLIENT, Direction.OUTBOUND, 5432, path): 4,
-        Group(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 5432, path): 5,
+        SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 5432, path): 3,
+        SocketGroup(CLOSE_WAIT, OTHER_CLIENT, Direction.OUTBOUND, 5432, path): 4,
+        SocketGroup(TIME_WAIT, Unowned.RELEASED, Direction.OUTBOUND, 5432, path): 5,
     }
     assert ports_by_destination(groups) == [DestinationPorts(DATABASE, 5432, 12)]
 
@@ -111,14 +100,14 @@ def test_listening_and_bound_ports_are_unavailable() -> None:
 
 def test_port_of_inbound_connections_stays_unavailable_after_its_listener_closed() -> None:
     """As of an FTP server in passive mode: it closes its listener after one accept()."""
-    serving = {Group(state, SERVER, Direction.INBOUND, 40_007): 1 for state in (ESTABLISHED, TIME_WAIT)}
+    serving = {SocketGroup(state, SERVER, Direction.INBOUND, 40_007): 1 for state in (ESTABLISHED, TIME_WAIT)}
     assert unavailable_ports(serving, [], EPHEMERAL.contains) == 1
 
 
 def test_remote_port_of_a_closing_connection_stays_available() -> None:
     """DELETE_TCB of Windows, and what a failed connect() leaves on BSD."""
-    path = Path(ip("10.0.0.1"), DATABASE, ephemeral=True)
-    dying = {Group(CLOSE, CLIENT, Direction.OUTBOUND, 40_008, path): 1}
+    path = AddressPair(ip("10.0.0.1"), DATABASE, ephemeral=True)
+    dying = {SocketGroup(CLOSE, CLIENT, Direction.OUTBOUND, 40_008, path): 1}
     assert unavailable_ports(dying, [], EPHEMERAL.contains) == 0
 
 
@@ -205,7 +194,7 @@ def test_unavailable_ports_are_the_distinct_bound_ports(sockets: list[Socket], l
         row.local_port for row in sockets if row.state == CLOSE
     }
     groups = grouped(sockets, table)
-    groups.update(Group(LISTEN, owner, Direction.NONE, one.local_port) for one, owner in listeners)
+    groups.update(SocketGroup(LISTEN, owner, Direction.NONE, one.local_port) for one, owner in listeners)
     assert unavailable_ports(groups, [one for one, _ in listeners], EPHEMERAL.contains) == len(
         set(filter(EPHEMERAL.contains, lost))
     )

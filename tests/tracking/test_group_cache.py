@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from exporter.model import CLOSE_WAIT, ESTABLISHED, LAST_ACK, SYN_RECV, TIME_WAIT, Kind
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, SYN_RECV, TIME_WAIT, KeySpace
 from exporter.tracking.group_cache import GroupCache
 
-OPEN, WAITING = Kind(ESTABLISHED), Kind(ESTABLISHED, held=False)
-HALF_CLOSED, ENDING = Kind(CLOSE_WAIT), Kind(LAST_ACK, held=False)
-ENDED = Kind(TIME_WAIT, held=False)
+OPEN, WAITING = KeySpace(ESTABLISHED), KeySpace(ESTABLISHED, owned=False)
+HALF_CLOSED, ENDING = KeySpace(CLOSE_WAIT), KeySpace(LAST_ACK, owned=False)
+ENDED = KeySpace(TIME_WAIT, owned=False)
 
 
 def remembering(**numbers: dict[int, int]) -> GroupCache:
@@ -95,9 +95,9 @@ def test_length_is_the_number_of_entries() -> None:
 def test_every_state_has_a_place_in_the_order() -> None:
     cache = GroupCache()
     for state in range(1, 12):
-        cache.for_keyspace(Kind(state))[7] = state
+        cache.for_keyspace(KeySpace(state))[7] = state
     assert cache.previous([7]) == [TIME_WAIT]
     cache = GroupCache()
     cache.for_keyspace(OPEN)[7] = 1
-    cache.for_keyspace(Kind(SYN_RECV, held=False))[7] = 2
+    cache.for_keyspace(KeySpace(SYN_RECV, owned=False))[7] = 2
     assert cache.previous([7]) == [1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.model import Unowned
+from exporter.model.process import Unowned
 from exporter.tracking.listeners import RETENTION_SECONDS
 
 from .sockets import SERVER, WORKER, ip, listening

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 
 from ...analysis.fold import Series
-from ...model import Owner
+from ...model.process import Owner
 from ...model.snapshot import Snapshot
 from ...tracking.close_wait import BUCKETS, age_histogram
 from .. import metrics

@@ -22,10 +22,10 @@ def families(seen: Snapshot) -> Iterator[Metric]:
 
 def _limits(seen: Snapshot) -> Iterator[tuple[Gauge, float | None]]:
     if limits := seen.limits:
-        yield metrics.TIME_WAIT_LIMIT, limits.time_wait_buckets
+        yield metrics.TIME_WAIT_LIMIT, limits.max_time_wait_sockets
         yield metrics.TIME_WAIT_DURATION, limits.time_wait_seconds
         yield metrics.TIME_WAIT_REUSE, limits.time_wait_reuse
-        yield metrics.ORPHANS_LIMIT, limits.orphans
+        yield metrics.ORPHANS_LIMIT, limits.max_orphans
         yield metrics.MEMORY_LIMIT, limits.memory_bytes
 
 

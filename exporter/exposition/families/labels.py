@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...model import Direction, Group, Owner
+from ...model.groups import Direction, SocketGroup
+from ...model.process import Owner
 from ...model.snapshot import Snapshot
 from .. import metrics
 
@@ -12,7 +13,7 @@ def process(owner: Owner, seen: Snapshot) -> str:
     return seen.process_name(owner)
 
 
-def remote_port(group: Group) -> str:
+def remote_port(group: SocketGroup) -> str:
     """The service called, `inbound`, or `none`."""
     if group.direction is Direction.INBOUND:
         return metrics.INBOUND

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import Metric
 
 from ...analysis.fold import Series
-from ...model import LISTEN, STATE_NAMES, Direction, Group, ProcessId, Unowned
 from ...model.collectors import CollectorName
+from ...model.groups import Direction, SocketGroup
+from ...model.process import ProcessId, Unowned
 from ...model.snapshot import Snapshot
+from ...model.sockets import LISTEN, STATE_NAMES
 from .. import metrics
 from ..bounds import Bounds, by_listening_port
 from .labels import process, remote_port
@@ -49,7 +51,7 @@ def _is_known(state: int, seen: Snapshot) -> bool:
     return state != LISTEN or CollectorName.LISTENERS not in seen.failed
 
 
-def _unowned(seen: Snapshot, groups: Mapping[Group, int]) -> Iterator[tuple[tuple[str], int]]:
+def _unowned(seen: Snapshot, groups: Mapping[SocketGroup, int]) -> Iterator[tuple[tuple[str], int]]:
     counts: Counter[str] = Counter()
     for group, count in groups.items():
         if group.owner is Unowned.NOT_FOUND:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from ...model import Attribution
+from ...model.groups import Attribution
 from ...model.snapshot import Snapshot
 from .. import metrics
 

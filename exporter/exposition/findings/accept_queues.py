@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from ...model import Direction, Owner
+from ...model.groups import Direction
+from ...model.process import Owner
 from ...model.snapshot import Snapshot
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, plural, subject, who

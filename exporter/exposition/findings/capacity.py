@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from ...model import TIME_WAIT, KernelCounters, Limits, Owner
+from ...model.host import KernelCounters, SysctlLimits
+from ...model.process import Owner
 from ...model.snapshot import Snapshot
+from ...model.sockets import TIME_WAIT
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import clean, listed, paragraph, paragraphs, plural, size, who
 
@@ -16,18 +18,18 @@ _USERS_NAMED: Final = 3
 
 def find(scope: Scope) -> Iterator[Finding]:
     """Findings on limits of the host, and notes on what was refused since boot."""
-    limits, counters = scope.seen.limits or Limits(), scope.seen.counters or KernelCounters()
+    limits, counters = scope.seen.limits or SysctlLimits(), scope.seen.counters or KernelCounters()
     yield from _buckets(limits, counters, scope)
     yield from _orphans(limits, counters, scope)
     yield from _memory(limits, counters, scope)
     yield from _refused(counters)
 
 
-def _buckets(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
+def _buckets(limits: SysctlLimits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
     used = counters.time_wait
     if used is None:
         used = sum(count for group, count in (scope.seen.groups or {}).items() if group.state == TIME_WAIT)
-    near = _near("sockets in TIME_WAIT (tcp_max_tw_buckets)", used, limits.time_wait_buckets)
+    near = _near("sockets in TIME_WAIT (tcp_max_tw_buckets)", used, limits.max_time_wait_sockets)
     if near and (severity := severity_of(near.ratio, scope.thresholds.time_wait_buckets)):
         yield Finding(
             kind=Kind.TIME_WAIT_BUCKETS,
@@ -48,9 +50,9 @@ def _buckets(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator
         )
 
 
-def _orphans(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
+def _orphans(limits: SysctlLimits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
     name = "sockets that no process holds, of all namespaces (tcp_max_orphans)"
-    near = _near(name, counters.orphans, limits.orphans)
+    near = _near(name, counters.orphans, limits.max_orphans)
     if near and (severity := severity_of(near.ratio, scope.thresholds.orphans)):
         yield Finding(
             kind=Kind.ORPHANS,
@@ -72,7 +74,7 @@ def _orphans(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator
         )
 
 
-def _memory(limits: Limits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
+def _memory(limits: SysctlLimits, counters: KernelCounters, scope: Scope) -> Iterator[Finding]:
     if counters.memory_bytes is None or limits.memory_bytes is None:
         return
     name = "memory of TCP buffers, of all namespaces (tcp_mem)"

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
-from ... import model
-from ...model import Cause, Direction, Owner, ProcessId
+from ...model import sockets
+from ...model.close_wait import Cause
+from ...model.groups import Direction
+from ...model.process import Owner, ProcessId
 from ...model.snapshot import Snapshot
 from . import accept_queues, descriptors
 from .close_wait_words import advice, detail, title
@@ -77,7 +79,7 @@ def _all(seen: Snapshot) -> Iterator[_Some]:
     if seen.stuck is None:
         # Switched off, or failed: their number is still known.
         for group, count in (seen.groups or {}).items():
-            if group.state == model.CLOSE_WAIT:
+            if group.state == sockets.CLOSE_WAIT:
                 name = seen.process_name(group.owner)
                 yield _Some(
                     _Place(name, group.port, group.direction, Cause.UNKNOWN), group.owner, None, count
@@ -86,7 +88,7 @@ def _all(seen: Snapshot) -> Iterator[_Some]:
     for half, group, cause, age in seen.stuck:
         place = _Place(seen.process_name(group.owner), group.port, group.direction, cause)
         # A source without ages says 0 at its first look: that is not young, but unknown.
-        yield _Some(place, group.owner, age if age or half.since_ack is not None else None, 1)
+        yield _Some(place, group.owner, age if age or half.seconds_since_ack is not None else None, 1)
 
 
 def _takes_descriptor(cause: Cause) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from ...model import Cause
+from ...model.close_wait import Cause
 from .accept_queues import causes
 from .finding import Who
 from .words import duration, it, paragraphs, plural, subject

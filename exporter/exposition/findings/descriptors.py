@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from ...model import Owner, ProcessId
+from ...model.process import Owner, ProcessId
 from ...model.snapshot import Snapshot
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .words import it, paragraph, paragraphs, subject, who

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from ...model import Cause, Direction
+from ...model.close_wait import Cause
+from ...model.groups import Direction
 from ...model.snapshot import Snapshot
 from .thresholds import Levels, Thresholds
 

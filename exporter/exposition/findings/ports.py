@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ...model import CLOSE_WAIT, TIME_WAIT, UNKNOWN_PROCESS, Direction, Group, Owner
+from ...model.groups import Direction, SocketGroup
+from ...model.process import UNKNOWN_PROCESS, Owner
 from ...model.snapshot import Snapshot
+from ...model.sockets import CLOSE_WAIT, TIME_WAIT
 from ...tracking.ephemeral_ports import unavailable_ports
 from ..families.ephemeral import printable
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
@@ -38,7 +40,7 @@ class _Traffic:
     used_open: int = 0
     """Those of them that are not in TIME_WAIT."""
 
-    def add(self, group: Group, count: int, *, ephemeral: bool) -> None:
+    def add(self, group: SocketGroup, count: int, *, ephemeral: bool) -> None:
         waits = group.state == TIME_WAIT
         self.owners[group.owner] += count
         self.time_wait += count if waits else 0
@@ -68,9 +70,9 @@ def _counts(seen: Snapshot) -> tuple[Counter[_Way], Counter[_Way]]:
     used: Counter[_Way] = Counter()
     time_wait: Counter[_Way] = Counter()
     for group, count in (seen.groups or {}).items():
-        if group.path is not None:
-            way = group.path.local_address, group.path.remote_address, group.port
-            if group.path.ephemeral:
+        if group.addresses is not None:
+            way = group.addresses.local_address, group.addresses.remote_address, group.port
+            if group.addresses.ephemeral:
                 used[way] += count
             if group.state == TIME_WAIT:
                 time_wait[way] += count
@@ -81,8 +83,8 @@ def _fullest(ways: Collection[_Way], seen: Snapshot) -> list[_Traffic]:
     """The traffic of these ways; of those to one destination, of the one that uses most ports."""
     traffic = {way: _Traffic(*way[1:]) for way in ways}
     for group, count in (seen.groups or {}).items() if ways else ():
-        if group.path is not None:
-            local, address, ephemeral = group.path
+        if group.addresses is not None:
+            local, address, ephemeral = group.addresses
             if to := traffic.get((local, address, group.port)):
                 to.add(group, count, ephemeral=ephemeral)
     ordered = sorted(traffic.values(), key=lambda to: (to.used, to.time_wait))

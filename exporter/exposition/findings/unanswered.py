@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...model import FIN_WAIT2, SYN_RECV, SYN_SENT, Direction, Owner
+from ...model.groups import Direction
+from ...model.process import Owner
+from ...model.sockets import FIN_WAIT2, SYN_RECV, SYN_SENT
 from . import accept_queues
 from .finding import Finding, Kind, Scope, Severity, Usage
 from .words import it, paragraph, paragraphs, plural, subject, who
@@ -52,8 +54,8 @@ def _waiting(scope: Scope) -> dict[_Place, _Waiting]:
             name = scope.seen.process_name(group.owner)
             waiting = places[_Place(group.state, name, group.direction, group.port)]
             waiting.owners[group.owner] += count
-            if group.path is not None:
-                waiting.addresses.add(group.path.remote_address)
+            if group.addresses is not None:
+                waiting.addresses.add(group.addresses.remote_address)
     return places
 
 

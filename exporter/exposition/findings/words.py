@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ...model import UNKNOWN_PROCESS, Owner, ProcessId
+from ...model.process import UNKNOWN_PROCESS, Owner, ProcessId
 from ...model.snapshot import Snapshot
 from .finding import Usage, Who
 

@@ -1,4 +1,4 @@
-"""What the system allows, counts and has in use."""
+"""Limits, counters and file descriptors of the host."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class EphemeralRange:
-    """The local ports that the system chooses from for sockets that name none."""
+    """Range of local ports for sockets that are not bound to one."""
 
     low: int
     high: int
-    """The last one, included."""
+    """Last port, included."""
     reserved: frozenset[int] = frozenset()
-    """Those between that it never chooses."""
+    """Ports of the range that are never chosen (ip_local_reserved_ports)."""
 
     @property
     def size(self) -> int:
-        """How many ports can be chosen; 0 where all are reserved."""
+        """Number of ports that can be chosen; 0 if all are reserved."""
         return self.high - self.low + 1 - len(self.reserved)
 
     def contains(self, port: int) -> bool:
-        """Whether the system may choose this port."""
+        """Return whether this port can be chosen."""
         return self.low <= port <= self.high and port not in self.reserved
 
-    def table(self) -> bytearray:
-        """The same for all ports at once: 1 at those that the system may choose, 0 elsewhere."""
+    def as_bitmap(self) -> bytearray:
+        """Return 65,536 bytes, one for each port: 1 if it can be chosen, else 0."""
         ports = bytearray(1 << 16)
         ports[self.low : self.high + 1] = b"\1" * (self.high + 1 - self.low)
         for port in self.reserved:
@@ -36,29 +36,29 @@ class EphemeralRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the system allows TCP to use. None is what the system does not tell."""
+class SysctlLimits:
+    """Limits of TCP on this host. None stands for what the system does not tell."""
 
-    time_wait_buckets: int | None = None
-    """Sockets in TIME_WAIT at most; a further one is closed at once."""
+    max_time_wait_sockets: int | None = None
+    """Maximum number of sockets in TIME_WAIT; further ones are closed immediately."""
     time_wait_seconds: float | None = None
-    """How long a socket stays in TIME_WAIT, in seconds."""
+    """Time that a socket stays in TIME_WAIT."""
     time_wait_reuse: int | None = None
     """Whether connect() takes ports in TIME_WAIT: 0 never, 1 always, 2 on loopback only."""
     ephemeral: EphemeralRange | None = None
-    orphans: int | None = None
-    """Sockets that no process holds, at most; a further one is reset."""
+    max_orphans: int | None = None
+    """Maximum number of sockets without a process; further ones are reset."""
     memory_pressure_bytes: int | None = None
-    """From here on the kernel saves memory on TCP buffers, in bytes."""
+    """Memory of all TCP buffers from which the kernel economises."""
     memory_bytes: int | None = None
-    """Memory of all TCP buffers at most, in bytes."""
-    problems: tuple[str, ...] = ()
-    """What is there but could not be read or makes no sense, a sentence each."""
+    """Maximum memory of all TCP buffers."""
+    errors: tuple[str, ...] = ()
+    """One sentence for each value that exists but is unreadable or malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCounters:
-    """What the kernel counts of TCP itself. None is what this kernel does not tell.
+    """TCP counters and gauges of the kernel. None stands for what this kernel does not tell.
 
     The counters count since boot, or since the network namespace was made.
     """
@@ -98,13 +98,13 @@ class KernelCounters:
     """Sockets, connected or not, but not in TIME_WAIT, of all network namespaces (sockstat, TCP alloc)."""
     memory_bytes: int | None = None
     """Memory of TCP buffers in bytes, of all network namespaces (sockstat, TCP mem)."""
-    problems: tuple[str, ...] = ()
-    """As in Limits."""
+    errors: tuple[str, ...] = ()
+    """One sentence for each file that exists but is unreadable or malformed."""
 
 
-class Descriptors(NamedTuple):
-    """How many file descriptors a process has open, and may have."""
+class FdUsage(NamedTuple):
+    """Open file descriptors of a process and their limit."""
 
     open: int
     limit: int | None
-    """The soft limit; None for no limit."""
+    """Soft limit (RLIMIT_NOFILE); None for no limit."""

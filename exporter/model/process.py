@@ -1,4 +1,4 @@
-"""Processes, and what is known of who owns a socket."""
+"""Processes, and owners of sockets."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 UNKNOWN_PROCESS: Final = "unknown"
-"""The name of the process where a socket's owner is not known: value of the label `process`."""
+"""Value of the label `process` for sockets whose owner is unknown."""
 
 
 class ProcessId(NamedTuple):
-    """A process for its whole life, even when the pid is used again later."""
+    """Identity of a process, which another process with the same pid later does not share."""
 
     pid: int
     start_time: float
+    """Seconds since boot (Linux) or since the epoch (psutil): for comparison only."""
 
 
 class Unowned(Enum):
     """Why a socket has no owner."""
 
-    __hash__ = object.__hash__  # Enum's own runs Python code, and this is hashed for every new socket
+    __hash__ = object.__hash__  # Enum.__hash__ is Python code, and this is called for every new socket
 
     RELEASED = "released"
-    """The kernel names no holder and no listener stands on its port: TIME_WAIT, orphans."""
+    """The kernel names no owner and no listener has its port: TIME_WAIT, orphans."""
     NOT_FOUND = "not_found"
-    """It has a holder, but no process was seen holding it."""
+    """It has an owner, but no process was found to have it open."""
 
 
 Owner = ProcessId | Unowned
@@ -33,10 +34,10 @@ Owner = ProcessId | Unowned
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What naming rules may ask of a process. Empty where it could not be read."""
+    """Attributes of a process, for naming rules. Empty if unreadable."""
 
     pid: int
-    start_time: float
+    started_at: float
     """Seconds since the epoch."""
     comm: str
     cmdline: tuple[str, ...] = ()
