@@ -10,7 +10,7 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ..log import LogOnChange, fields
 from .web_settings import TlsServer
@@ -19,24 +19,12 @@ logger: Final = logging.getLogger(__name__)
 
 _VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name.
-_NO_CHECK_TIME: Final = 0x200000
-
-
-class Policy(NamedTuple):
-    """Whether a client's certificate is asked for or demanded, and whether a CA has to stand behind it."""
-
-    mode: ssl.VerifyMode
-    verified: bool
-
-
-POLICIES: Final = {
-    "NoClientCert": Policy(ssl.CERT_NONE, verified=False),
-    "RequestClientCert": Policy(ssl.CERT_OPTIONAL, verified=False),
-    "RequireAnyClientCert": Policy(ssl.CERT_REQUIRED, verified=False),
-    "VerifyClientCertIfGiven": Policy(ssl.CERT_OPTIONAL, verified=True),
-    "RequireAndVerifyClientCert": Policy(ssl.CERT_REQUIRED, verified=True),
+VERIFY_MODES: Final = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
+"""The values of client_auth_type. Python always verifies a certificate that it asks for."""
 
 
 class ServerTls:
@@ -49,7 +37,7 @@ class ServerTls:
     def __init__(self, settings: TlsServer, directory: Path) -> None:
         self._settings = settings
         self._directory = directory
-        self._policy = POLICIES[settings.policy]
+        self._verify_mode = VERIFY_MODES[settings.policy]
         self._allowed = settings.client_allowed_sans
         self._once = LogOnChange(logger)
         self._told = set[str]()
@@ -65,8 +53,7 @@ class ServerTls:
         if stamp != self._stamp:
             self._stamp = stamp
             self._renew()
-        # It learns each certificate that comes: shared, it would grow with every client.
-        return self._build_or_last() if self._policy.mode and not self._policy.verified else self._context
+        return self._context
 
     def admits(self, connection: ssl.SSLObject) -> bool:
         """Whether the certificate of this client, which has shaken hands, has a name that is allowed."""
@@ -95,12 +82,6 @@ class ServerTls:
         else:
             self._once.recovered("files", "Certificates renewed")
 
-    def _build_or_last(self) -> ssl.SSLContext:
-        try:
-            return self._build()
-        except ValueError:
-            return self._context
-
     def _stamp_now(self) -> tuple[object, ...]:
         """What changes when a file does, be it written, replaced, or behind a symbolic link that moves."""
         stamp: list[object] = []
@@ -122,11 +103,9 @@ class ServerTls:
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         self._load_own(context)
-        if self._policy.verified:
+        if self._verify_mode:
             self._load_authority(context)
-        elif self._policy.mode:
-            _believe_everybody(context)
-        context.verify_mode = self._policy.mode
+        context.verify_mode = self._verify_mode
         return context
 
     def _load_own(self, context: ssl.SSLContext) -> None:
@@ -187,38 +166,6 @@ def _hidden_file(text: str) -> Iterator[str]:
 def _no_password() -> str:
     """Instead of OpenSSL's asking the terminal."""
     raise ValueError("tls_server_config: the key is encrypted; it has to be without a passphrase")
-
-
-def _believe_everybody(context: ssl.SSLContext) -> None:
-    """Makes the context content with any certificate, of whoever holds its key, as Go's policies without
-    "Verify" are. Python always verifies: so it is told, when a certificate arrives, to trust that one.
-    """
-    if not hasattr(ssl.SSLContext, "_msg_callback"):
-        raise ValueError("tls_server_config.client_auth_type: this Python cannot but verify certificates")
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
-    # Private, but the only way in: ssl.py has it since 3.8, for debugging.
-    context._msg_callback = _trust  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-def _trust(
-    connection: ssl.SSLObject,
-    direction: str,
-    _version: object,
-    _content: object,
-    kind: object,
-    message: bytes,
-) -> None:
-    """Trusts the client's certificate, if this message has it (RFC 5246 7.4.2, RFC 8446 4.4.2)."""
-    if direction != "read" or getattr(kind, "name", "") != "CERTIFICATE":
-        return
-    body = message[4:]
-    if int.from_bytes(body[:3], "big") != len(body) - 3:
-        # TLS 1.3 has a context in front of the list.
-        body = body[1 + body[0] :]
-    first = body[6 : 6 + int.from_bytes(body[3:6], "big")]
-    if first:
-        with contextlib.suppress(ssl.SSLError, ValueError):
-            connection.context.load_verify_locations(cadata=first)
 
 
 def _plain(kind: str, name: str) -> str:
