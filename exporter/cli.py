@@ -16,11 +16,13 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from . import __version__, assets, config
+from . import __version__, assets
 from .analysis import fold
 from .collection.cache import SnapshotCache
 from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
+from .config.exporter_config import Config
+from .config.strict_yaml import ConfigError
 from .exposition import explain, report, status_page, web_systemd
 from .exposition.collection import Collection
 from .exposition.collector import SocketCollector
@@ -46,9 +48,8 @@ from .procfs.fd_usage import descriptors
 from .procfs.netstat import read_counters
 from .procfs.process import ProcReader
 from .procfs.sysctl import read_sysctls
-from .reload import Configuration
+from .reload import ConfigReloader
 from .runtime import freeze_startup_objects
-from .settings_file import ConfigError
 
 OK: Final = 0
 FAILED: Final = 1
@@ -68,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explains = list(words[:1]) == [EXPLAIN]
     flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
     configure_logging(flags.log_level, flags.log_format)
-    configuration = Configuration(flags.config_file, None if explains else flags.web_config_file)
+    reloader = ConfigReloader(flags.config_file, None if explains else flags.web_config_file)
     try:
-        settings, web = configuration.read()
+        settings, web = reloader.read()
     except ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return MISUSED
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits,
         source.name,
         wanted(flags),
-        reloaded=lambda: configuration.last,
+        reloaded=lambda: reloader.status,
         progress=lambda: tracker.partial,
     )
     if flags.once:
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     front = Front(web)
 
-    def use(settings: config.Config, web: Web) -> None:
+    def apply_config(settings: Config, web: Web) -> None:
         warn(settings)
         tracker.set_namer(settings.namer)
         collector.bound(bounds(settings))
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def reload() -> bool:
         with web_systemd.reloading():
-            return configuration.reload(use)
+            return reloader.reload(apply_config)
 
     return serve(collector, source, cache, flags, front, reload)
 
@@ -128,18 +129,18 @@ def write_assets(flags: argparse.Namespace) -> int:
     return OK
 
 
-def warn(settings: config.Config) -> None:
+def warn(settings: Config) -> None:
     """Logs what is allowed but unwise."""
     for warning in settings.warnings:
         log.warning(warning)
 
 
-def bounds(settings: config.Config) -> fold.Limits:
+def bounds(settings: Config) -> fold.Limits:
     """How much is shown at most."""
     return fold.Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
-def build(flags: argparse.Namespace, settings: config.Config, source: SocketSource) -> SocketTracker:
+def build(flags: argparse.Namespace, settings: Config, source: SocketSource) -> SocketTracker:
     """What looks at this host."""
     log.info("Reading sockets", extra=fields(source=source.name, version=__version__))
     owners = build_owners(flags, source, settings.namer.needs_details)

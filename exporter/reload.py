@@ -1,4 +1,4 @@
-"""The configuration in use, of both files: read at the start, and again when told to."""
+"""Loading and reloading of both configuration files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .config import Config, load
-from .exposition.families.configuration import Reloaded
+from .config.exporter_config import Config, load_exporter_config
+from .config.strict_yaml import ConfigError
 from .exposition.web import Web, from_file
 from .log import fields
-from .settings_file import ConfigError
+from .model.reload import ReloadStatus
 
 log: Final = logging.getLogger(__name__)
 
 
-class Configuration:
-    """Reads the files again and hands them on; when one cannot be used, both old ones stay.
+class ConfigReloader:
+    """Loads the configuration files and applies them; if one is invalid, the previous two stay in use.
 
-    path, web_path: of the files, None for the defaults. now: Unix seconds.
+    path, web_path: the files, None for the defaults. now: Unix seconds.
     """
 
     def __init__(
@@ -28,20 +28,23 @@ class Configuration:
         self._path = path
         self._web_path = web_path
         self._now = now
-        self.last = Reloaded(successful=True, at=now())
+        self.status = ReloadStatus(success=True, timestamp=now())
 
     def read(self) -> tuple[Config, Web]:
-        """What the files say now. Raises ConfigError."""
-        return (load(self._path) if self._path else Config()), from_file(self._web_path)
+        """Return the configuration in the files. Raises ConfigError."""
+        return (load_exporter_config(self._path) if self._path else Config()), from_file(self._web_path)
 
-    def reload(self, use: Callable[[Config, Web], None]) -> bool:
-        """Reads the files and gives them to `use`. Never raises: the log and `last` tell what is wrong."""
+    def reload(self, apply: Callable[[Config, Web], None]) -> bool:
+        """Read the files, pass the configuration to `apply`, and return whether that succeeded.
+
+        Never raises ConfigError: it is logged, and `status` updated.
+        """
         try:
-            use(*self.read())
+            apply(*self.read())
         except ConfigError as error:
-            self.last = self.last._replace(successful=False)
-            log.error("Configuration not reloaded, the old one stays", extra=fields(err=error))  # noqa: TRY400
+            self.status = self.status._replace(success=False)
+            log.error("Error reloading configuration, keeping the previous one", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         else:
-            self.last = Reloaded(successful=True, at=self._now())
+            self.status = ReloadStatus(success=True, timestamp=self._now())
             log.info("Configuration reloaded", extra=fields(file=self._path, web_file=self._web_path))
-        return self.last.successful
+        return self.status.success

@@ -20,7 +20,6 @@ MAY_IMPORT: Final = {
     "model": {"model"},
     "log": set(),
     "runtime": set(),
-    "settings_file": set(),
     "netlink": {"model", "runtime", "netlink"},
     "procfs": {"model", "procfs"},
     "portable": {"model", "portable"},
@@ -28,14 +27,13 @@ MAY_IMPORT: Final = {
     "analysis": {"model", "analysis"},
     "tracking": {"model", "tracking"},
     "collection": {"model", "netlink", "owners", "analysis", "tracking", "collection", "log", "runtime"},
-    "exposition": {"model", "analysis", "tracking", "exposition"}
-    | {"log", "runtime", "settings_file", "__init__"},
-    "config": {"model", "analysis", "settings_file"},
-    "reload": {"config", "exposition", "log", "settings_file"},
+    "exposition": {"model", "analysis", "tracking", "exposition"} | {"config", "log", "runtime", "__init__"},
+    "config": {"model", "analysis", "config"},
+    "reload": {"model", "config", "exposition", "log"},
     "flags": {"model", "log", "__init__"},
     "assets": set(),
     "cli": {"model", "netlink", "procfs", "portable", "owners", "analysis", "collection", "exposition"}
-    | {"log", "settings_file", "config", "flags", "reload", "runtime", "assets", "__init__"},
+    | {"log", "config", "flags", "reload", "runtime", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..analysis.fold import Limits
 from ..model.collectors import MEASURED_COLLECTORS, CollectorName
+from ..model.reload import ReloadStatus
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from ..runtime import gc_paused
 from . import metrics
@@ -26,7 +27,6 @@ from .families import (
     states,
     time_wait,
 )
-from .families.configuration import Reloaded
 
 
 class SocketCollector(Collector):
@@ -42,7 +42,7 @@ class SocketCollector(Collector):
         limits: Limits,
         source: str,
         parts: frozenset[CollectorName] = frozenset(CollectorName),
-        reloaded: Callable[[], Reloaded] = lambda: Reloaded(successful=True, at=0.0),
+        reloaded: Callable[[], ReloadStatus] = lambda: ReloadStatus(success=True, timestamp=0.0),
         progress: Callable[[], PartialSnapshot | None] = lambda: None,
     ) -> None:
         self._observe = observe

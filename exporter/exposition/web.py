@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..settings_file import ConfigError
+from ..config.strict_yaml import ConfigError
+from ..config.web_config import RateLimitConfig, WebConfigFile, load_web_config
 from .reply import AsgiApplication, Receive, Reply, Scope, Send, joined
-from .web_settings import RateLimit, WebSettings, load
 
 if TYPE_CHECKING:
     from .web_tls import ServerTls
@@ -22,8 +22,8 @@ _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="socket-state-exporter",
 class Bucket:
     """A token bucket. clock: seconds, never stepping."""
 
-    def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval = limit.seconds
+    def __init__(self, limit: RateLimitConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = limit.interval_seconds
         self._burst = limit.burst
         self._clock = clock
         self._tokens = float(limit.burst)
@@ -46,10 +46,10 @@ class Web:
     directory: what relative files are relative to. Raises ValueError, `PLACE: PROBLEM`.
     """
 
-    def __init__(self, settings: WebSettings, directory: Path) -> None:
+    def __init__(self, settings: WebConfigFile, directory: Path) -> None:
         headers = settings.http_server_config.headers or {}
         self.headers = tuple((name.lower().encode(), text.encode()) for name, text in headers.items() if text)
-        self._bucket = Bucket(settings.rate_limit) if settings.rate_limit.seconds else None
+        self._bucket = Bucket(settings.rate_limit) if settings.rate_limit.interval_seconds else None
         # Only who configures them pays for bcrypt and OpenSSL.
         self.tls: ServerTls | None = None
         if settings.tls_server_config:
@@ -80,9 +80,9 @@ class Web:
 def from_file(path: str | None) -> Web:
     """What the file at `path` says, or without one what holds for everybody. Raises ConfigError."""
     if path is None:
-        return Web(WebSettings(), Path())
+        return Web(WebConfigFile(), Path())
     try:
-        return Web(load(path), Path(path).parent)
+        return Web(load_web_config(path), Path(path).parent)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
 

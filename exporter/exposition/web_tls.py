@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from ..config.web_config import TlsServerConfig
 from ..log import LogOnChange, fields
-from .web_settings import TlsServer
 
 logger: Final = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class ServerTls:
     files that cannot be used.
     """
 
-    def __init__(self, settings: TlsServer, directory: Path) -> None:
+    def __init__(self, settings: TlsServerConfig, directory: Path) -> None:
         self._settings = settings
         self._directory = directory
         self._verify_mode = VERIFY_MODES[settings.policy]
@@ -98,8 +98,8 @@ class ServerTls:
     def _build(self) -> ssl.SSLContext:
         settings = self._settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = _VERSIONS[settings.lowest]
-        context.maximum_version = _VERSIONS[settings.highest]
+        context.minimum_version = _VERSIONS[settings.min_tls_version]
+        context.maximum_version = _VERSIONS[settings.max_tls_version]
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         self._load_own(context)

@@ -10,10 +10,10 @@ from typing import Any, Final
 import bcrypt
 import pytest
 
+from exporter.config.strict_yaml import ConfigError
+from exporter.config.web_config import HttpServerConfig, RateLimitConfig, WebConfigFile
 from exporter.exposition.reply import Receive, Reply, Scope, Send
 from exporter.exposition.web import Bucket, Front, Guard, Web, from_file
-from exporter.exposition.web_settings import HttpServer, RateLimit, WebSettings
-from exporter.settings_file import ConfigError
 
 SECRET: Final = "Basic " + base64.b64encode(b"prometheus:secret").decode()
 USERS: Final = {"prometheus": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()}
@@ -45,7 +45,7 @@ async def asking(front: Front, authorization: str, method: str) -> tuple[int, di
 
 
 def front(**settings: Any) -> Front:
-    return Front(Web(WebSettings(**settings), Path()))
+    return Front(Web(WebConfigFile(**settings), Path()))
 
 
 def test_without_settings_everybody_is_served() -> None:
@@ -67,7 +67,7 @@ def test_a_refusal_to_head_has_no_body() -> None:
 
 def test_headers_are_in_every_answer_and_outdo_a_page_s_own() -> None:
     headers = {"X-Frame-Options": "deny", "Content-Security-Policy": "theirs", "X-XSS-Protection": None}
-    guarded = front(basic_auth_users=USERS, http_server_config=HttpServer(headers=headers))
+    guarded = front(basic_auth_users=USERS, http_server_config=HttpServerConfig(headers=headers))
     for authorization in ("", SECRET):
         _, answered, _ = ask(guarded, authorization)
         assert answered[b"x-frame-options"] == b"deny"
@@ -76,14 +76,14 @@ def test_headers_are_in_every_answer_and_outdo_a_page_s_own() -> None:
 
 
 def test_requests_beyond_the_rate_are_told_when_to_come_again() -> None:
-    limited = front(rate_limit=RateLimit(interval="90s", burst=2))
+    limited = front(rate_limit=RateLimitConfig(interval="90s", burst=2))
     assert [ask(limited)[0] for _ in range(3)] == [200, 200, 429]
     _, headers, body = ask(limited)
     assert (headers[b"retry-after"], body) == (b"90", b"too many requests\n")
 
 
 def test_the_rate_comes_before_the_password() -> None:
-    limited = front(rate_limit=RateLimit(interval="1h", burst=1), basic_auth_users=USERS)
+    limited = front(rate_limit=RateLimitConfig(interval="1h", burst=1), basic_auth_users=USERS)
     assert [ask(limited)[0] for _ in range(2)] == [401, 429]
 
 
@@ -96,7 +96,7 @@ def test_new_settings_hold_for_the_next_request() -> None:
 
 def test_a_bucket_fills_with_time_up_to_its_burst() -> None:
     now = [0.0]
-    bucket = Bucket(RateLimit(interval="2s", burst=3), lambda: now[0])
+    bucket = Bucket(RateLimitConfig(interval="2s", burst=3), lambda: now[0])
     assert [bucket.wait() for _ in range(4)] == [0, 0, 0, 2]
     now[0] = 1.0
     assert bucket.wait() == pytest.approx(1)

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from exporter.exposition.web_settings import TlsServer
+from exporter.config.web_config import TlsServerConfig
 from exporter.exposition.web_tls import VERIFY_MODES, ServerTls
 
 from ..certificates import Authority, Certificate, self_signed
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tls(folder: Path, **settings: object) -> ServerTls:
     given = {"cert_file": "server.pem", "key_file": "server.key", **settings}
-    return ServerTls(TlsServer(**given), folder)  # type: ignore[arg-type]
+    return ServerTls(TlsServerConfig(**given), folder)  # type: ignore[arg-type]
 
 
 def shake_hands(
@@ -137,7 +137,7 @@ def test_and_at_most(folder: Path) -> None:
 
 
 def test_pem_may_stand_in_the_file_itself(folder: Path) -> None:
-    inline = TlsServer(
+    inline = TlsServerConfig(
         cert=(folder / "server.pem").read_text(),
         key=(folder / "server.key").read_text(),
         client_ca=(folder / "ca.pem").read_text(),

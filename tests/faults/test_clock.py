@@ -13,7 +13,7 @@ import pytest
 
 import exporter
 from exporter.cli import build, choose_source
-from exporter.config import Config
+from exporter.config.exporter_config import Config
 from exporter.flags import parser
 from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot

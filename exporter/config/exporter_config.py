@@ -1,0 +1,52 @@
+"""The file of --config.file: process names and series limits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Final
+
+import msgspec
+
+from ..analysis.naming import Namer, NameRule, RuleError, compile_rules
+from .strict_yaml import ConfigError, parse_config, read_text
+
+MIN_SERIES: Final = 50
+"""Each of the eleven TCP states keeps one series into which the rest of it is aggregated. With eleven series
+all of them would be `other`; with 50 each state has a few that are told apart."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """The configuration in the file. Without a file: `Config()`."""
+
+    process_names: tuple[NameRule, ...] = ()
+    max_remote_ports: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 50
+    """Remote ports shown by number, the rest being `other`; 0 shows none."""
+    max_processes: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 100
+    """Processes shown by name, the rest being `other`; 0 shows none."""
+    max_series: Annotated[int, msgspec.Meta(ge=MIN_SERIES, le=100_000)] = 2000
+    """All series of one metric family."""
+
+    @cached_property
+    def namer(self) -> Namer:
+        """The namer of processes, by `process_names`. Raises RuleError (never, for a parsed file)."""
+        return compile_rules(self.process_names)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Settings that are allowed but unwise, each as `PLACE: PROBLEM`."""
+        return tuple(f"process_names{warning}" for warning in self.namer.warnings)
+
+
+def load_exporter_config(path: str) -> Config:
+    """Return the configuration in the file at `path`. Raises ConfigError."""
+    return parse_exporter_config(read_text(path), path)
+
+
+def parse_exporter_config(text: str, filename: str) -> Config:
+    """Return the configuration in `text`, of a file named `filename`. Raises ConfigError."""
+    config = parse_config(text, filename, Config)
+    try:
+        config.namer  # noqa: B018 - compiled here, so that an error in a rule is found at start
+    except RuleError as error:
+        raise ConfigError(f"{filename}: process_names{error}") from None
+    return config
