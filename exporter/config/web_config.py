@@ -13,17 +13,12 @@ import msgspec
 
 from .strict_yaml import format_key, parse_config, read_text
 
-CLIENT_AUTH_TYPES: Final = (
-    "NoClientCert",
-    "RequestClientCert",
-    "RequireAnyClientCert",
-    "VerifyClientCertIfGiven",
-    "RequireAndVerifyClientCert",
-)
-"""The client authentication policies of Go's crypto/tls."""
+CLIENT_AUTH_TYPES: Final = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+"""The client authentication policies of Go's crypto/tls that can be served."""
 
-_ALIASES: Final = {"RequireClientCert": "RequireAnyClientCert"}
-_REQUIRES_CERT: Final = ("RequireAnyClientCert", "RequireAndVerifyClientCert")
+_UNVERIFIED_CLIENT_AUTH_TYPES: Final = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
+"""Those that accept any certificate. The last one is exporter-toolkit's old name of the one before it."""
+
 _TLS_VERSIONS: Final = ("TLS12", "TLS13")
 _DEPRECATED_TLS_VERSIONS: Final = ("TLS10", "TLS11")
 
@@ -85,18 +80,22 @@ class TlsServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             )
 
     def _check_client_auth(self) -> None:
+        if self.policy in _UNVERIFIED_CLIENT_AUTH_TYPES:
+            raise ValueError(
+                f"client_auth_type: {self.policy} accepts any certificate without verifying it, which "
+                "Python's ssl module cannot do; use RequireAndVerifyClientCert or VerifyClientCertIfGiven"
+            )
         if self.policy not in CLIENT_AUTH_TYPES:
             raise ValueError(f"client_auth_type: expected one of {', '.join(CLIENT_AUTH_TYPES)}")
         if (self.client_ca or self.client_ca_file) and self.policy == "NoClientCert":
             raise ValueError("client_auth_type: missing; with a client CA, use RequireAndVerifyClientCert")
-        if self.client_allowed_sans is not None and self.policy not in _REQUIRES_CERT:
-            raise ValueError(f"client_allowed_sans: needs client_auth_type {' or '.join(_REQUIRES_CERT)}")
+        if self.client_allowed_sans is not None and self.policy != "RequireAndVerifyClientCert":
+            raise ValueError("client_allowed_sans: needs client_auth_type RequireAndVerifyClientCert")
 
     @property
     def policy(self) -> str:
         """The client authentication policy, one of CLIENT_AUTH_TYPES."""
-        policy = self.client_auth_type or "NoClientCert"
-        return _ALIASES.get(policy, policy)
+        return self.client_auth_type or "NoClientCert"
 
     @property
     def min_tls_version(self) -> str:

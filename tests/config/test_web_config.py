@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.config.strict_yaml import ConfigError
 from exporter.config.web_config import (
+    CLIENT_AUTH_TYPES,
     RateLimitConfig,
     TlsServerConfig,
     WebConfigFile,
@@ -31,6 +32,10 @@ HEADERS: Final = (
     "X-XSS-Protection"
 )
 INTERVAL: Final = "rate_limit.interval: expected a duration such as 1s, 500ms or 1m30s, or 0 for no limit"
+UNVERIFIED: Final = (
+    "accepts any certificate without verifying it, which Python's ssl module cannot do; "
+    "use RequireAndVerifyClientCert or VerifyClientCertIfGiven"
+)
 MESSAGES: Final = {
     "bad-duplicate-key": "line 3, column 3: burst: duplicate key, first defined on line 2",
     "bad-header-mapping": "http_server_config.headers.X-Frame-Options: Expected `str | null`, got `object`",
@@ -57,13 +62,16 @@ MESSAGES: Final = {
     "bad-tls-key-unknown": f"{TLS}.certfile: unknown key (known: {TLS_KEYS})",
     "bad-tls-no-cert": f"{TLS}.cert_file: missing (or cert, with the PEM text itself)",
     "bad-tls-no-key": f"{TLS}.key_file: missing (or key, with the PEM text itself)",
+    "bad-tls-policy-RequestClientCert": f"{TLS}.client_auth_type: RequestClientCert {UNVERIFIED}",
+    "bad-tls-policy-RequireAnyClientCert": f"{TLS}.client_auth_type: RequireAnyClientCert {UNVERIFIED}",
+    "bad-tls-policy-RequireClientCert": f"{TLS}.client_auth_type: RequireClientCert {UNVERIFIED}",
     "bad-tls-policy-unknown": f"{TLS}.client_auth_type: expected one of NoClientCert, "
-    "RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert",
+    "VerifyClientCertIfGiven, RequireAndVerifyClientCert",
     "bad-tls-preference": f"{TLS}.prefer_server_cipher_suites: has no effect, as in Go since 1.17; "
     "leave it out",
     "bad-tls-san-null": f"{TLS}.client_allowed_sans[1]: Expected `str`, got `null`",
     "bad-tls-sans-without-policy": f"{TLS}.client_allowed_sans: "
-    "needs client_auth_type RequireAnyClientCert or RequireAndVerifyClientCert",
+    "needs client_auth_type RequireAndVerifyClientCert",
     "bad-tls-version-deprecated": f"{TLS}.min_version: TLS10 is deprecated (RFC 8996) and not served; "
     "use TLS12 or TLS13",
     "bad-tls-version-order": f"{TLS}.max_version: TLS12 is below min_version TLS13",
@@ -129,6 +137,12 @@ def tls_server_config(**settings: str) -> TlsServerConfig:
     tls = parse_web_config(text, "web.yml").tls_server_config
     assert tls
     return tls
+
+
+def test_policies_that_verify_certificates_are_served() -> None:
+    assert CLIENT_AUTH_TYPES == ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+    for policy in CLIENT_AUTH_TYPES:
+        assert tls_server_config(client_auth_type=policy).policy == policy
 
 
 @pytest.mark.parametrize("settings", [{}, {"client_auth_type": "''"}, {"client_auth_type": ""}], ids=str)
