@@ -1,7 +1,7 @@
-"""Writes out the files that come with the exporter: rules, runbooks, dashboards, the systemd unit and more.
+"""Installation of the files bundled with the exporter: rules, runbooks, dashboards, the systemd unit.
 
-What was changed there since stays as it is: the new version is laid beside it. To know what was changed, a
-file in the format of sha256sum(1) keeps what was written last time.
+As dpkg does with configuration files, a locally modified file is kept, and its new version is written beside
+it with the suffix `.new`. A manifest in the format of sha256sum(1) records the digests of installed files.
 """
 
 from __future__ import annotations
@@ -14,122 +14,122 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-_HERE: Final = Path(__file__).parent
+_PACKAGE: Final = Path(__file__).parent
 
-SHIPPED: Final = _HERE / "shipped"
-"""Where a wheel has them. pyproject.toml says which; a checkout has them beside the package."""
+BUNDLE: Final = _PACKAGE / "shipped"
+"""The bundled files in a wheel (see pyproject.toml). In a checkout they are outside the package."""
 
-_CHECKOUT: Final = ("deploy", "grafana/dashboards", "grafana/provisioning")
-_LEFT_OUT: Final = ("deploy/compose", "deploy/debian", "deploy/image", "__pycache__")
-"""What works in a checkout only, and what Python leaves behind."""
+_CHECKOUT_DIRS: Final = ("deploy", "grafana/dashboards", "grafana/provisioning")
+_EXCLUDED: Final = ("deploy/compose", "deploy/debian", "deploy/image", "__pycache__")
+"""Files that are of use in a checkout only, and Python's caches."""
 
-RECORD: Final = ".socket-state-exporter.sha256"
-BESIDE: Final = ".new"
-"""Behind the name of a file that was changed: its new version."""
+MANIFEST: Final = ".socket-state-exporter.sha256"
+NEW_SUFFIX: Final = ".new"
+"""Suffix of the new version of a locally modified file."""
 
 
 @dataclass(slots=True)
-class Written:
-    """What became of the files, by their paths below the directory."""
+class InstallReport:
+    """The outcome of an installation: paths below the directory."""
 
-    new: list[str] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
-    same: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    """Changed by somebody: not touched; the new version is beside it."""
+    """Locally modified; the new version has the suffix `.new`."""
     removed: list[str] = field(default_factory=list)
-    """No longer part of the exporter, and not changed since it was written."""
-    left: list[str] = field(default_factory=list)
-    """No longer part of the exporter, but changed, and so left alone."""
+    """No longer part of the exporter, and not modified."""
+    kept_obsolete: list[str] = field(default_factory=list)
+    """No longer part of the exporter, but locally modified."""
 
-    def told(self) -> Iterator[str]:
-        """Lines for a person."""
+    def summary(self) -> Iterator[str]:
+        """Yield lines for the operator."""
         for path in self.kept:
-            yield f"kept {path}: changed here; the new version is {path}{BESIDE}"
-        for path in self.left:
-            yield f"kept {path}: changed here, and no longer part of the exporter"
+            yield f"kept {path} (locally modified); new version written to {path}{NEW_SUFFIX}"
+        for path in self.kept_obsolete:
+            yield f"kept {path} (locally modified); no longer part of the exporter"
         for path in self.removed:
-            yield f"removed {path}: no longer part of the exporter"
+            yield f"removed {path}; no longer part of the exporter"
         yield (
-            f"{len(self.new)} written, {len(self.updated)} updated, {len(self.same)} as they were, "
-            f"{len(self.kept) + len(self.left)} kept"
+            f"{len(self.created)} written, {len(self.updated)} updated, {len(self.unchanged)} unchanged, "
+            f"{len(self.kept) + len(self.kept_obsolete)} kept"
         )
 
 
-def assets() -> dict[str, Path]:
-    """Path below the directory -> the file, sorted."""
-    if SHIPPED.is_dir():
-        return dict(_below(SHIPPED, SHIPPED))
-    root = _HERE.parent
-    return dict(pair for name in _CHECKOUT for pair in _below(root / name, root))
+def bundled_files() -> dict[str, Path]:
+    """Return path below the directory -> bundled file, sorted."""
+    if BUNDLE.is_dir():
+        return dict(_files_below(BUNDLE, BUNDLE))
+    root = _PACKAGE.parent
+    return dict(pair for name in _CHECKOUT_DIRS for pair in _files_below(root / name, root))
 
 
-def _below(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
+def _files_below(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
     name = path.relative_to(root).as_posix()
-    if name.endswith(_LEFT_OUT):
+    if name.endswith(_EXCLUDED):
         return
     if path.is_dir():
         for child in sorted(path.iterdir()):
-            yield from _below(child, root)
+            yield from _files_below(child, root)
     elif path.is_file():
         yield name, path
 
 
-def write(directory: Path, files: Mapping[str, Path], overwrite: bool = False) -> Written:
-    """Writes the files into the directory, which is made where it is missing.
+def install_files(directory: Path, files: Mapping[str, Path], overwrite: bool = False) -> InstallReport:
+    """Write the files into the directory, and create it if it does not exist.
 
-    overwrite: also those that were changed there. Raises OSError where something cannot be written; what was
-    written until then stays.
+    overwrite: replace locally modified files too. Raises OSError if a file cannot be written; files that were
+    written before stay.
     """
-    written = Written()
-    before = _recorded(directory)
+    report = InstallReport()
+    before = _read_manifest(directory)
     now = {name: _digest(source) for name, source in files.items()}
     for name, source in files.items():
-        known = {now[name], before.get(name)}
-        _place(source, directory / name, name, known, written, overwrite)
+        unmodified = {now[name], before.get(name)}
+        _install_file(source, directory / name, name, unmodified, report, overwrite)
     for name in sorted(before.keys() - now.keys()):
-        _retire(directory / name, name, before[name], written)
+        _remove_obsolete(directory / name, name, before[name], report)
     lines = "".join(f"{digest}  {name}\n" for name, digest in now.items())
-    _replace(directory / RECORD, lines.encode(), mode=0o644)
-    return written
+    _write_atomically(directory / MANIFEST, lines.encode(), mode=0o644)
+    return report
 
 
-def _place(
-    source: Path, target: Path, name: str, known: Set[str | None], written: Written, overwrite: bool
+def _install_file(
+    source: Path, target: Path, name: str, unmodified: Set[str | None], report: InstallReport, overwrite: bool
 ) -> None:
-    """Writes one file, or its new version beside it. known: the digests of what nobody changed."""
-    beside = target.with_name(target.name + BESIDE)
+    """Write one file, or its new version with the suffix. unmodified: the digests of the bundled versions."""
+    new_version = target.with_name(target.name + NEW_SUFFIX)
     content = source.read_bytes()
-    if target.exists() and _digest(target) not in known and not overwrite:
-        written.kept.append(name)
-        _replace(beside, content, source.stat().st_mode)
+    if target.exists() and _digest(target) not in unmodified and not overwrite:
+        report.kept.append(name)
+        _write_atomically(new_version, content, source.stat().st_mode)
         return
     if not target.exists():
-        written.new.append(name)
+        report.created.append(name)
     elif target.read_bytes() == content:
-        written.same.append(name)
+        report.unchanged.append(name)
     else:
-        written.updated.append(name)
-    if name not in written.same:
-        _replace(target, content, source.stat().st_mode)
-    # Whoever took the new version over, or went back, needs it no more.
-    if beside.is_file() and _digest(beside) in known:
-        beside.unlink()
+        report.updated.append(name)
+    if name not in report.unchanged:
+        _write_atomically(target, content, source.stat().st_mode)
+    # The operator took the new version, or went back to a bundled one: the copy is of no use any more.
+    if new_version.is_file() and _digest(new_version) in unmodified:
+        new_version.unlink()
 
 
-def _retire(target: Path, name: str, before: str, written: Written) -> None:
-    """Removes a file that is no longer part of the exporter, unless somebody changed it."""
+def _remove_obsolete(target: Path, name: str, installed: str, report: InstallReport) -> None:
+    """Remove a file that is no longer part of the exporter, unless it is locally modified."""
     if not target.exists():
         return
-    if _digest(target) == before:
+    if _digest(target) == installed:
         target.unlink()
-        written.removed.append(name)
+        report.removed.append(name)
     else:
-        written.left.append(name)
+        report.kept_obsolete.append(name)
 
 
-def _replace(target: Path, content: bytes, mode: int) -> None:
-    """Writes a file at once or not at all: Prometheus may read it in that moment. Links are followed."""
+def _write_atomically(target: Path, content: bytes, mode: int) -> None:
+    """Write a file completely or not at all: Prometheus may read it at any moment. Links are followed."""
     target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
@@ -142,15 +142,15 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _recorded(directory: Path) -> dict[str, str]:
-    """Path -> digest of what was written here last time; nothing the first time."""
-    record = directory / RECORD
-    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+def _read_manifest(directory: Path) -> dict[str, str]:
+    """Return path -> digest of the files installed last time; none before the first time."""
+    manifest = directory / MANIFEST
+    lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []
     pairs = (line.partition("  ") for line in lines)
-    return {name: digest for digest, _, name in pairs if _is_below(name)}
+    return {name: digest for digest, _, name in pairs if _is_safe_path(name)}
 
 
-def _is_below(name: str) -> bool:
-    """Whether it is a path that stays below the directory, whatever somebody wrote into the record."""
+def _is_safe_path(name: str) -> bool:
+    """Return whether a path from the manifest, which anyone may have edited, stays below the directory."""
     path = PurePosixPath(name)
     return bool(path.name) and not path.is_absolute() and ".." not in path.parts

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     if list(words[:1]) == [ASSETS]:
-        return write_assets(assets_parser().parse_args(words[1:]))
+        return install_assets(assets_parser().parse_args(words[1:]))
     explains = list(words[:1]) == [EXPLAIN]
     flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
     configure_logging(flags.log_level, flags.log_format)
@@ -118,14 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return serve(collector, source, cache, flags, front, reload)
 
 
-def write_assets(flags: argparse.Namespace) -> int:
-    """Writes out the files that come with the exporter, and says what became of them."""
+def install_assets(flags: argparse.Namespace) -> int:
+    """Install the bundled files in a directory, and print the outcome. Return the exit status."""
     try:
-        written = assets.write(flags.directory, assets.assets(), flags.overwrite)
+        report = assets.install_files(flags.directory, assets.bundled_files(), flags.overwrite)
     except OSError as error:
         print(f"{NAME}: {error.filename}: {error.strerror}", file=sys.stderr)
         return FAILED
-    print(*written.told(), sep="\n")
+    print(*report.summary(), sep="\n")
     return OK
 
 
