@@ -1,4 +1,4 @@
-"""The flags of the commands, which are the README's reference too."""
+"""Command-line flags. The README's reference, the man page and the completions are generated from them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ DEFAULT_PATH: Final = "/metrics"
 DESCRIPTION: Final = "TCP sockets by state, process and remote port, for Prometheus."
 
 EXPLAIN: Final = "explain"
-"""The first word of the second command. A word, and no subparser of argparse: there, flags in front of the
-word are silently overruled by the defaults of those behind it."""
+"""Name of the `explain` subcommand. Not an argparse subparser: its defaults would silently override flags
+given before the name."""
 
 ASSETS: Final = "assets"
-"""The first word of the third."""
+"""Name of the `assets` subcommand."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of the exporter itself."""
+    """Return the parser of the exporter's own flags."""
     flags = argparse.ArgumentParser(
         prog=NAME,
         description=DESCRIPTION,
-        epilog=f"`{NAME} {EXPLAIN}` looks once and says in words what is wrong; `{NAME} {ASSETS} DIR` writes "
-        "out the alert rules, dashboards and units that come with it. Each has a --help of its own.",
+        epilog=f"`{NAME} {EXPLAIN}` inspects this host once and reports problems; `{NAME} {ASSETS} DIR` "
+        "writes the bundled alert rules, dashboards and systemd unit. Each subcommand has its own --help.",
         allow_abbrev=False,
     )
     flags.add_argument(
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--once",
         action="store_true",
-        help="print the metrics once, for node_exporter's textfile collector; status 1 if a part failed",
+        help="print the metrics once and exit (for the textfile collector); status 1 if a collector failed",
     )
     _add_source(flags)
     for collector, text in COLLECTOR_HELP.items():
@@ -68,14 +68,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def explain_parser() -> argparse.ArgumentParser:
-    """The flags of `explain`, behind that word."""
+    """Return the parser of the flags of `explain`."""
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {EXPLAIN}",
-        description="Looks at the TCP sockets of this host once, and says what is wrong and what to do.",
-        epilog="Exit status: 0 nothing to worry about, 1 something, 2 the sockets could not be read.",
+        description="Inspects the TCP sockets of this host once and reports problems with suggested fixes.",
+        epilog="Exit status: 0 no problems found, 1 problems found, 2 sockets could not be read.",
         allow_abbrev=False,
     )
-    flags.add_argument("--json", action="store_true", help="print a JSON object, for other programs")
+    flags.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_configuration(flags)
     _add_source(flags)
     _add_procfs(flags)
@@ -85,44 +85,45 @@ def explain_parser() -> argparse.ArgumentParser:
 
 
 def assets_parser() -> argparse.ArgumentParser:
-    """The flags of `assets`, behind that word."""
+    """Return the parser of the flags of `assets`."""
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {ASSETS}",
-        description="Writes out what comes with the exporter: alert rules, runbooks, dashboards, the unit.",
-        epilog="Run again after an upgrade: what was changed there is kept, the new version laid beside it.",
+        description="Writes the bundled alert rules, runbooks, dashboards and systemd unit.",
+        epilog="Run again after an upgrade. Locally modified files are kept; the new version is written as "
+        "FILE.new.",
         allow_abbrev=False,
     )
-    flags.add_argument("directory", metavar="DIR", type=Path, help="where to write; made where it is missing")
-    flags.add_argument("--overwrite", action="store_true", help="also replace files that were changed there")
+    flags.add_argument("directory", metavar="DIR", type=Path, help="target directory, created if missing")
+    flags.add_argument("--overwrite", action="store_true", help="replace locally modified files too")
     return flags
 
 
 def _add_web_flags(flags: argparse.ArgumentParser) -> None:
-    where = flags.add_mutually_exclusive_group()
-    where.add_argument(
+    listen = flags.add_mutually_exclusive_group()
+    listen.add_argument(
         "--web.listen-address",
         dest="addresses",
         metavar="ADDRESS",
         action="append",
-        help=f"address to serve on, HOST:PORT or :PORT; may be repeated (default {DEFAULT_ADDRESS})",
+        help=f"address to listen on, HOST:PORT or :PORT; repeatable (default {DEFAULT_ADDRESS})",
     )
-    where.add_argument(
+    listen.add_argument(
         "--web.systemd-socket",
         dest="systemd_socket",
         action="store_true",
-        help="serve on the sockets that systemd passes, instead of an address",
+        help="listen on the sockets passed by systemd instead of an address",
     )
     flags.add_argument(
         "--web.config.file",
         dest="web_config_file",
         metavar="FILE",
-        help="YAML with TLS, users, headers and rate limit, as exporter-toolkit has it (default none)",
+        help="exporter-toolkit web configuration file: TLS, basic auth, headers, rate limit (default none)",
     )
     flags.add_argument(
         "--web.enable-lifecycle",
         dest="lifecycle",
         action="store_true",
-        help="let POST to /-/reload read the configuration files again, as SIGHUP does",
+        help="enable POST /-/reload, which reloads the configuration like SIGHUP",
     )
     flags.add_argument(
         "--web.telemetry-path",
@@ -135,19 +136,19 @@ def _add_web_flags(flags: argparse.ArgumentParser) -> None:
         "--web.disable-status-page",
         dest="status_page",
         action="store_false",
-        help="show links only at /, instead of what `explain` says",
+        help="serve a plain landing page instead of the status page",
     )
     flags.add_argument(
         "--web.disable-exporter-metrics",
         dest="exporter_metrics",
         action="store_false",
-        help="leave out the exporter's own process_* metrics",
+        help="exclude metrics about the exporter process itself (process_*)",
     )
 
 
 def _add_configuration(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
-        "--config.file", dest="config_file", metavar="FILE", help="YAML configuration (default none)"
+        "--config.file", dest="config_file", metavar="FILE", help="configuration file in YAML (default none)"
     )
 
 
@@ -157,7 +158,7 @@ def _add_source(flags: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         choices=("auto", "netlink", "psutil"),
         default="auto",
-        help="where to read sockets: netlink, psutil, or auto: netlink on Linux where allowed (default auto)",
+        help="socket source: netlink, psutil, or auto: netlink where permitted (default auto)",
     )
 
 
@@ -168,7 +169,7 @@ def _add_procfs(flags: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=Path,
         default=Path("/proc"),
-        help="where /proc is mounted (default /proc)",
+        help="procfs mount point (default /proc)",
     )
 
 
@@ -179,7 +180,7 @@ def _add_log_flags(flags: argparse.ArgumentParser, level: str) -> None:
         metavar="LEVEL",
         choices=tuple(LEVELS),
         default=level,
-        help=f"least level logged: debug, info, warn, error (default {level})",
+        help=f"minimum log level: debug, info, warn, error (default {level})",
     )
     flags.add_argument(
         "--log.format",
@@ -187,5 +188,5 @@ def _add_log_flags(flags: argparse.ArgumentParser, level: str) -> None:
         metavar="FORMAT",
         choices=("logfmt", "json"),
         default="logfmt",
-        help="of the log: logfmt or json (default logfmt)",
+        help="log format: logfmt or json (default logfmt)",
     )

@@ -1,6 +1,6 @@
-"""The commands and their flags, as the man page and the completions need them.
+"""The commands and their flags, for the man page and the completions.
 
-Not argparse's own help: how that prints differs from one Python to the next.
+Argparse's own help differs from one Python version to the next.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class Flag:
     """Empty for an argument without a name."""
     help: str
     value: str | None
-    """What it takes, such as FILE; None where it takes nothing."""
+    """Name of the value, such as FILE; None for a flag without a value."""
     choices: tuple[str, ...]
     repeats: bool
 
 
 @dataclass(frozen=True)
 class Command:
-    """The exporter itself, or what a first word makes of it."""
+    """The exporter itself, or a subcommand."""
 
     word: str
     """Empty for the exporter itself."""
@@ -45,7 +45,7 @@ class Command:
 
 
 def commands() -> tuple[Command, ...]:
-    """The exporter itself first."""
+    """Return the commands, the exporter itself first."""
     return (
         _command("", flags.parser()),
         _command(flags.EXPLAIN, flags.explain_parser()),
@@ -69,4 +69,4 @@ def _flag(action: argparse.Action) -> Flag:
     )
 
 
-_HELP: Final = "print the flags and exit"
+_HELP: Final = "show this help and exit"

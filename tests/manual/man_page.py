@@ -11,17 +11,16 @@ from exporter.flags import DESCRIPTION, NAME
 from .commands import Command, Flag
 
 _INTRODUCTION: Final = (
-    "Counts every TCP socket of the host by state, owning process and remote port, reckons ports, "
-    "descriptors and queues against their limits, and serves it to Prometheus. It needs no configuration. "
-    "It runs as any user; to see whose the sockets of other users are, it needs the capabilities "
-    "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, both. "
-    "SIGHUP has it read its configuration again; SIGTERM ends it."
+    "Counts every TCP socket of the host by state, owning process and remote port, compares ports, file "
+    "descriptors and queues with their limits, and serves the metrics to Prometheus. It needs no "
+    "configuration. It runs as any user; to attribute the sockets of other users to processes, it needs both "
+    "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. SIGHUP reloads the configuration; SIGTERM stops the exporter."
 )
 
 _STATUS: Final = {
-    "0": "Stopped as told, or done. explain: nothing to worry about.",
-    "1": "It cannot serve or write; with --once, something is missing. explain: something to worry about.",
-    "2": "Wrong flags or configuration. explain: or the sockets could not be read.",
+    "0": "Success, or stopped by a signal. explain: no problems found.",
+    "1": "Failure: cannot serve or write; with --once, a collector failed. explain: problems found.",
+    "2": "Invalid flags or configuration. explain: also if the sockets could not be read.",
 }
 
 _FILES: Final = {
@@ -36,7 +35,7 @@ _EXAMPLES: Final = (
 
 
 def man_page(commands: Iterable[Command]) -> str:
-    """The page in section 1."""
+    """Return the man page, of section 1."""
     itself, *others = commands
     summary = DESCRIPTION.rstrip(".")
     lines = [
@@ -83,11 +82,11 @@ def _terms(terms: dict[str, str]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """A paragraph; what stands in backticks becomes bold."""
+    """Return a paragraph, with text in backticks in bold."""
     return re.sub(r"`([^`]+)`", r"\\fB\1\\fR", _plain(text))
 
 
 def _plain(text: str) -> str:
-    """Text as it is: a hyphen could be typeset as another character, a dot in front begins a command."""
+    """Return text escaped for roff: hyphens, and a leading dot, which would begin a command."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

@@ -1,4 +1,4 @@
-"""The man page and the completions are what the flags say, and real shells complete by them."""
+"""The man page and the completions match the flags, and real shells complete with them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITERS: Final[dict[str, Callable[[tuple[Command, ...]], str]]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_golden_files_are_what_the_flags_say(name: str, update_golden: bool) -> None:
+def test_golden_files_match_the_flags(name: str, update_golden: bool) -> None:
     expected = WRITERS[name](commands())
     if update_golden:
         (MANUAL / name).write_text(expected)
@@ -35,7 +35,7 @@ def test_golden_files_are_what_the_flags_say(name: str, update_golden: bool) -> 
 
 
 @pytest.mark.skipif(not shutil.which("man"), reason="needs man (Debian package man-db)")
-def test_the_man_page_has_every_flag_and_no_warnings() -> None:
+def test_man_page_has_every_flag_and_no_warnings() -> None:
     shown = subprocess.run(
         ["man", "--warnings", "--local-file", MANUAL / f"{NAME}.1"],
         env={"MANWIDTH": "1000", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "MANPAGER": "cat"},
@@ -65,12 +65,12 @@ COMPLETIONS: Final = [
     ("assets --o", {"--overwrite"}),
     ("--once expl", set()),
 ]
-"""What is typed behind the command -> what is offered."""
+"""Text typed after the command -> completions offered."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where it is typed."""
+    """The working directory of the shell."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.yml").touch()
     return tmp_path
