@@ -86,7 +86,7 @@ def test_a_bad_configuration_is_told_with_its_place(configuration: Path) -> None
     assert refused.returncode == 2
     assert refused.stdout == ""
     place = f"{configuration}: process_names[0].cmdline[0]: "
-    assert f"{place}unterminated group at position 5" in refused.stderr
+    assert f"{place}missing ): print(d" in refused.stderr
 
 
 @linux

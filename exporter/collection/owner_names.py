@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..analysis.naming import Namer
 from ..model.process import Owner, ProcessId
+from ..naming.rules import Namer
 from ..owners.resolver import Owners
 
 

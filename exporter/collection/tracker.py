@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final
 
-from ..analysis.naming import Namer
 from ..log import LogOnChange
 from ..model.close_wait import ClassifiedCloseWait
 from ..model.collectors import CollectorName
@@ -18,6 +17,7 @@ from ..model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
 from ..model.process import Owner, ProcessId
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
+from ..naming.rules import Namer
 from ..netlink.retry import while_busy
 from ..owners.resolver import Owners
 from ..runtime import trim_heap
@@ -226,7 +226,7 @@ class SocketTracker:
         listeners: Iterable[Listener],
         aged: Iterable[tuple[CloseWaitSocket, float]],
     ) -> None:
-        # Listeners have no cookie: a new one is recognised by its address, port and owner key.
+        # ListenerTable have no cookie: a new one is recognised by its address, port and owner key.
         endpoints = {listener[:3] for listener in listeners}
         new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ..analysis.naming import Namer, NameRule, RuleError, compile_rules
+from ..naming.rules import Namer, NameRule, RuleError, compile_rules
 from .strict_yaml import ConfigError, parse_config, read_text
 
 MIN_SERIES: Final = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..analysis.fold import OTHER as OTHER
-from ..analysis.naming import UNKNOWN as UNKNOWN
+from ..naming.rules import UNKNOWN as UNKNOWN
 from .kinds import Counter, Gauge, GaugeHistogram
 
 STATES: Final = Gauge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,13 +11,14 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def read_whole(path: str, size: int = 4096) -> bytes:
-    """All that is in a file. A third of what Python's own files take. size: of a read; nearly all of these
-    files are shorter. Raises OSError; what read() raises names no file."""
+def read_whole(path: str, size: int = 4096, limit: int = sys.maxsize) -> bytes:
+    """All that is in a file, up to a limit in bytes. A third of what Python's own files take. size: of a
+    read; nearly all of these files are shorter. Raises OSError; what read() raises names no file."""
     file = os.open(path, os.O_RDONLY)
     try:
         pieces = []
-        while piece := os.read(file, size):
+        while limit > 0 and (piece := os.read(file, min(size, limit))):
+            limit -= len(piece)
             pieces.append(piece)
         return b"".join(pieces)
     finally:

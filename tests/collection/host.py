@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.model.collectors import CollectorName
@@ -26,6 +25,7 @@ from exporter.model.sockets import (
     Socket,
     SocketBatch,
 )
+from exporter.naming.rules import Namer
 from exporter.owners.resolver import Live
 from exporter.portable.psutil_source import batches
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, LISTEN
+from exporter.naming.rules import Namer
 from exporter.netlink.source import KernelSource
 from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import Walk

@@ -21,10 +21,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from exporter.analysis import fold
-from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.exposition.collector import SocketCollector
+from exporter.naming.rules import Namer
 from exporter.netlink import retry
 from exporter.netlink.source import KernelSource
 from exporter.netlink.transport import NetlinkError, Transport

@@ -55,13 +55,15 @@ def test_extension_modules_are_there_for_every_python(tree: Path, version: str) 
 
 
 @pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13", "python3.14"])
-def test_any_of_these_pythons_runs_it(tree: Path, python: str) -> None:
+def test_any_of_these_pythons_runs_it(tree: Path, tmp_path: Path, python: str) -> None:
     """Those that this host has."""
     path = shutil.which(python)
     if path is None or subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip(f"needs {python}")
+    names = tmp_path / "names.yml"
+    names.write_text("process_names: [{name: named, cmdline: ['.']}]")  # imports google-re2
     code = f"import sys; sys.path.insert(0, {str(tree / 'usr/lib/socket-state-exporter')!r}); "
-    code += "from exporter.cli import main; sys.exit(main(['--once']))"
+    code += "from exporter.cli import main; sys.exit(main(['--once', '--config.file={names}']))"
     done = subprocess.run([path, "-IS", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "socket_host_states" in done.stdout
@@ -69,7 +71,16 @@ def test_any_of_these_pythons_runs_it(tree: Path, python: str) -> None:
 
 def test_it_has_the_licences_of_what_it_brings(tree: Path) -> None:
     told = (tree / "usr/share/doc/socket-state-exporter/copyright").read_text()
-    for library in ("click", "h11", "msgspec", "prometheus_client", "psutil", "pyyaml", "uvicorn"):
+    for library in (
+        "click",
+        "google_re2",
+        "h11",
+        "msgspec",
+        "prometheus_client",
+        "psutil",
+        "pyyaml",
+        "uvicorn",
+    ):
         assert f"== {library}-" in told
 
 

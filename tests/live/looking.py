@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from exporter.analysis.naming import Namer
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
+from exporter.naming.rules import Namer
 from exporter.netlink.source import KernelSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners

@@ -152,6 +152,11 @@ class TestDescription:
         tree.process(PID, cmdline=content)
         assert ProcReader(tree.root).describe(PID, details=True).cmdline == arguments
 
+    def test_command_line_is_read_up_to_128_kib(self, tree: Tree) -> None:
+        tree.process(PID, cmdline=b"java\0" + b"x" * 131_066 + b"y" + b"z" * 1_000_000)
+        arguments = ProcReader(tree.root).describe(PID, details=True).cmdline
+        assert arguments == ("java", "x" * 131_066 + "y")
+
     def test_is_empty_where_nothing_can_be_read(self, tree: Tree) -> None:
         tree.process(PID)
         described = ProcReader(tree.root).describe(PID, details=True)

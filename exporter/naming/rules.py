@@ -1,12 +1,12 @@
-"""Which name a process gets: process-exporter's `process_names` rules, so that its files serve here too.
+"""Names of processes by process-exporter's `process_names` rules, so that its files work here too.
 
-The first rule that fits names the process, with process-exporter's meaning of selectors and templates
-except where that looks like an accident: every path of an `exe` list counts (there the last of those
-with one basename does), `{{.Matches}}` prints named groups only, and a group that no pattern has is an
-error at start rather than `<no value>`. `{{.Unit}}` and `{{.Container}}` are ours.
+The first matching rule names the process, with process-exporter's meaning of selectors and templates
+except where that looks like an accident: every path of an `exe` list counts (there the last one of those
+with the same basename does), `{{.Matches}}` prints named groups only, and a group that no pattern has is an
+error at start rather than `<no value>`. `{{.Unit}}` and `{{.Container}}` exist here only.
 
-Nothing here keeps apart a process that is really called `other` or `unknown`: it is counted together
-with what was folded or has no known owner, and every sum stays right.
+A process that is really called `other` or `unknown` is counted together with the sockets that were
+aggregated into `other` or have no known owner; every sum stays right.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from typing import Final
 import msgspec
 
 from ..model.process import Process
-from .patterns import PatternError, compile_pattern
+from .go_regex import GoRegex, PatternError, encode
 
 UNKNOWN: Final = "unknown"
-"""The name of a process of which nothing could be read."""
+"""Name of a process of which nothing could be read."""
 MAX_NAME_LENGTH: Final = 200
-MAX_COMMAND_LINE: Final = 4096
-"""Patterns see this many characters of a command line, no more: a process may have megabytes of
-arguments, and Python's matching takes quadratic time and worse (see patterns)."""
 
 _DEFAULT_TEMPLATE: Final = "{{.ExeBase}}"
 _SHORT_CONTAINER_ID: Final = 12
@@ -42,26 +39,26 @@ _ACTION: Final = re.compile(
 )
 
 Groups = Mapping[str, str]
-"""What a rule's patterns captured, by the name of the group; empty where an optional group did not match."""
-Piece = Callable[[Process, Groups], str]
-"""A part of a name template: gives its text for one process."""
+"""Text captured by a rule's patterns, by group name; empty where an optional group did not match."""
+TemplatePart = Callable[[Process, Groups], str]
+"""Part of a name template: returns its text for a process."""
 
 
 class NameRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One item of `process_names`, as written. Every selector given must fit; None is not given."""
+    """Item of `process_names`, as written. Every selector given must match; None means not given."""
 
     name: str = ""
-    """Template of the name; empty stands for `{{.ExeBase}}`."""
+    """Template of the name; empty means `{{.ExeBase}}`."""
     comm: tuple[str, ...] | None = None
-    """One of these is the process' comm."""
+    """The comm of the process is one of these."""
     exe: tuple[str, ...] | None = None
-    """One of these is argv[0], or, written without a slash, its basename."""
+    """argv[0] is one of these, or its basename is, for those without a slash."""
     cmdline: tuple[str, ...] | None = None
-    """All of these regular expressions (Go's syntax) match somewhere in the arguments joined by blanks."""
+    """All of these regular expressions (Go's syntax) match somewhere in the arguments joined by spaces."""
 
 
 class RuleError(ValueError):
-    """A rule that cannot be used: where, as `[2].cmdline[0]` in the list of rules, and why."""
+    """Invalid rule. path: its place in the list of rules, as `[2].cmdline[0]`."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -71,13 +68,18 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """Compiled rule."""
+
     comm: frozenset[str] | None
     exe: frozenset[str] | None
-    patterns: tuple[re.Pattern[str], ...]
-    template: tuple[Piece, ...]
+    patterns: tuple[GoRegex, ...]
+    template: tuple[TemplatePart, ...]
 
-    def name(self, process: Process, command_line: str) -> str | None:
-        """The process' name by this rule; None when the rule does not fit."""
+    def name(self, process: Process, command_line: bytes) -> str | None:
+        """Return the name of the process by this rule, or None if the rule does not match.
+
+        command_line: encoded for GoRegex.
+        """
         if self.comm is not None and process.comm not in self.comm:
             return None
         if self.exe is not None and self.exe.isdisjoint(_exe_names(process)):
@@ -87,17 +89,17 @@ class _Rule:
             found = pattern.search(command_line)
             if found is None:
                 return None
-            groups |= found.groupdict(default="")
-        return "".join(piece(process, groups) for piece in self.template)
+            groups |= found
+        return "".join(part(process, groups) for part in self.template)
 
 
 @dataclass(frozen=True, slots=True)
 class Namer:
-    """Names processes by rules; without rules, by comm. Made by `compile_rules`."""
+    """Names processes by rules; without rules, by comm. Built by `compile_rules`."""
 
     _rules: tuple[_Rule, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What the rules say that works but is unwise, each beginning with its path in the list of rules."""
+    """What is valid in the rules but unwise, each beginning with its path in the list of rules."""
 
     @property
     def needs_details(self) -> bool:
@@ -105,21 +107,21 @@ class Namer:
         return bool(self._rules)
 
     def name(self, process: Process) -> str:
-        """The name for the `process` label: never empty, valid UTF-8, at most MAX_NAME_LENGTH long.
+        """Return the value of the `process` label: valid UTF-8 of 1 to MAX_NAME_LENGTH characters.
 
-        That of the first rule that fits, else comm (process-exporter leaves such a process out),
+        It is the name by the first matching rule, else comm (process-exporter leaves such a process out),
         else `unknown`.
         """
-        return _label(self._ruled(process)) or _label(process.comm) or UNKNOWN
+        return _label(self._first_match(process)) or _label(process.comm) or UNKNOWN
 
-    def _ruled(self, process: Process) -> str:
-        command_line = " ".join(process.cmdline)[:MAX_COMMAND_LINE]
+    def _first_match(self, process: Process) -> str:
+        command_line = encode(" ".join(process.cmdline))
         names = (rule.name(process, command_line) for rule in self._rules)
         return next((name for name in names if name is not None), "")
 
 
 def compile_rules(rules: Sequence[NameRule]) -> Namer:
-    """The namer that follows `rules`. Raises RuleError for the first rule that it cannot follow."""
+    """Return the namer for `rules`. Raises RuleError for the first invalid rule."""
     compiled = tuple(_compile_rule(rule, f"[{number}]") for number, rule in enumerate(rules))
     return Namer(compiled, tuple(_warnings(rules)))
 
@@ -139,39 +141,39 @@ def _compile_rule(rule: NameRule, path: str) -> _Rule:
     )
 
 
-def _compile_pattern(pattern: str, path: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str, path: str) -> GoRegex:
     try:
-        return compile_pattern(pattern)
+        return GoRegex(pattern)
     except PatternError as error:
         raise RuleError(path, str(error)) from None
 
 
-def _compile_template(template: str, patterns: Sequence[re.Pattern[str]], path: str) -> tuple[Piece, ...]:
-    groups = {group for pattern in patterns for group in pattern.groupindex}
-    pieces: list[Piece] = []
+def _compile_template(template: str, patterns: Sequence[GoRegex], path: str) -> tuple[TemplatePart, ...]:
+    groups = {group for pattern in patterns for group in pattern.group_names}
+    parts: list[TemplatePart] = []
     at = 0
     while (start := template.find("{{", at)) >= 0:
         action = _ACTION.match(template, start)
         if action is None:
-            raise RuleError(path, _why_no_action(template, start))
+            raise RuleError(path, _template_error(template, start))
         text = template[at:start]
-        pieces += _text(text.rstrip(_BLANKS) if action["trim_before"] else text), _field(action, groups, path)
+        parts += _text(text.rstrip(_BLANKS) if action["trim_before"] else text), _field(action, groups, path)
         at = action.end()
-    return (*pieces, _text(template[at:]))
+    return (*parts, _text(template[at:]))
 
 
-def _why_no_action(template: str, start: int) -> str:
+def _template_error(template: str, start: int) -> str:
     end = template.find("}}", start)
     if end < 0:
         return f"unclosed {{{{ at position {start}"
     return f"{template[start : end + 2]} at position {start}: only fields such as {{{{.Comm}}}} can be used"
 
 
-def _text(text: str) -> Piece:
+def _text(text: str) -> TemplatePart:
     return lambda _process, _groups: text
 
 
-def _field(action: re.Match[str], known_groups: set[str], path: str) -> Piece:
+def _field(action: re.Match[str], known_groups: set[str], path: str) -> TemplatePart:
     field, group = action["field"], action["group"]
     place = f"{action[0].rstrip()} at position {action.start()}"
     if field == "Matches" and group in known_groups:
@@ -204,14 +206,14 @@ def _argv0(process: Process) -> str:
 
 
 def _base_name(path: str) -> str:
-    """As Go's filepath.Base, and for Windows' paths too; empty for an empty path."""
+    """Return what Go's filepath.Base does, also for Windows paths, but empty for an empty path."""
     if _DRIVE.match(path):
         path = path.replace("\\", "/")
     return path.rstrip("/").rpartition("/")[2] or path[:1]
 
 
 def _go_time(seconds: float) -> str:
-    """As Go prints a time."""
+    """Return a time, in seconds since the epoch, as Go prints it; empty if it has no date."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (OSError, OverflowError, ValueError):
@@ -236,13 +238,13 @@ _FIELDS: Final[Mapping[str, Callable[[Process], str]]] = {
     "Unit": lambda process: process.unit,
     "Username": lambda process: process.username,
 }
-_ONE_PER_PROCESS: Final = ("PID", "StartTime")
+_UNIQUE_FIELDS: Final = ("PID", "StartTime")
 
 
 def _warnings(rules: Sequence[NameRule]) -> Iterator[str]:
     for number, rule in enumerate(rules):
         fields = {action["field"] for action in _ACTION.finditer(rule.name)}
-        for field in sorted(fields.intersection(_ONE_PER_PROCESS)):
+        for field in sorted(fields.intersection(_UNIQUE_FIELDS)):
             yield f"[{number}].name: {{{{.{field}}}}} gives every process a name, and so series, of its own"
 
 

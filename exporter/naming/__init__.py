@@ -1,0 +1,1 @@
+"""The name of each process: the `process_names` rules of the configuration."""
