@@ -16,9 +16,13 @@ _UNIT: Final = re.compile(r"(?:^|/)([^/]+\.(?:service|scope|socket|mount|swap))(
 
 
 def paths(text: str) -> tuple[str, ...]:
-    """The paths in the text of /proc/PID/cgroup, the unified hierarchy (`0::`) first."""
-    fields = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
-    return tuple(path for _, _, path in sorted(fields, key=lambda field: field[0] != "0"))
+    """Return the paths in the text of /proc/PID/cgroup, in the kernel's order."""
+    return tuple(path for _, path in _hierarchies(text))
+
+
+def unified_first(text: str) -> tuple[str, ...]:
+    """Return the same paths, but that of the unified hierarchy (`0::`), the kernel's last, first."""
+    return tuple(path for _, path in sorted(_hierarchies(text), key=lambda hierarchy: hierarchy[0] != "0"))
 
 
 def unit(paths: Iterable[str]) -> str:
@@ -29,6 +33,12 @@ def unit(paths: Iterable[str]) -> str:
 def container(paths: Iterable[str]) -> str:
     """The innermost container's id, 64 hexadecimal digits, or nothing."""
     return _innermost(_CONTAINER, paths)
+
+
+def _hierarchies(text: str) -> list[tuple[str, str]]:
+    """Return the id and the path of each hierarchy."""
+    fields = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    return [(number, path) for number, _, path in fields]
 
 
 def _innermost(pattern: re.Pattern[str], paths: Iterable[str]) -> str:

@@ -55,7 +55,8 @@ class ProcReader:
         started = self._boot_time() + identity.start_time
         if not details:
             return Process(pid, started, comm)
-        cgroups = control_groups.paths(_read_or_nothing(f"{self._procfs}/{pid}/cgroup"))
+        cgroups = _read_or_nothing(f"{self._procfs}/{pid}/cgroup")
+        by_preference = control_groups.unified_first(cgroups)
         return Process(
             pid,
             started,
@@ -63,9 +64,9 @@ class ProcReader:
             cmdline=self._cmdline(pid),
             username=self._username(pid),
             cwd=self._cwd(pid),
-            cgroups=cgroups,
-            unit=control_groups.unit(cgroups),
-            container=control_groups.container(cgroups),
+            cgroups=control_groups.paths(cgroups),
+            unit=control_groups.unit(by_preference),
+            container=control_groups.container(by_preference),
         )
 
     def _boot_time(self) -> float:

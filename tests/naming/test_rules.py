@@ -26,7 +26,7 @@ TOMCAT = Process(
     cmdline=("/usr/lib/jvm/bin/java", "-Xmx2g", "-Dapp=shop", "-jar", "/srv/shop.jar"),
     username="tomcat",
     cwd="/srv",
-    cgroups=("/system.slice/tomcat.service", "/user.slice"),
+    cgroups=("/user.slice", "/system.slice/tomcat.service"),
     unit="tomcat.service",
     container="0123456789ab" + "c" * 52,
 )
@@ -156,7 +156,7 @@ def test_exe_with_a_slash_is_compared_with_argv0(path: str) -> None:
         ("{{.PID}}", "4711"),
         ("{{.StartTime}}", "2023-11-14 22:13:20.67 +0000 UTC"),
         ("{{.Cwd}}", "/srv"),
-        ("{{.Cgroups}}", "[/system.slice/tomcat.service /user.slice]"),
+        ("{{.Cgroups}}", "[/user.slice /system.slice/tomcat.service]"),
         ("{{.Unit}}", "tomcat.service"),
         ("{{.Container}}", "0123456789ab"),
         ("{{.Matches}}", "map[app:shop heap:2]"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.procfs.cgroup import container, paths, unit
+from exporter.procfs.cgroup import container, paths, unified_first, unit
 
 ID = "4f0e3dc8a4e1c7a63c2f9e8b1d5a7b6c0e9f8d7c6b5a49382716050f1e2d3c4b"
 INNER = "00aa11bb22cc33dd44ee55ff66778899aabbccddeeff00112233445566778899"
@@ -103,6 +103,19 @@ def test_the_innermost_unit_counts(path: str, name: str) -> None:
     ("text", "expected"),
     [
         ("", ()),
+        ("9:name=systemd:/a\n4:memory:/b\n0::/c\n", ("/a", "/b", "/c")),
+        ("12:cpu,cpuacct:/a:b:c\n1:name=systemd:/d\n", ("/a:b:c", "/d")),
+        ("nonsense\n\n0::/c\nmore: nonsense\n", ("/c",)),
+    ],
+)
+def test_paths_have_the_order_of_the_kernel(text: str, expected: tuple[str, ...]) -> None:
+    assert paths(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
         ("0::/\n", ("/",)),
         ("0::/system.slice/cups.service\n", ("/system.slice/cups.service",)),
         ("9:name=systemd:/a\n4:memory:/b\n0::/c\n", ("/c", "/a", "/b")),
@@ -112,11 +125,11 @@ def test_the_innermost_unit_counts(path: str, name: str) -> None:
     ],
 )
 def test_the_unified_hierarchy_comes_first(text: str, expected: tuple[str, ...]) -> None:
-    assert paths(text) == expected
+    assert unified_first(text) == expected
 
 
 def test_where_the_unified_hierarchy_says_nothing_the_others_are_asked() -> None:
     """A host with control groups of version 1, or of both."""
-    found = paths(f"9:name=systemd:/system.slice/docker-{ID}.scope\n4:memory:/docker/{INNER}\n0::/\n")
+    found = unified_first(f"9:name=systemd:/system.slice/docker-{ID}.scope\n4:memory:/docker/{INNER}\n0::/\n")
     assert container(found) == ID
     assert unit(found) == f"docker-{ID}.scope"

@@ -132,7 +132,7 @@ class TestDescription:
             cmdline=("/usr/sbin/nginx", "-g", "daemon off;", "\udcff"),
             username=getpass.getuser(),
             cwd="/var/www",
-            cgroups=(f"/system.slice/nginx.service/docker-{container}.scope", "/"),
+            cgroups=("/", f"/system.slice/nginx.service/docker-{container}.scope"),
             unit=f"docker-{container}.scope",
             container=container,
         )
