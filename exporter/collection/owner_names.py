@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..model.process import Owner, ProcessId
-from ..naming.rules import Namer
+from ..naming.rules import NameCache
 from ..owners.resolver import Owners
 
 
 class OwnerNames:
-    """Names each owner's process once per collection."""
+    """Names of the owners met during one collection."""
 
-    def __init__(self, owners: Owners, namer: Namer) -> None:
+    def __init__(self, owners: Owners, cache: NameCache) -> None:
         self._owners = owners
-        self._namer = namer
+        self._cache = cache
         self.known: dict[Owner, str] = {}
 
     def get(self, owner: ProcessId) -> str:
         """Return the name of the owner's process."""
         if owner not in self.known:
-            self.known[owner] = self._namer.name(self._owners.process(owner))
+            self.known[owner] = self._cache.name(owner, self._owners.process(owner))
         return self.known[owner]
 
     def preload(self, owners: Iterable[Owner]) -> None:

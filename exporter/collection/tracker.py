@@ -17,7 +17,7 @@ from ..model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
 from ..model.process import Owner, ProcessId
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
-from ..naming.rules import Namer
+from ..naming.rules import NameCache, Namer
 from ..netlink.retry import while_busy
 from ..owners.resolver import Owners
 from ..runtime import trim_heap
@@ -67,7 +67,7 @@ class SocketTracker:
         self._source = source
         self._owners = owners
         self._readers = readers
-        self._namer = namer
+        self._name_cache = NameCache(namer)
         self._enabled = enabled
         self._clock = clock
         self._log = LogOnChange(logging.getLogger(__name__))
@@ -88,7 +88,7 @@ class SocketTracker:
     def set_namer(self, namer: Namer) -> None:
         """Name processes by other rules, from the next collection on."""
         self._owners.tell(details=namer.needs_details)
-        self._namer = namer
+        self._name_cache = NameCache(namer)
 
     def snapshot(self) -> Snapshot:
         """Collect everything. Never raises: what failed is absent, and named in `failed`."""
@@ -104,7 +104,7 @@ class SocketTracker:
 
     def _collect(self, started_at: float) -> Snapshot:
         runs = CollectorRuns(self._log, self._enabled | _REQUIRED_COLLECTORS)
-        names = OwnerNames(self._owners, self._namer)
+        names = OwnerNames(self._owners, self._name_cache)
         limits, counters = self._read_host(runs)
         self.partial = partial_snapshot(started_at, runs, limits, counters)
 
@@ -137,7 +137,10 @@ class SocketTracker:
         owners |= {each.group.owner for each in close_wait}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
         fd_usage = self._read_fd_usage(runs, names.known)
-        self._owners.keep(self._counter.owners() | self._destinations.owners())
+        used = self._counter.owners() | self._destinations.owners()
+        self._owners.keep(used)
+        # Exactly those whose attributes are kept.
+        self._name_cache.retain(lambda owner: self._owners.is_alive(owner) or owner in used)
         runs.log_recoveries()
 
         groups.update(

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from ..model.process import Process
+from ..model.process import Process, ProcessId
 from .go_regex import GoRegex, PatternError, encode
 
 UNKNOWN: Final = "unknown"
@@ -118,6 +118,33 @@ class Namer:
         command_line = encode(" ".join(process.cmdline))
         names = (rule.name(process, command_line) for rule in self._rules)
         return next((name for name in names if name is not None), "")
+
+
+class NameCache:
+    """Names of processes, each made once and again only when an attribute of the process changes.
+
+    An evaluation costs up to 11 ms a pattern at 128 KiB of arguments (see processes); looking it up costs
+    less than 1 us.
+    """
+
+    def __init__(self, namer: Namer) -> None:
+        self._namer = namer
+        self._names: dict[ProcessId, tuple[Process, str]] = {}
+
+    def name(self, owner: ProcessId, process: Process) -> str:
+        """Return the name of a process.
+
+        process: its attributes; the same object as before if none has changed since.
+        """
+        known, name = self._names.get(owner, (None, ""))
+        if known is not process:
+            name = self._namer.name(process)
+            self._names[owner] = process, name
+        return name
+
+    def retain(self, is_used: Callable[[ProcessId], bool]) -> None:
+        """Drop the names of all other processes."""
+        self._names = {owner: known for owner, known in self._names.items() if is_used(owner)}
 
 
 def compile_rules(rules: Sequence[NameRule]) -> Namer:

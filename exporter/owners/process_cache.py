@@ -45,7 +45,8 @@ class Facts:
         return self._identities[identity]
 
     def get(self, owner: ProcessId) -> Process:
-        """The facts of a process that learn() has seen, also when it died since."""
+        """The facts of a process that learn() has seen, also when it died since. They are the same object
+        until one of them changes: names are made again only then (see naming.rules.NameCache)."""
         return self._living.get(owner) or self._dead[owner]
 
     def is_alive(self, owner: ProcessId) -> bool:
@@ -73,7 +74,9 @@ class Facts:
         try:
             identity, comm = self._reader.identify(owner.pid)
             if identity == owner and (self.details or comm != self._living[owner].comm):
-                self._living[owner] = self._reader.describe(owner.pid, self.details)
+                described = self._reader.describe(owner.pid, self.details)
+                if described != self._living[owner]:
+                    self._living[owner] = described
         except OSError:
             return False
         return identity == owner

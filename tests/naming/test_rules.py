@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
+from typing import ClassVar
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model.process import Process
+from exporter.model.process import Process, ProcessId
 from exporter.naming.rules import (
     UNKNOWN,
+    NameCache,
     Namer,
     NameRule,
     RuleError,
@@ -274,6 +278,56 @@ def test_name_is_valid_utf8_and_truncated() -> None:
 def test_patterns_see_the_whole_command_line() -> None:
     rule = {"cmdline": ["y$"], "name": "fits"}
     assert "fits" == name(Process(pid=1, started_at=1.0, comm="comm", cmdline=("x" * 2_000_000, "y")), rule)
+
+
+class CountingNamer(Namer):
+    """Counts the evaluations of its rules by comm."""
+
+    evaluations: ClassVar[Counter[str]] = Counter()
+
+    def name(self, process: Process) -> str:
+        self.evaluations[process.comm] += 1
+        return super().name(process)
+
+
+@pytest.fixture
+def evaluations() -> Counter[str]:
+    CountingNamer.evaluations.clear()
+    return CountingNamer.evaluations
+
+
+JAVA, KTHREADD = ProcessId(4711, 1.0), ProcessId(2, 1.0)
+
+
+def test_cached_name_is_made_once(evaluations: Counter[str]) -> None:
+    cache = NameCache(CountingNamer())
+    for _ in range(3):
+        assert "java" == cache.name(JAVA, TOMCAT)
+        assert "kthreadd" == cache.name(KTHREADD, KERNEL_THREAD)
+    assert {"java": 1, "kthreadd": 1} == evaluations
+
+
+def test_cached_name_is_made_again_for_changed_attributes(evaluations: Counter[str]) -> None:
+    cache = NameCache(CountingNamer())
+    renamed = dataclasses.replace(TOMCAT, comm="renamed")
+    assert ["java", "renamed", "renamed"] == [cache.name(JAVA, known) for known in (TOMCAT, renamed, renamed)]
+    assert {"java": 1, "renamed": 1} == evaluations
+
+
+def test_cached_name_is_not_shared_by_processes_with_one_pid() -> None:
+    cache = NameCache(Namer())
+    assert ("java", "kthreadd") == (cache.name(JAVA, TOMCAT), cache.name(ProcessId(4711, 2.0), KERNEL_THREAD))
+    assert "java" == cache.name(JAVA, TOMCAT)
+
+
+def test_cached_names_of_unused_processes_are_dropped(evaluations: Counter[str]) -> None:
+    cache = NameCache(CountingNamer())
+    for owner, process in ((JAVA, TOMCAT), (KTHREADD, KERNEL_THREAD)):
+        cache.name(owner, process)
+    cache.retain(lambda owner: owner == JAVA)
+    for owner, process in ((JAVA, TOMCAT), (KTHREADD, KERNEL_THREAD)):
+        cache.name(owner, process)
+    assert {"java": 1, "kthreadd": 2} == evaluations
 
 
 SHORT_TEXT = st.text(st.characters(codec=None), max_size=5)  # Surrogates too.

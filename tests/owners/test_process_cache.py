@@ -92,6 +92,17 @@ def test_other_details_are_read_at_each_refresh(reader: Counting, tree: Tree) ->
     assert facts.get(owner).cmdline == ("worker", "two")
 
 
+def test_unchanged_attributes_stay_the_same_object(facts: Facts, tree: Tree) -> None:
+    """The name of a process is made again for another object only."""
+    owner = facts.learn(PID)
+    before = facts.get(owner)
+    facts.refresh()
+    assert facts.get(owner) is before
+    tree.name(PID, "renamed", started=7 * TICKS)
+    facts.refresh()
+    assert facts.get(owner) is not before
+
+
 def test_the_dead_are_told_once_and_their_facts_are_kept(facts: Facts, tree: Tree) -> None:
     owner = facts.learn(PID)
     tree.kill(PID)
