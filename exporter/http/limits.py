@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,33 +13,35 @@ class ServerLimits:
     max_connections: int = 512
     """Open connections; see ConnectionLimiter for what happens above."""
     backlog: int = 128
-    """Connections that the kernel completes before they are accepted (listen(2)); accepted in one go at most."""
+    """Connections that the kernel completes before they are accepted (listen(2))."""
+    accept_retry_interval: float = 1
+    """Before the next accept() where one has failed, as without a free file descriptor."""
 
     request_timeout: float = 10
     """From accept, or from the first byte of a later request, to the last byte of the request. The TLS
     handshake is part of the first request."""
     write_timeout: float = 30
-    """For the client to take what has been written to it."""
+    """For the client to take the whole of a response."""
     keep_alive_timeout: float = 310
     """Between two requests. Longer than the 5 minutes after which Prometheus closes an idle connection: the
     side that closes first is the side that keeps the TIME_WAIT."""
     shutdown_timeout: float = 15
     """For the responses in progress when the server is told to stop."""
     tls_alert_timeout: float = 1
-    """For a client to read the alert that refuses its TLS handshake, before its connection is reset."""
-    tls_shutdown_timeout: float = 5
-    """For a client to confirm the end of TLS."""
+    """For a client to read why its TLS handshake was refused, and to close; part of request_timeout."""
 
-    max_header_bytes: int = 65_536
-    """Request line and headers of a request; chunk headers and trailers of its body."""
+    max_header_bytes: int = 16_384
+    """Request line and headers; each chunk header, and the trailers, of a request body."""
+    max_body_bytes: int = 1_048_576
+    """Request body, which is discarded."""
     read_size: int = 16_384
-    """Read from a connection at a time. TLS records are of 16 KiB at most."""
-    write_size: int = 65_536
-    """Written to a connection at a time: the most memory that a client costs that does not read."""
+    """Read from a socket at a time. A TLS record holds at most 16 KiB."""
+    write_size: int = 16_384
+    """Encrypted at a time, so that a TLS client that does not read costs one TLS record."""
 
     max_scrape_wait: float = 60
     """For a collection or a status page, where the client sets no shorter timeout. Bounds the number of
-    requests that gather while a collection hangs."""
+    requests that accumulate while a collection hangs."""
 
     auth_cache_size: int = 100
     """Cached results of password checks, for correct and for wrong passwords each."""
@@ -46,4 +49,4 @@ class ServerLimits:
     """Requests that wait for bcrypt: about two seconds of work at its usual cost of 10."""
 
 
-DEFAULT_LIMITS = ServerLimits()
+DEFAULT_LIMITS: Final = ServerLimits()
