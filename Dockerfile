@@ -33,7 +33,7 @@ COPY --from=build /opt/socket-state-exporter /opt/socket-state-exporter
 ENV PATH=/opt/socket-state-exporter/bin:${PATH}
 # Python's official images have no byte code of the standard library. What is imported here gets it; else every start
 # would compile it anew, and take twice as long.
-RUN ["/opt/socket-state-exporter/bin/python", "-c", "import encodings.idna, exporter.cli, exporter.exposition.application, exporter.exposition.server"]
+RUN ["/opt/socket-state-exporter/bin/python", "-c", "import encodings.idna, exporter.cli, exporter.exposition.application, exporter.http.server"]
 EXPOSE 10066
 # nobody, as a number, so that Kubernetes can tell that it is not root. It counts every socket; to see whose they are
 # takes `--user 0` and two capabilities, see README.md.

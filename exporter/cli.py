@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
@@ -23,14 +23,14 @@ from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
 from .config.strict_yaml import ConfigError
-from .exposition import explain, report, status_page, web_systemd
-from .exposition.collection import Collection
+from .exposition import explain, report, status_page
 from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
 from .exposition.metrics import COLLECTOR_SUCCESS
 from .exposition.selection import narrowed
-from .exposition.web import Front, Guard, Web
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
+from .http import systemd
+from .http.middleware import WebConfig, WebConfigHolder, WebConfigMiddleware
 from .log import configure_logging, fields
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
@@ -50,6 +50,9 @@ from .procfs.process import ProcReader
 from .procfs.sysctl import read_sysctls
 from .reload import ConfigReloader
 from .runtime import freeze_startup_objects
+
+if TYPE_CHECKING:
+    from .http.scrape import ScrapeCoalescer
 
 OK: Final = 0
 FAILED: Final = 1
@@ -103,19 +106,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.once:
         return once(collector)
 
-    front = Front(web)
+    scrapes = build_scrapes(collector, source, flags)
+    web_config = WebConfigHolder(web)
 
-    def apply_config(settings: Config, web: Web) -> None:
+    def apply_config(settings: Config, web: WebConfig) -> None:
         warn(settings)
-        tracker.set_namer(settings.namer)
-        collector.bound(bounds(settings))
-        front.web = web
+        # Between two collections, so that neither has a part of each configuration.
+        scrapes.submit(partial(tracker.set_namer, settings.namer))
+        scrapes.submit(partial(collector.bound, bounds(settings)))
+        web_config.current = web
 
     def reload() -> bool:
-        with web_systemd.reloading():
+        with systemd.reloading():
             return reloader.reload(apply_config)
 
-    return serve(collector, source, cache, flags, front, reload)
+    return serve(scrapes, partial(status, cache, flags), flags, web_config, reload)
 
 
 def install_assets(flags: argparse.Namespace) -> int:
@@ -236,7 +241,7 @@ def tell(seen: Snapshot, source: SocketSource, flags: argparse.Namespace) -> int
 
 
 def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
-    """The status page, of a look that is a few seconds old at most."""
+    """Return the status page, of a snapshot that is a few seconds old at most."""
     seen, at = cache.get()
     scope = Scope(seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
     return status_page.status_page(
@@ -246,42 +251,52 @@ def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
 
 def listeners(flags: argparse.Namespace) -> list[socket.socket]:
     """The sockets to serve on. Raises ValueError for what is no address, OSError for one not to be had."""
-    from .exposition import server
+    from .http import server
 
     if flags.systemd_socket:
-        return web_systemd.listeners()
+        return systemd.inherited_sockets()
     return [server.listen(address) for address in flags.addresses or [DEFAULT_ADDRESS]]
 
 
-def serve(
-    collector: SocketCollector,
-    source: SocketSource,
-    cache: SnapshotCache,
-    flags: argparse.Namespace,
-    front: Front,
-    reload: Callable[[], bool],
-) -> int:
-    """Serves until told to stop; 1 when an address cannot be had."""
+def build_scrapes(
+    collector: SocketCollector, source: SocketSource, flags: argparse.Namespace
+) -> ScrapeCoalescer:
+    """Return what runs and shares the collections. The first one starts immediately where that helps."""
+    # Imported only to serve: asyncio costs 10 ms.
+    from .http.scrape import CollectorFilter, ScrapeCoalescer
+
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     if flags.exporter_metrics:
         ProcessCollector(registry=registry)
-    collection = Collection(registry)
+    collector_filter = CollectorFilter(tuple(sorted(wanted(flags) - {CollectorName.OWNERS})), narrowed)
+    scrapes = ScrapeCoalescer(registry, collector_filter, collector.ready)
     if source.name == KernelSource.name:
-        # Of psutil's looks each is as dear as the first.
-        collection.begin()
-    # Only who serves pays for the server: a tenth of a second and 5 MiB.
-    from .exposition import application, room, server, shared
+        # With psutil each collection is as expensive as the first.
+        scrapes.prefetch()
+    return scrapes
+
+
+def serve(
+    scrapes: ScrapeCoalescer,
+    render_status_page: Callable[[], str],
+    flags: argparse.Namespace,
+    web_config: WebConfigHolder,
+    reload: Callable[[], bool],
+) -> int:
+    """Serve until a signal stops it; return 1 when an address is not available."""
+    # Imported only where it is used: the server costs a tenth of a second and 5 MiB.
+    from .http import fd_limit, server
+    from .http.app import App
+    from .http.limits import DEFAULT_LIMITS
 
     try:
-        app = application.Application(
-            collection,
+        app = App(
+            scrapes,
             telemetry_path=flags.telemetry_path,
             title=NAME,
             description=DESCRIPTION,
-            ready=collector.ready,
-            status=partial(status, cache, flags) if flags.status_page else None,
-            selection=shared.Selection(sorted(wanted(flags) - {CollectorName.OWNERS}), narrowed),
+            status_page=render_status_page if flags.status_page else None,
             reload=reload if flags.lifecycle else None,
         )
         sockets = listeners(flags)
@@ -292,6 +307,8 @@ def serve(
         log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
         return FAILED
     freeze_startup_objects()
-    bounded = replace(server.DEFAULT_LIMITS, connections=room.make(server.DEFAULT_LIMITS.connections))
-    server.serve(Guard(app, front.now), sockets, bounded, tls=front.tls, reload=reload)
+    max_connections = fd_limit.raise_fd_limit(DEFAULT_LIMITS.max_connections)
+    limits = replace(DEFAULT_LIMITS, max_connections=max_connections)
+    handler = WebConfigMiddleware(app, web_config)
+    server.serve(handler, sockets, limits, tls=web_config.tls, reload=reload)
     return OK

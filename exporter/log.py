@@ -37,9 +37,6 @@ def configure_logging(level: str, format: Format, stream: TextIO | None = None) 
     library_level = max(LEVELS[level], logging.WARNING)
     logging.basicConfig(handlers=[handler], level=library_level, force=True)
     logging.getLogger(_PACKAGE).setLevel(LEVELS[level])
-    # Set on the logger itself: uvicorn looks there, not at the effective level, before it formats traces.
-    logging.getLogger("uvicorn.error").setLevel(library_level)
-    logging.getLogger("uvicorn.access").disabled = True
 
 
 def fields(**values: object) -> dict[str, dict[str, object]]:

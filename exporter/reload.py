@@ -9,7 +9,7 @@ from typing import Final
 
 from .config.exporter_config import Config, load_exporter_config
 from .config.strict_yaml import ConfigError
-from .exposition.web import Web, from_file
+from .http.middleware import WebConfig
 from .log import fields
 from .model.reload import ReloadStatus
 
@@ -30,11 +30,13 @@ class ConfigReloader:
         self._now = now
         self.status = ReloadStatus(success=True, timestamp=now())
 
-    def read(self) -> tuple[Config, Web]:
+    def read(self) -> tuple[Config, WebConfig]:
         """Return the configuration in the files. Raises ConfigError."""
-        return (load_exporter_config(self._path) if self._path else Config()), from_file(self._web_path)
+        return (load_exporter_config(self._path) if self._path else Config()), WebConfig.from_file(
+            self._web_path
+        )
 
-    def reload(self, apply: Callable[[Config, Web], None]) -> bool:
+    def reload(self, apply: Callable[[Config, WebConfig], None]) -> bool:
         """Read the files, pass the configuration to `apply`, and return whether that succeeded.
 
         Never raises ConfigError: it is logged, and `status` updated.
@@ -46,5 +48,5 @@ class ConfigReloader:
             log.error("Error reloading configuration, keeping the previous one", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         else:
             self.status = ReloadStatus(success=True, timestamp=self._now())
-            log.info("Configuration reloaded", extra=fields(file=self._path, web_file=self._web_path))
+            log.info("ConfigReloader reloaded", extra=fields(file=self._path, web_file=self._web_path))
         return self.status.success

@@ -189,7 +189,10 @@ def test_the_page_can_be_reduced_to_links(tmp_path: Path) -> None:
 @linux
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--web.listen-address=127.0.0.2:0") as exporter:
-        addresses = re.findall(r"address=(\S+)", exporter.log.read_text())
+        for _ in until("it listens on both addresses"):
+            addresses = re.findall(r"address=(\S+)", exporter.log.read_text())
+            if len(addresses) == 2:
+                break
         assert ["127.0.0.1", "127.0.0.2"] == [address.partition(":")[0] for address in addresses]
         first, second = exporter.get(), exporter.get()
         assert value(second, "socket_host_states", state="established") is not None

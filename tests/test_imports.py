@@ -28,14 +28,15 @@ MAY_IMPORT: Final = {
     "naming": {"model", "naming"},
     "tracking": {"model", "tracking"},
     "collection": {"model", "netlink", "owners", "naming", "tracking", "collection", "log", "runtime"},
+    "http": {"exposition", "http", "config", "log"},
     "exposition": {"model", "analysis", "naming", "tracking", "exposition"}
     | {"config", "log", "runtime", "__init__"},
     "config": {"model", "naming", "config"},
-    "reload": {"model", "config", "exposition", "log"},
+    "reload": {"model", "config", "http", "log"},
     "flags": {"model", "log", "__init__"},
     "assets": set(),
     "cli": {"model", "netlink", "procfs", "portable", "owners", "analysis", "collection", "exposition"}
-    | {"log", "config", "flags", "reload", "runtime", "assets", "__init__"},
+    | {"http", "log", "config", "flags", "reload", "runtime", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config.exporter_config import Config
-from exporter.exposition.web import Web
+from exporter.http.middleware import WebConfig
 from exporter.reload import ConfigReloader
 
 from .running import Exporter, running, until, value
@@ -22,7 +22,7 @@ TIMESTAMP = "socket_exporter_config_last_reload_success_timestamp_seconds"
 class AppliedConfigs(list[Config]):
     """The configurations that were applied, in order."""
 
-    def __call__(self, config: Config, _web: Web) -> None:
+    def __call__(self, config: Config, _web: WebConfig) -> None:
         self.append(config)
 
 

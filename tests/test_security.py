@@ -1,4 +1,4 @@
-"""What SECURITY.md says of what this program does and needs is true."""
+"""What SECURITY.md says about the exporter's actions and permissions is true."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ RIGHTS = {
 
 
 def rows() -> dict[str, list[str]]:
-    """The table of capabilities: the first column -> the others."""
+    """Return the table of capabilities: first column -> the others."""
     (table,) = re.findall(r"(?<=\n\n)\| capabilities .*?(?=\n\n)", SECURITY, re.DOTALL)
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     return {first: others for first, *others in cells}
 
 
-def test_the_table_has_all_that_are_tried() -> None:
+def test_capability_table_is_complete() -> None:
     assert rows().keys() == RIGHTS.keys()
 
 
 @pytest.fixture
 def held() -> Iterator[int]:
-    """The port of a listener that root holds."""
+    """The port of a listening socket of root."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -55,7 +55,7 @@ def held() -> Iterator[int]:
 @linux
 @root
 @pytest.mark.parametrize("rights", RIGHTS)
-def test_the_table_of_capabilities_is_true(rights: str, held: int) -> None:
+def test_capabilities_have_the_documented_effect(rights: str, held: int) -> None:
     capabilities = f"-all{RIGHTS[rights]}"
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={capabilities}"]
     become += [f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}", "--no-new-privs"]
@@ -113,7 +113,7 @@ def watched(*flags: str) -> subprocess.Popen[str]:
 
 
 @linux
-def test_it_writes_nothing_starts_nothing_and_connects_to_nobody(tmp_path: Path) -> None:
+def test_no_file_written_no_program_started_no_connection_made(tmp_path: Path) -> None:
     names = tmp_path / "names.yml"
     names.write_text("process_names: [{name: '{{.ExeBase}}:{{.Username}}', cmdline: ['.']}]")
     with watched("--web.listen-address=127.0.0.1:0", f"--config.file={names}") as process:
@@ -136,7 +136,7 @@ def test_it_writes_nothing_starts_nothing_and_connects_to_nobody(tmp_path: Path)
 
 
 @linux
-def test_the_watch_would_have_noticed() -> None:
+def test_audit_hook_detects_files_and_programs() -> None:
     broken = WATCHED.replace(
         "status = cli.main(sys.argv[1:])",
         "import subprocess; subprocess.run(['true']); open('/dev/null', 'w'); status = 0",
@@ -146,5 +146,5 @@ def test_the_watch_would_have_noticed() -> None:
     assert "subprocess.Popen" in done.stdout
 
 
-def test_the_address_for_reports_is_the_projects() -> None:
+def test_reporting_address_is_the_projects() -> None:
     assert f"{PROJECT_URL}/security/advisories/new" in SECURITY

@@ -15,6 +15,7 @@ _PACKAGES: Final = {
     "amtool": "prometheus-alertmanager",
     "buildah": "buildah",
     "chromium": "chromium",
+    "curl": "curl",
     "debootstrap": "debootstrap",
     "fish": "fish",
     "ip": "iproute2",

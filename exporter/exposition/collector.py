@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Set
-from threading import Lock
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -30,7 +29,7 @@ from .families import (
 
 
 class SocketCollector(Collector):
-    """Looks at the host once for each collection.
+    """Looks at the host once for each collection. Not for concurrent use, but for ready().
 
     parts: the parts to export. source: what build_info calls the source of sockets. reloaded: how the last
     reading of the configuration went. progress: what the look that goes on just now has found.
@@ -51,7 +50,6 @@ class SocketCollector(Collector):
         self._bounds = Bounds(limits)
         self._reloaded = reloaded
         self._progress = progress
-        self._lock = Lock()
 
     def bound(self, limits: Limits) -> None:
         """Puts other limits in force. What is shown is chosen anew."""
@@ -63,7 +61,7 @@ class SocketCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families. Never raises for a part that failed: its families are left out."""
-        with self._lock, gc_paused():
+        with gc_paused():
             families = list(self._families(self._observe()))
         yield from families
 

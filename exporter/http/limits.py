@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Limits on connections, requests, responses and password checks. Times are in seconds, sizes in bytes."""
+    """Limits on connections, requests, responses and password checks. Units: seconds and bytes."""
 
     max_connections: int = 512
     """Open connections; see ConnectionLimiter for what happens above."""
@@ -42,6 +42,12 @@ class ServerLimits:
     max_scrape_wait: float = 60
     """For a collection or a status page, where the client sets no shorter timeout. Bounds the number of
     requests that accumulate while a collection hangs."""
+    max_partial_age: float = 5
+    """Between the beginning of a collection and the request that gets a part of its result. A collection that
+    hangs must not serve for ever what it found at its beginning."""
+    scrape_recovery_time: float = 60
+    """Without partial responses, before the log reports that scrapes complete in time again: of two scrapers
+    one can have a longer timeout than the other."""
 
     auth_cache_size: int = 100
     """Cached results of password checks, for correct and for wrong passwords each."""

@@ -86,7 +86,7 @@ def test_more_idlers_than_connections_lock_nobody_out(start: Start, tell: Tell) 
         for each in idle:
             each.close()
     (complaint,) = target.complaints()
-    assert "Too many connections" in complaint
+    assert "Connection limit reached, closing the longest idle connection" in complaint
     tell(
         f"{number} clients that stall, more than the bound of 512 connections",
         f"scrapes took {max(took):.2f} s at most, over kept and new connections",

@@ -8,8 +8,8 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from exporter import __version__
-from exporter.exposition.server import DEFAULT_LIMITS
 from exporter.flags import DEFAULT_ADDRESS, NAME, parser
+from exporter.http.limits import ServerLimits
 
 from .rules import DEPLOY
 
@@ -53,4 +53,4 @@ def test_the_exporter_knows_its_flags() -> None:
 
 
 def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
-    assert seconds("stoptimeout") > DEFAULT_LIMITS.shutdown_seconds
+    assert seconds("stoptimeout") > ServerLimits().shutdown_timeout

@@ -134,6 +134,25 @@ def test_prometheus_scrapes_over_tls_as_a_user_with_a_certificate(tmp_path: Path
         assert time_waits(exporter) == ""
 
 
+@require("openssl")
+def test_prometheus_shows_why_its_tls_handshake_is_refused(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.sign("server")
+    (tmp_path / "web.yml").write_text(WEB)
+    without = "\n  scheme: https\n  tls_config: {ca_file: ca.pem, server_name: localhost}\n"
+    with (
+        running(tmp_path / "exporter.log", f"--web.config.file={tmp_path}/web.yml") as exporter,
+        scraping(tmp_path, exporter, without) as prometheus,
+    ):
+        for _ in until("Prometheus has tried to scrape it"):
+            if query(prometheus, "up"):
+                break
+        with urllib.request.urlopen(f"http://{prometheus}/api/v1/targets", timeout=10) as answer:
+            (target,) = json.load(answer)["data"]["activeTargets"]
+        assert "remote error: tls: certificate required" in target["lastError"]
+        assert time_waits(exporter) == ""
+
+
 def test_being_scraped_leaves_no_time_wait_behind(prometheus: str, exporter: Exporter) -> None:
     for _ in until("Prometheus has scraped five times"):
         scraped = query(prometheus, "count_over_time(up[1m])")

@@ -58,7 +58,7 @@ def test_what_is_ready_comes_in_time_and_the_rest_when_it_is(tmp_path: Path, pro
             assert set(success(again)) == set(success(text))
             assert success(again)["states"] == 0
         assert exporter.get("/-/healthy")
-        assert exporter.log.read_text().count("Scrape answered in part") == 1
+        assert exporter.log.read_text().count("Scrape timeout exceeded, serving partial metrics") == 1
 
         proc.release()
         for _ in until("a whole answer"):

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from exporter.exposition import web_systemd
+from exporter.http import systemd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no systemd")
 
 PROGRAM = """
 import os, sys
-from exporter.exposition import web_systemd
+from exporter.http import systemd
 if sys.argv[1] == "mine":
     os.environ["LISTEN_PID"] = str(os.getpid())
 try:
-    listeners = web_systemd.listeners()
+    listeners = systemd.inherited_sockets()
 except OSError as error:
     sys.exit(str(error))
 print(*(each.getsockname()[1] for each in listeners))
@@ -38,7 +38,7 @@ def passed(
 
     def place() -> None:
         for place, each in enumerate(copies):
-            os.dup2(each, web_systemd.FIRST + place, inheritable=True)
+            os.dup2(each, systemd.SD_LISTEN_FDS_START + place, inheritable=True)
 
     # Out of the way of each other first.
     copies = [os.dup(each.fileno()) for each in sockets]
@@ -72,7 +72,7 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-def test_sockets_that_were_passed_are_served_on(listener: socket.socket) -> None:
+def test_inherited_sockets_are_returned(listener: socket.socket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         told = passed([listener, other])
         ports = f"{listener.getsockname()[1]} {other.getsockname()[1]}"
@@ -83,20 +83,20 @@ def test_sockets_that_were_passed_are_served_on(listener: socket.socket) -> None
 @pytest.mark.parametrize(
     ("whose", "number"), [("another's", "1"), ("mine", "0"), ("mine", "many"), ("mine", "-1")]
 )
-def test_without_any_it_says_so(listener: socket.socket, whose: str, number: str) -> None:
+def test_no_inherited_socket_is_an_error(listener: socket.socket, whose: str, number: str) -> None:
     told = passed([listener], whose, number)
     assert told.returncode == 1
     assert "systemd has passed no sockets" in told.stderr
 
 
-def test_a_socket_that_takes_no_connections_is_refused() -> None:
+def test_socket_that_does_not_listen_is_an_error() -> None:
     with socket.socket() as idle:
         told = passed([idle])
-    assert "systemd passed descriptor 3, which takes no connections" in told.stderr
+    assert "systemd passed file descriptor 3, which is not a listening socket" in told.stderr
 
 
-def test_a_descriptor_that_is_none_is_refused(listener: socket.socket) -> None:
-    assert "systemd passed descriptor 9" in passed([listener] * 6, number="7").stderr
+def test_closed_file_descriptor_is_an_error(listener: socket.socket) -> None:
+    assert "systemd passed file descriptor 9" in passed([listener] * 6, number="7").stderr
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -114,16 +114,16 @@ def manager(
         yield manager
 
 
-def test_systemd_is_told(manager: socket.socket) -> None:
-    web_systemd.ready()
+def test_ready_and_stopping_notifications(manager: socket.socket) -> None:
+    systemd.ready()
     assert manager.recv(1024) == b"READY=1"
-    web_systemd.stopping()
+    systemd.stopping()
     assert manager.recv(1024) == b"STOPPING=1"
 
 
-def test_a_reload_has_a_beginning_and_an_end(manager: socket.socket) -> None:
+def test_reload_notifications(manager: socket.socket) -> None:
     before = time.monotonic_ns() // 1000
-    with web_systemd.reloading():
+    with systemd.reloading():
         state, moment = manager.recv(1024).split(b"\n")
         assert state == b"RELOADING=1"
         name, _, microseconds = moment.partition(b"=")
@@ -137,8 +137,8 @@ def test_a_reload_has_a_beginning_and_an_end(manager: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "", "/no/such/socket", "vsock:2:1"])
-def test_where_nobody_listens_nothing_happens(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_notify_socket_is_ignored(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if name is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", name)
-    web_systemd.ready()
+    systemd.ready()

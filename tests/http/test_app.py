@@ -12,12 +12,11 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from prometheus_client.samples import Sample
 
-from exporter.exposition import application as application_module
-from exporter.exposition.application import Application
-from exporter.exposition.collection import Collection
-from exporter.exposition.shared import Selection
+from exporter.http.app import App
+from exporter.http.limits import ServerLimits
+from exporter.http.messages import Request, Response, header_dict
+from exporter.http.scrape import CollectorFilter, ScrapeCoalescer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -57,35 +56,16 @@ class Counted:
         self.may_go_on.clear()
 
 
-class LastsWhenEncodedAgain(Metric):
-    """A family whose second encoding waits for an event."""
-
-    def __init__(self, may_go_on: threading.Event) -> None:
-        self._may_go_on = may_go_on
-        self._encodings = 0
-        super().__init__("tiny_lasting", "Nothing.", "gauge")
-
-    @property
-    def samples(self) -> list[Sample]:
-        self._encodings += 1
-        assert self._encodings != 2 or self._may_go_on.wait(20)
-        return []
-
-    @samples.setter
-    def samples(self, _: list[Sample]) -> None:
-        """Metric's constructor sets it."""
-
-
 class Answer:
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
-        start, end = messages
-        assert (start["type"], end["type"]) == ("http.response.start", "http.response.body")
-        assert not end.get("more_body")
-        self.status: int = start["status"]
-        pairs = [(name.decode(), value.decode()) for name, value in start["headers"]]
-        self.headers = dict(pairs)
-        assert len(self.headers) == len(pairs)
-        self.body: bytes = end["body"]
+    """A response, with its headers by name."""
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.body = response.body
+        pairs = [(name.decode(), value.decode()) for name, value in response.headers]
+        self.headers = {"content-type": response.content_type, **dict(pairs)}
+        assert len(self.headers) == len(pairs) + 1
+        assert {name.lower() for name in self.headers} == self.headers.keys()
 
 
 @pytest.fixture
@@ -96,36 +76,21 @@ def collector() -> Iterator[Counted]:
 
 
 @pytest.fixture
-def application(collector: Counted) -> Application:
+def app(collector: Counted) -> App:
     registry = CollectorRegistry()
     registry.register(collector)
-    return Application(Collection(registry), title="Tiny <exporter>", description="<i> & 2")
+    return App(ScrapeCoalescer(registry), title="Tiny <exporter>", description="<i> & 2")
 
 
 async def ask(
-    application: Application,
-    path: str = "/metrics",
-    *,
-    method: str = "GET",
-    query: str = "",
-    **headers: str,
+    app: App, path: str = "/metrics", *, method: str = "GET", query: str = "", **headers: str
 ) -> Answer:
-    messages: list[dict[str, Any]] = []
-
-    async def send(message: dict[str, Any]) -> None:
-        messages.append(message)
-
-    async def receive() -> dict[str, Any]:
-        raise AssertionError("no page wants a body")
-
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
-    await application(scope, receive, send)
-    return Answer(messages)
+    return Answer(await app(Request(method, path, query, header_dict(raw))))
 
 
-def get(application: Application, path: str = "/metrics", **asked: Any) -> Answer:
-    return asyncio.run(ask(application, path, **asked))
+def get(app: App, path: str = "/metrics", **asked: Any) -> Answer:
+    return asyncio.run(ask(app, path, **asked))
 
 
 async def until(event: threading.Event) -> None:
@@ -157,18 +122,16 @@ class TestFormats:
             ("application/openmetrics-text;q=high", TEXT),
         ],
     )
-    def test_only_a_format_that_is_written_is_claimed(
-        self, application: Application, accept: str, content_type: str
-    ) -> None:
-        answer = get(application, accept=accept)
+    def test_content_type_is_the_negotiated_format(self, app: App, accept: str, content_type: str) -> None:
+        answer = get(app, accept=accept)
         assert (answer.status, answer.headers["content-type"]) == (200, content_type)
         parse = parse_open_metrics if content_type == OPEN_METRICS else parse_text
         families = {family.name: family for family in parse(answer.body.decode())}
         assert families["tiny_collections"].samples[0].value == 1
         assert answer.body.endswith(b"# EOF\n") == (content_type == OPEN_METRICS)
 
-    def test_accept_may_come_in_several_headers(self, application: Application) -> None:
-        answer = get(application, Accept="application/openmetrics-text", accept="text/html")
+    def test_repeated_accept_headers_are_joined(self, app: App) -> None:
+        answer = get(app, Accept="application/openmetrics-text", accept="text/html")
         assert answer.headers["content-type"] == OPEN_METRICS
 
     @pytest.mark.parametrize(
@@ -184,16 +147,13 @@ class TestFormats:
             ("", False),
         ],
     )
-    def test_gzip_where_it_is_accepted(
-        self, application: Application, accept_encoding: str, gzipped: bool
-    ) -> None:
-        answer = get(application, accept_encoding=accept_encoding)
+    def test_gzip_when_accepted(self, app: App, accept_encoding: str, gzipped: bool) -> None:
+        answer = get(app, accept_encoding=accept_encoding)
         assert answer.headers.get("content-encoding") == ("gzip" if gzipped else None)
-        assert int(answer.headers["content-length"]) == len(answer.body)
         assert b"tiny_collections 1.0" in (gzip.decompress(answer.body) if gzipped else answer.body)
 
-    def test_caches_are_told_what_the_answer_depends_on(self, application: Application) -> None:
-        assert get(application).headers["vary"] == "Accept, Accept-Encoding"
+    def test_vary_names_the_negotiated_headers(self, app: App) -> None:
+        assert get(app).headers["vary"] == "Accept, Accept-Encoding"
 
     @pytest.mark.parametrize(
         ("query", "families"),
@@ -207,45 +167,47 @@ class TestFormats:
             ("other=tiny_events", {"tiny_collections", "tiny_events"}),
         ],
     )
-    def test_families_can_be_chosen(self, application: Application, query: str, families: set[str]) -> None:
-        answer = get(application, query=query)
+    def test_name_parameter_selects_families(self, app: App, query: str, families: set[str]) -> None:
+        answer = get(app, query=query)
         assert {family.name for family in parse_text(answer.body.decode())} == families
 
 
 class TestPages:
-    @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
-    def test_head_is_get_without_the_body(self, application: Application, path: str) -> None:
-        asked, told = get(application, path), get(application, path, method="HEAD")
-        assert (told.status, told.headers, told.body) == (200, asked.headers, b"")
-        assert int(told.headers["content-length"]) == len(asked.body) > 0
+    @pytest.mark.parametrize("path", ["/", "/-/healthy", "/-/ready"])
+    def test_head_gets_the_response_to_get(self, app: App, path: str) -> None:
+        """The server leaves its body out."""
+        response, head = get(app, path), get(app, path, method="HEAD")
+        assert (head.status, head.headers, head.body) == (200, response.headers, response.body)
+        assert response.body
+
+    def test_head_of_metrics_collects(self, app: App) -> None:
+        head = get(app, method="HEAD")
+        assert (head.status, head.headers["content-type"]) == (200, TEXT)
+        assert b"tiny_collections 1.0" in head.body
 
     @pytest.mark.parametrize("path", ["/-/healthy", "/-/ready"])
-    def test_health_asks_no_collector(self, application: Application, collector: Counted, path: str) -> None:
-        answer = get(application, path)
+    def test_health_checks_do_not_collect(self, app: App, collector: Counted, path: str) -> None:
+        answer = get(app, path)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert collector.collections == 0
 
     @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload/", ""])
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_an_unknown_path_is_not_found(
-        self, application: Application, collector: Counted, path: str, method: str
-    ) -> None:
-        assert get(application, path, method=method).status == 404
+    def test_unknown_path_is_404(self, app: App, collector: Counted, path: str, method: str) -> None:
+        assert get(app, path, method=method).status == 404
         assert collector.collections == 0
 
     @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get"])
-    def test_another_method_is_refused_with_those_allowed(
-        self, application: Application, collector: Counted, path: str, method: str
+    def test_other_methods_are_405_with_allow_header(
+        self, app: App, collector: Counted, path: str, method: str
     ) -> None:
-        answer = get(application, path, method=method)
+        answer = get(app, path, method=method)
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
         assert collector.collections == 0
 
-    def test_the_landing_page_is_well_formed_and_its_links_lead_somewhere(
-        self, application: Application
-    ) -> None:
-        answer = get(application, "/")
+    def test_landing_page_is_well_formed_and_its_links_work(self, app: App) -> None:
+        answer = get(app, "/")
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         page = Page(answer.body.decode())
         assert page.open_tags == []
@@ -254,32 +216,32 @@ class TestPages:
         assert page.texts["p"] == "<i> & 2"
         *links, readme = [urljoin("/", link) for link in page.links]
         assert links == ["/metrics", "/-/healthy", "/-/ready"]
-        assert [get(application, link).status for link in links] == [200, 200, 200]
+        assert [get(app, link).status for link in links] == [200, 200, 200]
         assert readme.startswith("https://")
 
     @pytest.mark.parametrize("path", ["/", "/a/b", "/a:b", '/"><script>'])
-    def test_the_metrics_can_be_elsewhere(self, collector: Counted, path: str) -> None:
-        application = Application(Collection(collector), telemetry_path=path, title="Tiny")
-        assert b"tiny_collections 1.0" in get(application, path).body
-        landing_page = get(application, "/")
+    def test_telemetry_path_can_be_changed(self, collector: Counted, path: str) -> None:
+        app = App(ScrapeCoalescer(collector), telemetry_path=path, title="Tiny")
+        assert b"tiny_collections 1.0" in get(app, path).body
+        landing_page = get(app, "/")
         if path != "/":
-            assert get(application, "/metrics").status == 404
+            assert get(app, "/metrics").status == 404
             assert b"<script>" not in landing_page.body
 
     @pytest.mark.parametrize("path", ["", "metrics", "/-/healthy", "/-/"])
-    def test_a_path_that_cannot_be_served_is_refused(self, collector: Counted, path: str) -> None:
+    def test_invalid_telemetry_path_is_an_error(self, collector: Counted, path: str) -> None:
         with pytest.raises(ValueError, match="telemetry path"):
-            Application(Collection(collector), telemetry_path=path, title="Tiny")
+            App(ScrapeCoalescer(collector), telemetry_path=path, title="Tiny")
 
 
 class TestSelection:
     @pytest.fixture
-    def application(self, collector: Counted) -> Application:
+    def app(self, collector: Counted) -> App:
         def narrow(families: Iterable[Metric], collectors: frozenset[str]) -> Iterator[Metric]:
             return (family for family in families if family.name.removeprefix("tiny_") in collectors)
 
-        selection = Selection(("collections", "events"), narrow)
-        return Application(Collection(collector), title="Tiny", selection=selection)
+        collector_filter = CollectorFilter(("collections", "events"), narrow)
+        return App(ScrapeCoalescer(collector, collector_filter), title="Tiny")
 
     @pytest.mark.parametrize(
         ("query", "families"),
@@ -292,36 +254,34 @@ class TestSelection:
             ("collect[]=events&name[]=tiny_collections", set()),
         ],
     )
-    def test_collectors_can_be_chosen(self, application: Application, query: str, families: set[str]) -> None:
-        answer = get(application, query=query)
+    def test_collect_and_exclude_select_collectors(self, app: App, query: str, families: set[str]) -> None:
+        answer = get(app, query=query)
         assert answer.status == 200
         assert {family.name for family in parse_text(answer.body.decode())} == families
 
     @pytest.mark.parametrize(
         "query", ["collect[]=events&exclude[]=events", "exclude[]=none&collect[]=events"]
     )
-    def test_not_both_ways_at_once(self, application: Application, collector: Counted, query: str) -> None:
-        answer = get(application, query=query)
-        assert (answer.status, answer.body) == (400, b"either collect[] or exclude[], not both\n")
+    def test_collect_and_exclude_together_are_400(self, app: App, collector: Counted, query: str) -> None:
+        answer = get(app, query=query)
+        assert (answer.status, answer.body) == (400, b"collect[] and exclude[] cannot be combined\n")
         assert collector.collections == 0
 
     @pytest.mark.parametrize(
         "query", ["collect[]=none", "exclude[]=<b>", "collect[]=events&collect[]=Events"]
     )
-    def test_one_that_is_none_is_answered_with_those_there_are(
-        self, application: Application, collector: Counted, query: str
+    def test_unknown_collector_is_400_and_known_ones_are_listed(
+        self, app: App, collector: Counted, query: str
     ) -> None:
-        answer = get(application, query=query)
+        answer = get(app, query=query)
         assert answer.status == 400
-        assert answer.body == b"no such collector; those that can be chosen here: collections, events\n"
+        assert answer.body == b"unknown collector; the known ones are: collections, events\n"
         assert collector.collections == 0
 
-    def test_those_who_choose_differently_share_a_collection(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_different_selections_share_a_collection(self, app: App, collector: Counted) -> None:
         async def scenario() -> list[Answer]:
             collector.hold()
-            asks = (ask(application, query=query) for query in ("", "collect[]=events", "exclude[]=events"))
+            asks = (ask(app, query=query) for query in ("", "collect[]=events", "exclude[]=events"))
             tasks = [asyncio.create_task(each) for each in asks]
             await until(collector.begun)
             await asyncio.sleep(0)
@@ -336,26 +296,26 @@ class TestSelection:
 class TestReload:
     @pytest.mark.parametrize("method", ["POST", "PUT"])
     @pytest.mark.parametrize(("works", "status"), [(True, 200), (False, 500)])
-    def test_it_is_done_and_told(self, collector: Counted, method: str, works: bool, status: int) -> None:
+    def test_post_reloads_and_reports_the_result(
+        self, collector: Counted, method: str, works: bool, status: int
+    ) -> None:
         reloads: list[None] = []
 
         def reload() -> bool:
             reloads.append(None)
             return works
 
-        answer = get(
-            Application(Collection(collector), title="Tiny", reload=reload), "/-/reload", method=method
-        )
+        answer = get(App(ScrapeCoalescer(collector), title="Tiny", reload=reload), "/-/reload", method=method)
         assert (answer.status, len(reloads)) == (status, 1)
 
-    def test_it_is_forbidden_where_it_was_not_enabled(self, application: Application) -> None:
-        answer = get(application, "/-/reload", method="POST")
-        assert (answer.status, answer.body) == (403, b"not enabled: see --web.enable-lifecycle\n")
+    def test_reload_is_403_unless_enabled(self, app: App) -> None:
+        answer = get(app, "/-/reload", method="POST")
+        assert (answer.status, answer.body) == (403, b"Lifecycle API is not enabled.\n")
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-    def test_it_is_not_done_by_looking(self, collector: Counted, method: str) -> None:
-        application = Application(Collection(collector), title="Tiny", reload=lambda: pytest.fail("reloaded"))
-        answer = get(application, "/-/reload", method=method)
+    def test_other_methods_do_not_reload(self, collector: Counted, method: str) -> None:
+        app = App(ScrapeCoalescer(collector), title="Tiny", reload=lambda: pytest.fail("reloaded"))
+        answer = get(app, "/-/reload", method=method)
         assert (answer.status, answer.headers["allow"]) == (405, "POST, PUT")
 
 
@@ -389,59 +349,55 @@ def status() -> Iterator[Status]:
 
 class TestStatusPage:
     @pytest.fixture
-    def application(self, collector: Counted, status: Status) -> Application:
-        return Application(Collection(collector), title="Tiny", status=status)
+    def app(self, collector: Counted, status: Status) -> App:
+        return App(ScrapeCoalescer(collector), title="Tiny", status_page=status)
 
-    def test_it_is_made_anew_for_each_visit(self, application: Application) -> None:
-        assert [get(application, "/").body for _ in range(2)] == [
+    def test_each_visit_renders_a_new_page(self, app: App) -> None:
+        assert [get(app, "/").body for _ in range(2)] == [
             b"<!doctype html>page 1",
             b"<!doctype html>page 2",
         ]
-        assert get(application, "/").headers["content-type"] == "text/html; charset=utf-8"
+        assert get(app, "/").headers["content-type"] == "text/html; charset=utf-8"
 
-    def test_no_cache_keeps_it_and_no_browser_loads_or_tells_anything(self, application: Application) -> None:
-        headers = get(application, "/").headers
+    def test_security_headers(self, app: App) -> None:
+        headers = get(app, "/").headers
         assert headers["cache-control"] == "no-store"
         assert headers["content-security-policy"].startswith("default-src 'none';")
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-content-type-options"] == "nosniff"
 
-    def test_head_is_get_without_the_body(self, application: Application) -> None:
-        asked, told = get(application, "/"), get(application, "/", method="HEAD")
-        assert (told.status, told.headers, told.body) == (200, asked.headers, b"")
-
-    def test_it_is_made_where_collections_are(self, application: Application, status: Status) -> None:
-        assert get(application, "/").status == 200
+    def test_page_is_rendered_in_the_collection_thread(self, app: App, status: Status) -> None:
+        assert get(app, "/").status == 200
         assert status.thread.startswith("collection")
 
-    def test_it_collects_nothing(self, application: Application, collector: Counted) -> None:
-        get(application, "/")
+    def test_page_does_not_collect_metrics(self, app: App, collector: Counted) -> None:
+        get(app, "/")
         assert collector.collections == 0
 
-    def test_where_the_metrics_are_at_its_place_they_win(self, collector: Counted, status: Status) -> None:
-        application = Application(Collection(collector), telemetry_path="/", title="Tiny", status=status)
-        assert b"tiny_collections 1.0" in get(application, "/").body
+    def test_telemetry_path_replaces_the_page(self, collector: Counted, status: Status) -> None:
+        app = App(ScrapeCoalescer(collector), telemetry_path="/", title="Tiny", status_page=status)
+        assert b"tiny_collections 1.0" in get(app, "/").body
         assert status.made == 0
 
-    def test_a_failure_is_told_without_details_and_logged_once(
-        self, application: Application, status: Status, caplog: pytest.LogCaptureFixture
+    def test_failure_is_500_without_details_and_logged_once(
+        self, app: App, status: Status, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
         status.failure = RuntimeError("secret")
-        answers = [get(application, "/") for _ in range(2)]
+        answers = [get(app, "/") for _ in range(2)]
         status.failure = None
-        assert get(application, "/").status == 200
+        assert get(app, "/").status == 200
         assert [answer.status for answer in answers] == [500, 500]
         assert b"secret" not in answers[0].body
         ours = [each.getMessage() for each in caplog.records if each.name.startswith("exporter")]
-        assert ours == ["Status page failed", "Status page works again"]
+        assert ours == ["Status page failed", "Status page recovered"]
 
-    def test_visitors_who_come_together_share_it(self, application: Application, status: Status) -> None:
+    def test_concurrent_visits_share_a_page(self, app: App, status: Status) -> None:
         async def scenario() -> list[Answer]:
             status.may_go_on.clear()
-            first = asyncio.create_task(ask(application, "/"))
+            first = asyncio.create_task(ask(app, "/"))
             await until(status.begun)
-            others = [asyncio.create_task(ask(application, "/")) for _ in range(30)]
+            others = [asyncio.create_task(ask(app, "/")) for _ in range(30)]
             await asyncio.sleep(0)
             status.may_go_on.set()
             return await asyncio.gather(first, *others)
@@ -450,16 +406,15 @@ class TestStatusPage:
         assert status.made == 1
         assert {answer.body for answer in answers} == {b"<!doctype html>page 1"}
 
-    def test_visitors_do_not_wait_for_ever(
-        self, application: Application, status: Status, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(application_module, "_LONGEST_WAIT", 0.02)
+    def test_wait_for_the_page_is_limited(self, collector: Counted, status: Status) -> None:
+        scrapes = ScrapeCoalescer(collector)
+        impatient = App(scrapes, title="Tiny", status_page=status, limits=ServerLimits(max_scrape_wait=0.02))
+        patient = App(scrapes, title="Tiny", status_page=status)
 
         async def scenario() -> tuple[int, int]:
             status.may_go_on.clear()
-            late = await ask(application, "/")
-            monkeypatch.undo()
-            waiting = asyncio.create_task(ask(application, "/"))
+            late = await ask(impatient, "/")
+            waiting = asyncio.create_task(ask(patient, "/"))
             await asyncio.sleep(0)
             status.may_go_on.set()
             return late.status, (await waiting).status
@@ -467,12 +422,10 @@ class TestStatusPage:
         assert asyncio.run(scenario()) == (503, 200)
         assert status.made == 1
 
-    def test_a_visitor_who_leaves_takes_nothing_from_the_others(
-        self, application: Application, status: Status
-    ) -> None:
+    def test_cancelled_visit_does_not_affect_the_others(self, app: App, status: Status) -> None:
         async def scenario() -> Answer:
             status.may_go_on.clear()
-            leaving, staying = (asyncio.create_task(ask(application, "/")) for _ in range(2))
+            leaving, staying = (asyncio.create_task(ask(app, "/")) for _ in range(2))
             await until(status.begun)
             leaving.cancel()
             await asyncio.wait([leaving])
@@ -481,12 +434,12 @@ class TestStatusPage:
 
         assert asyncio.run(scenario()).status == 200
 
-    def test_health_is_answered_while_it_is_made(self, application: Application, status: Status) -> None:
+    def test_health_check_while_page_is_rendered(self, app: App, status: Status) -> None:
         async def scenario() -> int:
             status.may_go_on.clear()
-            visit = asyncio.create_task(ask(application, "/"))
+            visit = asyncio.create_task(ask(app, "/"))
             await until(status.begun)
-            health = await ask(application, "/-/healthy")
+            health = await ask(app, "/-/healthy")
             assert not visit.done()
             status.may_go_on.set()
             await visit
@@ -496,11 +449,11 @@ class TestStatusPage:
 
 
 class TestFailures:
-    def test_a_failed_collection_is_told_without_details(
-        self, application: Application, collector: Counted, caplog: pytest.LogCaptureFixture
+    def test_failed_collection_is_500_without_details(
+        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
     ) -> None:
         collector.failure = RuntimeError("secret")
-        answer = get(application)
+        answer = get(app)
         assert (answer.status, answer.headers["content-type"]) == (500, "text/plain; charset=utf-8")
         assert b"secret" not in answer.body
         assert b"Traceback" not in answer.body
@@ -508,32 +461,30 @@ class TestFailures:
         assert caplog.records[0].exc_info
         assert caplog.records[0].exc_info[1] is collector.failure
 
-    def test_it_is_logged_once_and_so_is_its_end(
-        self, application: Application, collector: Counted, caplog: pytest.LogCaptureFixture
+    def test_failure_and_recovery_are_logged_once(
+        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
         collector.failure = TimeoutError("no answer")
-        assert [get(application).status for _ in range(3)] == [500, 500, 500]
+        assert [get(app).status for _ in range(3)] == [500, 500, 500]
         collector.failure = None
-        assert [get(application).status for _ in range(2)] == [200, 200]
+        assert [get(app).status for _ in range(2)] == [200, 200]
         ours = [each.getMessage() for each in caplog.records if each.name.startswith("exporter")]
-        assert ours == ["Collection failed", "Collection works again"]
+        assert ours == ["Collection failed", "Collection recovered"]
 
-    def test_a_family_that_cannot_be_written_is_a_failure_too(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_encoding_error_is_a_failed_collection(self, caplog: pytest.LogCaptureFixture) -> None:
         class Wrong:
             def collect(self) -> Iterator[Metric]:
                 yield GaugeMetricFamily("wrong", "A value that is no number.", value="x")  # type: ignore[arg-type]
 
-        assert get(Application(Collection(Wrong()), title="Tiny")).status == 500
+        assert get(App(ScrapeCoalescer(Wrong()), title="Tiny")).status == 500
         assert [record.getMessage() for record in caplog.records] == ["Collection failed"]
 
-    def test_a_scrape_that_cannot_be_in_time_is_told_so_and_the_next_has_its_result(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_timeout_is_503_and_the_next_scrape_shares_the_result(self, app: App, collector: Counted) -> None:
         async def scenario() -> tuple[Answer, Answer]:
             collector.hold()
-            late = await ask(application, x_prometheus_scrape_timeout_seconds="0.02")
-            waiting = asyncio.create_task(ask(application, x_prometheus_scrape_timeout_seconds="1000"))
+            late = await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
+            waiting = asyncio.create_task(ask(app, x_prometheus_scrape_timeout_seconds="1000"))
             await asyncio.sleep(0)
             collector.may_go_on.set()
             return late, await waiting
@@ -542,25 +493,26 @@ class TestFailures:
         assert (late.status, served.status) == (503, 200)
         assert b"tiny_collections 1.0" in served.body
 
-    def test_what_came_too_late_for_everyone_is_not_served_later(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_result_that_missed_all_timeouts_is_not_served_later(self, collector: Counted) -> None:
+        scrapes = ScrapeCoalescer(collector)
+        app = App(scrapes, title="Tiny")
+
         async def scenario() -> Answer:
             collector.hold()
-            assert (await ask(application, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
+            assert (await ask(app, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
             collector.may_go_on.set()
             # The worker takes its work in order: when this is done, so is what nobody waits for any more.
-            await asyncio.wrap_future(application._shared._collection.submit(lambda: None))  # noqa: SLF001
+            await asyncio.wrap_future(scrapes.submit(lambda: None))
             await asyncio.sleep(0)
-            return await ask(application)
+            return await ask(app)
 
         assert b"tiny_collections 2.0" in asyncio.run(scenario()).body
 
     @pytest.mark.parametrize(
         ("timeout", "waited"), [("10", 9.5), ("0.4", 0.2), ("", 60), ("soon", 60), ("inf", 60)]
     )
-    def test_a_share_of_the_timeout_is_left_for_the_way(
-        self, application: Application, monkeypatch: pytest.MonkeyPatch, timeout: str, waited: float
+    def test_wait_is_shorter_than_the_scrape_timeout(
+        self, app: App, monkeypatch: pytest.MonkeyPatch, timeout: str, waited: float
     ) -> None:
         waits: list[float] = []
         wait = asyncio.wait
@@ -570,40 +522,38 @@ class TestFailures:
             await wait(bodies)
 
         monkeypatch.setattr(asyncio, "wait", recorded)
-        assert get(application, x_prometheus_scrape_timeout_seconds=timeout).status == 200
+        assert get(app, x_prometheus_scrape_timeout_seconds=timeout).status == 200
         assert waits == [waited]
 
     @pytest.mark.parametrize("timeout", ["", "soon", "0", "-1", "nan", "inf", "1e999"])
-    def test_a_timeout_that_is_none_is_ignored(self, application: Application, timeout: str) -> None:
-        assert get(application, x_prometheus_scrape_timeout_seconds=timeout).status == 200
+    def test_invalid_scrape_timeout_is_ignored(self, app: App, timeout: str) -> None:
+        assert get(app, x_prometheus_scrape_timeout_seconds=timeout).status == 200
 
 
-class TestLateness:
-    """Where it is known what a collection has found so far, a scrape that cannot wait gets that."""
+class TestPartialResponses:
+    """Scrapes that time out get what the running collection has found so far."""
 
     @pytest.fixture
     def asked_since(self) -> list[float]:
-        """What it was asked for: the oldest moment that will do."""
+        """The oldest beginning of a collection that each call accepts."""
         return []
 
     @pytest.fixture
-    def application(self, collector: Counted, asked_since: list[float]) -> Application:
-        def ready(since: float) -> Iterator[Metric]:
+    def app(self, collector: Counted, asked_since: list[float]) -> App:
+        def partial_collect(since: float) -> Iterator[Metric]:
             asked_since.append(since)
             if collector.failure:
                 raise collector.failure
             yield GaugeMetricFamily("tiny_ready", "Ready.", value=1)
             yield GaugeMetricFamily("tiny_more", "More.", value=1)
 
-        return Application(Collection(collector), title="Tiny", ready=ready)
+        return App(ScrapeCoalescer(collector, partial_collect=partial_collect), title="Tiny")
 
-    def test_what_is_ready_is_answered_and_the_next_shares_the_collection(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_partial_response_when_collection_exceeds_timeout(self, app: App, collector: Counted) -> None:
         async def scenario() -> tuple[Answer, Answer]:
             collector.hold()
-            late = await ask(application, x_prometheus_scrape_timeout_seconds="0.02")
-            waiting = asyncio.create_task(ask(application, x_prometheus_scrape_timeout_seconds="1000"))
+            late = await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
+            waiting = asyncio.create_task(ask(app, x_prometheus_scrape_timeout_seconds="1000"))
             await asyncio.sleep(0)
             collector.may_go_on.set()
             return late, await waiting
@@ -615,10 +565,10 @@ class TestLateness:
         assert b"tiny_collections 1.0" in whole.body
         assert b"tiny_ready" not in whole.body
 
-    def test_it_is_written_as_it_was_asked_for(self, application: Application, collector: Counted) -> None:
+    def test_partial_response_is_negotiated_too(self, app: App, collector: Counted) -> None:
         collector.hold()
         late = get(
-            application,
+            app,
             query="name[]=tiny_more",
             accept=PROMETHEUS_ACCEPT,
             accept_encoding="gzip",
@@ -629,17 +579,17 @@ class TestLateness:
         families = parse_open_metrics(gzip.decompress(late.body).decode())
         assert [family.name for family in families] == ["tiny_more"]
 
-    def test_what_was_found_long_before_it_was_asked_for_will_not_do(
-        self, application: Application, collector: Counted, asked_since: list[float]
+    def test_partial_results_are_five_seconds_old_at_most(
+        self, app: App, collector: Counted, asked_since: list[float]
     ) -> None:
         collector.hold()
         before = time.monotonic()
-        get(application, x_prometheus_scrape_timeout_seconds="0.02")
+        get(app, x_prometheus_scrape_timeout_seconds="0.02")
         assert [before - 5 <= since <= time.monotonic() - 5 for since in asked_since] == [True]
 
-    def test_it_is_logged_once_and_its_end_when_none_was_late_for_a_while(
+    def test_timeouts_are_logged_once_and_recovery_after_a_minute(
         self,
-        application: Application,
+        app: App,
         collector: Counted,
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
@@ -649,32 +599,35 @@ class TestLateness:
         async def scenario() -> None:
             collector.hold()
             for _ in range(3):
-                await ask(application, x_prometheus_scrape_timeout_seconds="0.02")
+                await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
             collector.may_go_on.set()
-            await ask(application)
+            await ask(app)
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             now = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 59)
+            await ask(app)
+            assert [record.levelname for record in caplog.records] == ["WARNING"]
             monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
             for _ in range(2):
-                await ask(application)
+                await ask(app)
 
         asyncio.run(scenario())
         assert [record.getMessage() for record in caplog.records] == [
-            "Scrape answered in part: the collection takes longer than its timeout",
-            "Scrapes are answered in time again",
+            "Scrape timeout exceeded, serving partial metrics",
+            "Scrapes complete within the timeout again",
         ]
 
-    def test_a_failure_of_it_is_told_and_logged_as_any_other(
-        self, application: Application, collector: Counted, caplog: pytest.LogCaptureFixture
+    def test_failed_partial_response_is_500_and_logged(
+        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
     ) -> None:
         collector.hold()
         collector.failure = RuntimeError("secret")
-        late = get(application, x_prometheus_scrape_timeout_seconds="0.02")
+        late = get(app, x_prometheus_scrape_timeout_seconds="0.02")
         assert (late.status, b"secret" in late.body) == (500, False)
-        assert "Answer in part failed" in [record.getMessage() for record in caplog.records]
+        assert "Partial response failed" in [record.getMessage() for record in caplog.records]
 
 
-class TestSharing:
+class TestCoalescing:
     def share(
         self, collector: Counted, asks: Sequence[Callable[[], Coroutine[Any, Any, Answer]]]
     ) -> list[Answer]:
@@ -692,22 +645,20 @@ class TestSharing:
 
         return asyncio.run(scenario())
 
-    def test_scrapes_that_come_together_share_a_collection(
-        self, application: Application, collector: Counted
-    ) -> None:
-        answers = self.share(collector, [lambda: ask(application)] * 30)
+    def test_concurrent_scrapes_share_a_collection(self, app: App, collector: Counted) -> None:
+        answers = self.share(collector, [lambda: ask(app)] * 30)
         assert collector.collections == 1
         assert answers[0].status == 200
         assert all(answer.body is answers[0].body for answer in answers), "encoded more than once"
 
-    def test_formats_share_it_too(self, application: Application, collector: Counted) -> None:
+    def test_different_formats_share_a_collection(self, app: App, collector: Counted) -> None:
         text, open_metrics, gzipped, chosen = self.share(
             collector,
             [
-                lambda: ask(application),
-                lambda: ask(application, accept="application/openmetrics-text"),
-                lambda: ask(application, accept_encoding="gzip"),
-                lambda: ask(application, query="name[]=tiny_events"),
+                lambda: ask(app),
+                lambda: ask(app, accept="application/openmetrics-text"),
+                lambda: ask(app, accept_encoding="gzip"),
+                lambda: ask(app, query="name[]=tiny_events"),
             ],
         )
         assert collector.collections == 1
@@ -716,38 +667,37 @@ class TestSharing:
         assert gzip.decompress(gzipped.body) == text.body
         assert chosen.body == text.body[text.body.index(b"# HELP tiny_events") :]
 
-    def test_a_failure_is_shared(self, application: Application, collector: Counted) -> None:
+    def test_failure_is_shared(self, app: App, collector: Counted) -> None:
         collector.failure = RuntimeError("secret")
-        answers = self.share(collector, [lambda: ask(application)] * 30)
+        answers = self.share(collector, [lambda: ask(app)] * 30)
         assert collector.collections == 1
         assert {answer.status for answer in answers} == {500}
 
-    def test_a_later_scrape_collects_anew(self, application: Application, collector: Counted) -> None:
-        self.share(collector, [lambda: ask(application)] * 3)
-        assert b"tiny_collections 2.0" in get(application).body
+    def test_later_scrape_gets_a_new_collection(self, app: App, collector: Counted) -> None:
+        self.share(collector, [lambda: ask(app)] * 3)
+        assert b"tiny_collections 2.0" in get(app).body
 
-    def test_an_encoding_that_lasts_does_not_part_those_who_share_the_next(self) -> None:
+    def test_slow_encoding_does_not_split_the_next_collection(self, collector: Counted) -> None:
         may_be_encoded = threading.Event()
 
-        class Lasting(Counted):
-            def collect(self) -> Iterator[Metric]:
-                yield from super().collect()
-                yield LastsWhenEncodedAgain(may_be_encoded)
+        def select(families: Iterable[Metric], _: frozenset[str]) -> Iterable[Metric]:
+            assert may_be_encoded.wait(20)
+            return families
 
-        collector = Lasting()
-        application = Application(Collection(collector), title="Tiny")
+        app = App(ScrapeCoalescer(collector, CollectorFilter(("slow",), select)), title="Tiny")
 
         async def scenario() -> tuple[Answer, Answer]:
-            first = asyncio.create_task(ask(application))
-            lasting = asyncio.create_task(ask(application, accept="application/openmetrics-text"))
-            await first
+            first = asyncio.create_task(ask(app))
+            slow = asyncio.create_task(ask(app, query="collect[]=slow"))
+            assert (await first).status == 200
+            assert not slow.done()
             collector.hold()
-            second = asyncio.create_task(ask(application))
+            second = asyncio.create_task(ask(app))
             await asyncio.sleep(0)
             may_be_encoded.set()
-            await lasting
+            assert (await slow).status == 200
             await until(collector.begun)
-            third = asyncio.create_task(ask(application))
+            third = asyncio.create_task(ask(app))
             await asyncio.sleep(0)
             collector.may_go_on.set()
             return await asyncio.gather(second, third)
@@ -756,12 +706,10 @@ class TestSharing:
         assert collector.collections == 2
         assert third.body is second.body
 
-    def test_a_scraper_that_gives_up_takes_nothing_from_the_others(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_cancelled_scrape_does_not_affect_the_others(self, app: App, collector: Counted) -> None:
         async def scenario() -> Answer:
             collector.hold()
-            leaving, staying = (asyncio.create_task(ask(application)) for _ in range(2))
+            leaving, staying = (asyncio.create_task(ask(app)) for _ in range(2))
             await until(collector.begun)
             leaving.cancel()
             await asyncio.wait([leaving])
@@ -771,14 +719,12 @@ class TestSharing:
 
         assert asyncio.run(scenario()).status == 200
 
-    def test_health_is_answered_while_a_collection_hangs(
-        self, application: Application, collector: Counted
-    ) -> None:
+    def test_health_check_while_collection_hangs(self, app: App, collector: Counted) -> None:
         async def scenario() -> int:
             collector.hold()
-            scrape = asyncio.create_task(ask(application))
+            scrape = asyncio.create_task(ask(app))
             await until(collector.begun)
-            health = await ask(application, "/-/healthy")
+            health = await ask(app, "/-/healthy")
             assert not scrape.done()
             collector.may_go_on.set()
             await scrape

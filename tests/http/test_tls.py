@@ -12,16 +12,16 @@ from typing import Final
 import pytest
 
 from exporter.config.web_config import TlsServerConfig
-from exporter.exposition.web_tls import VERIFY_MODES, ServerTls
+from exporter.http.tls import VERIFY_MODES, TlsContextFactory
 
 from ..certificates import Authority, Certificate, self_signed
 from ..tools import require
 
 pytestmark = require("openssl")
 
-NOBODY: Final = "nobody"
-STRANGER: Final = "stranger"
-FRIEND: Final = "friend"
+NO_CERT: Final = "none"
+SELF_SIGNED: Final = "self-signed"
+SIGNED: Final = "signed"
 
 
 @pytest.fixture(scope="module")
@@ -36,49 +36,51 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "URI:spiffe://mesh/prometheus",
         "email:ops@example.com",
     )
-    authority.sign(FRIEND, *names)
+    authority.sign(SIGNED, *names)
     authority.sign("locked", passphrase="secret")  # noqa: S106  # a test's
-    self_signed(folder, STRANGER)
+    self_signed(folder, SELF_SIGNED)
     return folder
 
 
-def tls(folder: Path, **settings: object) -> ServerTls:
+def tls(folder: Path, **settings: object) -> TlsContextFactory:
     given = {"cert_file": "server.pem", "key_file": "server.key", **settings}
-    return ServerTls(TlsServerConfig(**given), folder)  # type: ignore[arg-type]
+    return TlsContextFactory(TlsServerConfig(**given), folder)  # type: ignore[arg-type]
 
 
-def shake_hands(
-    server: ServerTls, folder: Path, who: str = NOBODY, version: ssl.TLSVersion | None = None
+def handshake(
+    server: TlsContextFactory, folder: Path, who: str = NO_CERT, version: ssl.TLSVersion | None = None
 ) -> ssl.SSLObject:
-    """Agrees on TLS, in memory; gives the server's side. Raises ssl.SSLError as a server would see it."""
+    """Perform a handshake in memory and return the server's end. Raises ssl.SSLError as in a server."""
     client = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     if version:
         client.minimum_version = client.maximum_version = version
-    if who != NOBODY:
+    if who != NO_CERT:
         client.load_cert_chain(folder / f"{who}.pem", folder / f"{who}.key")
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    caller = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    answerer = server.context().wrap_bio(to_server, to_client, server_side=True)
+    client_end = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server_end = server.context().wrap_bio(to_server, to_client, server_side=True)
     finished = set[ssl.SSLObject]()
     for _ in range(6):
-        for side in {caller, answerer} - finished:
+        for side in {client_end, server_end} - finished:
             try:
                 side.do_handshake()
                 finished.add(side)
             except ssl.SSLWantReadError:
                 pass
-    assert finished == {caller, answerer}
-    return answerer
+    assert finished == {client_end, server_end}
+    return server_end
 
 
-def is_accepted(server: ServerTls, folder: Path, who: str, version: ssl.TLSVersion | None = None) -> bool:
+def is_accepted(
+    server: TlsContextFactory, folder: Path, who: str, version: ssl.TLSVersion | None = None
+) -> bool:
     try:
-        return server.admits(shake_hands(server, folder, who, version))
+        return server.san_allowed(handshake(server, folder, who, version))
     except ssl.SSLError:
         return False
 
 
-def test_only_policies_that_verify_are_implemented() -> None:
+def test_only_policies_that_verify_are_supported() -> None:
     assert set(VERIFY_MODES) == {"NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"}
 
 
@@ -86,17 +88,17 @@ def test_only_policies_that_verify_are_implemented() -> None:
 @pytest.mark.parametrize(
     ("policy", "accepted"),
     [
-        ("NoClientCert", {NOBODY, STRANGER, FRIEND}),
-        ("VerifyClientCertIfGiven", {NOBODY, FRIEND}),
-        ("RequireAndVerifyClientCert", {FRIEND}),
+        ("NoClientCert", {NO_CERT, SELF_SIGNED, SIGNED}),
+        ("VerifyClientCertIfGiven", {NO_CERT, SIGNED}),
+        ("RequireAndVerifyClientCert", {SIGNED}),
     ],
 )
-def test_a_policy_says_whose_certificate_will_do(
+def test_client_auth_type_decides_which_clients_are_accepted(
     folder: Path, policy: str, accepted: set[str], version: ssl.TLSVersion
 ) -> None:
     authority = {} if policy == "NoClientCert" else {"client_ca_file": "ca.pem"}
     server = tls(folder, client_auth_type=policy, **authority)
-    for who in (NOBODY, STRANGER, FRIEND):
+    for who in (NO_CERT, SELF_SIGNED, SIGNED):
         assert is_accepted(server, folder, who, version) == (who in accepted), who
 
 
@@ -111,39 +113,41 @@ def test_a_policy_says_whose_certificate_will_do(
         ("*.example", False),
     ],
 )
-def test_names_of_clients_can_be_demanded(folder: Path, allowed: str, accepted: bool) -> None:
+def test_client_needs_an_allowed_san(folder: Path, allowed: str, accepted: bool) -> None:
     authority = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
-    assert is_accepted(tls(folder, **authority, client_allowed_sans=(allowed,)), folder, FRIEND) == accepted
+    assert is_accepted(tls(folder, **authority, client_allowed_sans=(allowed,)), folder, SIGNED) == accepted
 
 
-def test_a_certificate_without_names_matches_none(folder: Path) -> None:
+def test_certificate_without_sans_is_not_allowed(folder: Path) -> None:
     # Self-signed: verified by a CA file that has it.
-    authority = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "stranger.pem"}
-    assert is_accepted(tls(folder, **authority), folder, STRANGER)
-    assert not is_accepted(tls(folder, **authority, client_allowed_sans=("stranger",)), folder, STRANGER)
+    authority = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "self-signed.pem"}
+    assert is_accepted(tls(folder, **authority), folder, SELF_SIGNED)
+    assert not is_accepted(
+        tls(folder, **authority, client_allowed_sans=("self-signed",)), folder, SELF_SIGNED
+    )
 
 
 @pytest.mark.parametrize(("least", "old", "new"), [("TLS12", True, True), ("TLS13", False, True)])
-def test_the_version_is_at_least_what_is_said(folder: Path, least: str, old: bool, new: bool) -> None:
+def test_min_version(folder: Path, least: str, old: bool, new: bool) -> None:
     server = tls(folder, min_version=least)
-    assert is_accepted(server, folder, NOBODY, ssl.TLSVersion.TLSv1_2) == old
-    assert is_accepted(server, folder, NOBODY, ssl.TLSVersion.TLSv1_3) == new
+    assert is_accepted(server, folder, NO_CERT, ssl.TLSVersion.TLSv1_2) == old
+    assert is_accepted(server, folder, NO_CERT, ssl.TLSVersion.TLSv1_3) == new
 
 
-def test_and_at_most(folder: Path) -> None:
+def test_max_version(folder: Path) -> None:
     server = tls(folder, max_version="TLS12")
-    assert shake_hands(server, folder).version() == "TLSv1.2"
-    assert not is_accepted(server, folder, NOBODY, ssl.TLSVersion.TLSv1_3)
+    assert handshake(server, folder).version() == "TLSv1.2"
+    assert not is_accepted(server, folder, NO_CERT, ssl.TLSVersion.TLSv1_3)
 
 
-def test_pem_may_stand_in_the_file_itself(folder: Path) -> None:
+def test_inline_pem(folder: Path) -> None:
     inline = TlsServerConfig(
         cert=(folder / "server.pem").read_text(),
         key=(folder / "server.key").read_text(),
         client_ca=(folder / "ca.pem").read_text(),
         client_auth_type="RequireAndVerifyClientCert",
     )
-    assert is_accepted(ServerTls(inline, Path("/nowhere")), folder, FRIEND)
+    assert is_accepted(TlsContextFactory(inline, Path("/nowhere")), folder, SIGNED)
 
 
 @pytest.mark.parametrize(
@@ -156,19 +160,19 @@ def test_pem_may_stand_in_the_file_itself(folder: Path) -> None:
             r"cert_file: /.*server\.pem: the key does not belong to this certificate",
         ),
         ({"cert_file": "server.key"}, r"cert_file: /.*server\.key: no certificate and key in PEM \(.*\)"),
-        ({"key_file": "locked.key"}, "the key is encrypted; it has to be without a passphrase"),
+        ({"key_file": "locked.key"}, "the key is encrypted; it must not have a passphrase"),
         (
             {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "server.key"},
             r"client_ca_file: /.*server\.key: no certificate in PEM",
         ),
     ],
 )
-def test_files_that_cannot_be_used_are_named(folder: Path, settings: dict[str, object], problem: str) -> None:
+def test_error_names_the_unusable_file(folder: Path, settings: dict[str, object], problem: str) -> None:
     with pytest.raises(ValueError, match=rf"^tls_server_config[.:] ?.*{problem}"):
         tls(folder, **settings)
 
 
-class TestRenewal:
+class TestReload:
     @pytest.fixture
     def live(self, folder: Path, tmp_path: Path) -> Certificate:
         shutil.copy(folder / "ca.pem", tmp_path)
@@ -177,20 +181,20 @@ class TestRenewal:
         return Certificate(tmp_path / "server.pem", tmp_path / "server.key")
 
     @staticmethod
-    def served(server: ServerTls, folder: Path) -> object:
+    def served(server: TlsContextFactory, folder: Path) -> object:
         """The serial number of the certificate that clients see."""
         client = ssl.create_default_context(cafile=str(folder / "ca.pem"))
         to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-        caller = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-        answerer = server.context().wrap_bio(to_server, to_client, server_side=True)
-        for side in (caller, answerer, caller):
+        client_end = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+        server_end = server.context().wrap_bio(to_server, to_client, server_side=True)
+        for side in (client_end, server_end, client_end):
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-        certificate = caller.getpeercert()
+        certificate = client_end.getpeercert()
         assert certificate
         return certificate["serialNumber"]
 
-    def test_a_new_certificate_is_served_from_the_next_handshake_on(
+    def test_changed_certificate_is_used_from_the_next_handshake(
         self, folder: Path, live: Certificate, caplog: pytest.LogCaptureFixture
     ) -> None:
         server = tls(live.cert.parent)
@@ -203,7 +207,7 @@ class TestRenewal:
         shutil.copy(folder / "other.key", live.key)
         assert self.served(server, folder) != old
 
-    def test_a_file_that_is_gone_leaves_the_old_one_in_force(self, folder: Path, live: Certificate) -> None:
+    def test_missing_file_keeps_the_previous_certificate(self, folder: Path, live: Certificate) -> None:
         server = tls(live.cert.parent)
         old = self.served(server, folder)
         live.key.unlink()

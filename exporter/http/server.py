@@ -1,0 +1,209 @@
+"""HTTP/1.1 server on listening sockets.
+
+Connections are kept alive: one for each scrape would leave a TIME_WAIT each on the exporter's port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ..log import LogOnChange, fields
+from . import systemd
+from .connection import Connection
+from .connection_limit import ConnectionLimiter
+from .limits import DEFAULT_LIMITS, ServerLimits
+from .messages import Handler
+
+if TYPE_CHECKING:
+    from .tls import TlsContextFactory
+
+logger: Final = logging.getLogger(__name__)
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`, `[IPv6]:port` or `:port` (all interfaces: the host is then empty).
+
+    Raises ValueError for anything else.
+    """
+    host, colon, digits = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise ValueError(f"listen address {address!r}: expected host:port, [IPv6 address]:port or :port")
+    if not (digits.isascii() and digits.isdigit() and int(digits) <= 65535):
+        raise ValueError(f"listen address {address!r}: the port must be a number from 0 to 65535")
+    return (host[1:-1] if bracketed else host), int(digits)
+
+
+def listen(address: str, backlog: int = DEFAULT_LIMITS.backlog) -> socket.socket:
+    """Return a socket that listens on an address in the form that parse_address takes.
+
+    `:port` means every interface, over IPv6 and IPv4 where the host has both. Raises ValueError for a
+    malformed address, OSError where it cannot be listened on.
+    """
+    host, port = parse_address(address)
+    try:
+        return _listener(*_endpoint(host, port), backlog)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def format_address(listener: socket.socket) -> str:
+    """Return the address of a socket in the form that parse_address takes; the path of a Unix socket."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return str(listener.getsockname())
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve(
+    handler: Handler,
+    listeners: Sequence[socket.socket],
+    limits: ServerLimits = DEFAULT_LIMITS,
+    *,
+    tls: Callable[[], TlsContextFactory | None] = lambda: None,
+    reload: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM (on Windows also SIGBREAK), finish responses in progress, and return.
+
+    A second SIGINT ends the responses in progress too. Signals are handled only if this is called in the main
+    thread. Notifies systemd when it serves and when it stops. Closes the listeners.
+
+    tls: called for each new connection.
+    reload: called in this thread for each SIGHUP.
+    """
+    asyncio.run(_Server(handler, limits, tls, reload).run(listeners))
+    logger.info("Stopped")
+
+
+def _endpoint(host: str, port: int) -> tuple[int, Any]:
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # IPv4 for a name with both, such as localhost: as Go's listeners do.
+    wanted = socket.AF_INET6 if not host and socket.has_dualstack_ipv6() else socket.AF_INET
+    family, _, _, _, endpoint = min(found, key=lambda info: info[0] != wanted)
+    return family, endpoint
+
+
+def _listener(family: int, endpoint: Any, backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":
+            # There SO_REUSEADDR would let any other program take the port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(endpoint)
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Server:
+    """Accepts connections until a signal stops it. Without connections it does not wake up."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: ServerLimits,
+        tls: Callable[[], TlsContextFactory | None],
+        reload: Callable[[], object],
+    ) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._tls = tls
+        self._reload = reload
+        self._limiter = ConnectionLimiter[Connection](limits.max_connections)
+        self._stopping = asyncio.Event()
+        self._once = LogOnChange(logger)
+
+    async def run(self, listeners: Sequence[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: self._log_loop_error(context))
+        self._handle_signals(loop)
+        for listener in listeners:
+            address, is_tls = format_address(listener), self._tls() is not None
+            logger.info("Listening on", extra=fields(address=address, tls=is_tls))
+        accepting = [loop.create_task(self._accept(listener)) for listener in listeners]
+        systemd.ready()
+        await self._stopping.wait()
+        systemd.stopping()
+        for task in accepting:
+            task.cancel()
+        await asyncio.wait(accepting)
+        for listener in listeners:
+            listener.close()
+        if tasks := [connection.stop() for connection in self._limiter]:
+            await asyncio.wait(tasks, timeout=self._limits.shutdown_timeout)
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        def call(action: Callable[[int], object]) -> Callable[[int, object], None]:
+            """Return a signal handler that has the loop call the action, not in the middle of other code."""
+
+            def handle(number: int, _frame: object) -> None:
+                # After its end there is nothing left to stop.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(action, number)
+
+            return handle
+
+        for name, action in (
+            ("SIGINT", self._stop),
+            ("SIGTERM", self._stop),
+            ("SIGBREAK", self._stop),
+            ("SIGHUP", lambda _number: self._reload()),
+        ):
+            if number := getattr(signal, name, None):
+                # ValueError: in another thread than the main one.
+                with contextlib.suppress(ValueError):
+                    signal.signal(number, call(action))
+
+    def _stop(self, number: int) -> None:
+        if self._stopping.is_set() and number == signal.SIGINT:
+            for connection in self._limiter:
+                connection.reset()
+        self._stopping.set()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        """Accept connections for ever."""
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                sock, client = await loop.sock_accept(listener)
+            except ConnectionError:
+                # The client has gone again.
+                pass
+            except OSError as error:
+                self._once.failing("accept", "Accepting connections failed", error=error)
+                await asyncio.sleep(self._limits.accept_retry_interval)
+            else:
+                self._once.recovered("accept", "Accepting connections recovered")
+                self._serve(sock, client)
+            # One connection at a time: those that are evicted are closed before the next is accepted.
+            await asyncio.sleep(0)
+
+    def _serve(self, sock: socket.socket, client: Any) -> None:
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            # asyncio does so for its transports, and on Linux only. OSError: the client has gone.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, client, self._handler, self._limits, self._tls())
+        if self._limiter.add(connection):
+            connection.start(closed=self._limiter.remove)
+        else:
+            connection.close()
+
+    def _log_loop_error(self, context: dict[str, Any]) -> None:
+        """Log what asyncio reports, once."""
+        message = context["message"]
+        self._once.failing(message, message, error=context.get("exception"))

@@ -1,0 +1,23 @@
+"""A server for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .servers import Running, Start
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    running: list[Running] = []
+
+    def started(*addresses: str, **limits: float) -> Running:
+        running.append(Running(tmp_path, list(addresses or ["127.0.0.1:0"]), limits))
+        return running[-1]
+
+    yield started
+    for each in running:
+        each.stop()

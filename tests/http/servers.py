@@ -1,0 +1,189 @@
+"""A server in a process of its own, and clients of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from exporter.http.server import parse_address
+
+T = TypeVar("T")
+
+# A server with one collector that waits while the file `gate` exists and fails while `broken` does, and with
+# pages that show what a handler is given, fail, and show whether TCP_NODELAY is set on each connection.
+PROGRAM = """
+import json, os, socket, sys, time
+import psutil
+from pathlib import Path
+from prometheus_client.core import GaugeMetricFamily
+from exporter.log import configure_logging
+from exporter.http.app import App
+from exporter.http.middleware import WebConfig
+from exporter.http.scrape import ScrapeCoalescer
+from exporter.http.limits import ServerLimits
+from exporter.http.messages import Response
+from exporter.http.server import format_address, listen, serve
+
+folder, addresses, limits = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+
+class Tiny:
+    collections = 0
+
+    def collect(self):
+        self.collections += 1
+        (folder / "collecting").touch()
+        while (folder / "gate").exists():
+            time.sleep(0.01)
+        if (folder / "broken").exists():
+            raise RuntimeError("secret")
+        yield GaugeMetricFamily("tiny_collections", "Collections begun.", value=self.collections)
+        yield GaugeMetricFamily("tiny_weight", "x" * int((folder / "weight").read_text()), value=1)
+
+configure_logging("info", "logfmt")
+def listener(address):
+    if not address.startswith("/"):
+        return listen(address)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(address)
+    made.listen()
+    return made
+
+def no_delay(fd):
+    with socket.socket(fileno=os.dup(fd)) as connection:
+        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+async def handler(request):
+    if request.path == "/echo":
+        return Response(200, json.dumps(request).encode())
+    if request.path == "/bug":
+        raise RuntimeError("secret")
+    if request.path == "/no-delay":
+        connections = psutil.Process().net_connections("tcp")
+        return Response(200, repr([no_delay(each.fd) for each in connections if each.raddr]).encode())
+    return await app(request)
+
+listeners = [listener(address) for address in addresses]
+print(json.dumps([format_address(listener) for listener in listeners]), flush=True)
+web = WebConfig.from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
+app = App(ScrapeCoalescer(Tiny()), title="Tiny")
+serve(handler, listeners, ServerLimits(**limits), tls=lambda: web.tls)
+"""
+
+
+class Running:
+    """A server in a process of its own."""
+
+    def __init__(self, folder: Path, addresses: list[str], limits: dict[str, float]) -> None:
+        self.folder = folder
+        (folder / "weight").write_text("10")
+        command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(addresses), json.dumps(limits)]
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout
+        with self.process.stdout as told:
+            self.addresses: list[str] = json.loads(told.readline())
+        self.ports = [parse_address(address)[1] for address in self.addresses if ":" in address]
+
+    def connect(self, host: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection((host, self.ports[0]), timeout=20)
+
+    def client(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=20)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def hold(self) -> None:
+        """Makes collections wait from now on."""
+        (self.folder / "gate").touch()
+
+    def release(self) -> None:
+        (self.folder / "gate").unlink(missing_ok=True)
+
+    def stop(self) -> int:
+        self.release()
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+Start = Callable[..., Running]
+
+
+def until(condition: Callable[[], T | None], what: str) -> T:
+    """Gives what the condition gives, once it is true."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    pytest.fail(f"not within 20 s: {what}")
+
+
+def ask(
+    client: http.client.HTTPConnection, path: str = "/metrics", method: str = "GET", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = client.getresponse()
+    return response, response.read()
+
+
+def request(path: str = "/metrics", **headers: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Reads one whole answer."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, response.read()
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Waits for the connection's end; whether that was a reset."""
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def is_turned_away(running: Running) -> bool:
+    """Connects; whether the connection was reset, be it before the client took notice of its being made."""
+    try:
+        with running.connect() as connection:
+            return is_reset(connection)
+    except ConnectionResetError:
+        return True
+
+
+def is_refused(running: Running) -> bool:
+    try:
+        running.connect().close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def time_waits(port: int) -> int:
+    """How many sockets in TIME_WAIT hold this port as their own."""
+    left = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_TIME_WAIT)
+    return sum(getattr(each.laddr, "port", None) == port for each in left)
+
+
+def collections(body: bytes) -> int:
+    found = re.search(rb"^tiny_collections (\d+)", body, re.MULTILINE)
+    assert found
+    return int(found[1])

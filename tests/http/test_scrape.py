@@ -1,0 +1,166 @@
+"""The collection thread, and the first collection, which begins before the first scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import wait
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from exporter.http.scrape import CollectionThread, ScrapeCoalescer, ScrapeParams
+
+TEXT = ScrapeParams(open_metrics=False, gzipped=False, names=frozenset())
+
+
+class Slow:
+    """A collector that waits for an event and exports the number of the collection."""
+
+    def __init__(self) -> None:
+        self.collections = 0
+        self.threads = set[str]()
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.collections += 1
+        self.threads.add(threading.current_thread().name)
+        self.begun.set()
+        assert self.may_go_on.wait(20)
+        yield GaugeMetricFamily("collections", "Begun.", value=self.collections)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.may_go_on.set()
+
+
+def scraped(scrapes: ScrapeCoalescer, slow: Slow) -> int:
+    """The number of the collection that a scrape gets, which goes on after the scrape has arrived."""
+
+    async def scrape() -> bytes:
+        body = scrapes.metrics(TEXT)
+        slow.may_go_on.set()
+        return await body
+
+    return int(float(asyncio.run(scrape()).split()[-1]))
+
+
+def test_scrape_shares_the_first_collection_while_it_runs(slow: Slow) -> None:
+    scrapes = ScrapeCoalescer(slow)
+    scrapes.prefetch()
+    assert slow.begun.wait(20)
+    assert [scraped(scrapes, slow) for _ in range(2)] == [1, 2]
+
+
+def test_scrape_after_the_first_collection_gets_a_new_one(slow: Slow) -> None:
+    scrapes = ScrapeCoalescer(slow)
+    scrapes.prefetch()
+    slow.may_go_on.set()
+    scrapes.submit(lambda: None).result(20)
+    assert scraped(scrapes, slow) == 2
+
+
+def test_without_prefetch_each_scrape_gets_a_new_collection(slow: Slow) -> None:
+    scrapes = ScrapeCoalescer(slow)
+    assert [scraped(scrapes, slow) for _ in range(2)] == [1, 2]
+
+
+def test_first_collection_that_no_scrape_waits_for_is_freed(slow: Slow) -> None:
+    scrapes = ScrapeCoalescer(slow)
+    scrapes.prefetch()
+    slow.may_go_on.set()
+    scrapes.submit(lambda: None).result(20)
+    assert scrapes._prefetched is None  # noqa: SLF001  # megabytes on a big host
+
+
+def test_submitted_functions_run_between_collections(slow: Slow) -> None:
+    scrapes = ScrapeCoalescer(slow)
+    scrapes.prefetch()
+    assert slow.begun.wait(20)
+    ran = scrapes.submit(lambda: slow.collections)
+    scraped(scrapes, slow)
+    scraped(scrapes, slow)
+    assert ran.result(20) == 1
+
+
+def test_one_thread_collects_renders_and_runs_functions(slow: Slow) -> None:
+    def thread_name() -> str:
+        return threading.current_thread().name
+
+    async def scenario() -> tuple[str, str]:
+        scrapes = ScrapeCoalescer(slow)
+        scrapes.prefetch()
+        first = scrapes.metrics(TEXT)
+        page = scrapes.status_page(thread_name)
+        slow.may_go_on.set()
+        await first
+        await scrapes.metrics(TEXT)
+        return (await page).decode(), scrapes.submit(thread_name).result(20)
+
+    assert asyncio.run(scenario()) == ("collection", "collection")
+    assert slow.threads == {"collection"}
+    assert slow.collections == 2
+
+
+def test_gzip_compresses_the_same_text(slow: Slow) -> None:
+    slow.may_go_on.set()
+
+    async def both() -> list[bytes]:
+        scrapes = ScrapeCoalescer(slow)
+        return await asyncio.gather(scrapes.metrics(TEXT), scrapes.metrics(TEXT._replace(gzipped=True)))
+
+    text, compressed = asyncio.run(both())
+    assert gzip.decompress(compressed) == text
+    assert slow.collections == 1
+
+
+def test_tasks_run_in_order_in_one_thread() -> None:
+    thread, done = CollectionThread(), []
+
+    def work(number: int) -> tuple[str, int]:
+        done.append(number)
+        return threading.current_thread().name, number
+
+    futures = [thread.submit(lambda number=number: work(number)) for number in range(20)]
+    assert [future.result(20) for future in futures] == [("collection", number) for number in range(20)]
+    assert done == list(range(20))
+
+
+def test_exception_is_raised_by_the_future_and_the_next_task_runs() -> None:
+    thread = CollectionThread()
+    failed = thread.submit(lambda: 1 // 0)
+    assert thread.submit(lambda: 3).result(20) == 3
+    with pytest.raises(ZeroDivisionError):
+        failed.result(20)
+
+
+def test_cancelled_task_does_not_run() -> None:
+    thread, may_go_on, ran = CollectionThread(), threading.Event(), threading.Event()
+    thread.submit(lambda: may_go_on.wait(20))
+    unwanted = thread.submit(ran.set)
+    assert unwanted.cancel()
+    may_go_on.set()
+    assert thread.submit(lambda: 2).result(20) == 2
+    wait([unwanted], 20)
+    assert unwanted.cancelled()
+    assert not ran.is_set()
+
+
+def test_program_exits_while_a_task_hangs() -> None:
+    program = """
+import threading
+from exporter.http.scrape import CollectionThread
+begun = threading.Event()
+CollectionThread().submit(lambda: (begun.set(), threading.Event().wait()))
+begun.wait()
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 0
