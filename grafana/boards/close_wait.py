@@ -29,7 +29,7 @@ def causes(*matchers: str) -> Json:
 def ages(*matchers: str) -> Json:
     """CLOSE_WAIT by how long."""
     return heatmap(
-        "AgeTracker of CLOSE_WAIT",
+        "Ages of CLOSE_WAIT",
         "How many connections have waited for close() for how long. Good programs stay in the lowest line; a "
         "leak "
         "climbs from line to line.",

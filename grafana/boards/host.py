@@ -94,7 +94,7 @@ def host() -> Json:
             row(9, (8, _close_wait()), (8, causes()), (8, ages())),
             heading("Sockets"),
             row(10, (12, _states()), (12, remote_ports())),
-            heading("ListenerTable"),
+            heading("Listeners"),
             row(9, (14, listeners()), (10, queues())),
             heading("Ports to connect from"),
             row(9, (12, destinations()), (12, ports())),

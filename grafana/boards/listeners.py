@@ -1,4 +1,4 @@
-"""ListenerTable: accept queues against their limits."""
+"""Listeners: accept queues against their limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listeners(*matchers: str) -> Json:
 
     given_up = recorded("instance_process_port:socket_close_wait_not_accepted:sum", *matchers)
     return table(
-        "ListenerTable: accept queue against its limit",
+        "Listeners: accept queue against its limit",
         "Connections that wait for accept(). A full queue drops new ones. Given up: the caller closed before "
         "it "
         "was accepted.",
