@@ -17,21 +17,20 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector, gener
 from prometheus_client.registry import Collector
 
 from . import __version__, assets
-from .analysis import fold
 from .collection.cache import SnapshotCache
 from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
 from .config.strict_yaml import ConfigError
 from .exposition import explain, report, status_page
-from .exposition.collector import SocketCollector
 from .exposition.findings.finding import Scope
-from .exposition.metrics import COLLECTOR_SUCCESS
-from .exposition.selection import narrowed
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .http import systemd
 from .http.middleware import WebConfig, WebConfigHolder, WebConfigMiddleware
 from .log import configure_logging, fields
+from .metrics import catalog
+from .metrics.cardinality import SeriesLimits
+from .metrics.collector import SocketCollector
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
@@ -100,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits,
         source.name,
         wanted(flags),
-        reloaded=lambda: reloader.status,
-        progress=lambda: tracker.partial,
+        reload_status=lambda: reloader.status,
+        partial=lambda: tracker.partial,
     )
     if flags.once:
         return once(collector)
@@ -113,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(settings)
         # Between two collections, so that neither has a part of each configuration.
         scrapes.submit(partial(tracker.set_namer, settings.namer))
-        scrapes.submit(partial(collector.bound, bounds(settings)))
+        scrapes.submit(partial(collector.set_limits, bounds(settings)))
         web_config.current = web
 
     def reload() -> bool:
@@ -140,9 +139,9 @@ def warn(settings: Config) -> None:
         log.warning(warning)
 
 
-def bounds(settings: Config) -> fold.Limits:
+def bounds(settings: Config) -> SeriesLimits:
     """How much is shown at most."""
-    return fold.Limits(settings.max_processes, settings.max_remote_ports, settings.max_series)
+    return SeriesLimits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
 def build(flags: argparse.Namespace, settings: Config, source: SocketSource) -> SocketTracker:
@@ -226,7 +225,9 @@ class Collected(Collector):
 
     def complete(self) -> bool:
         """Whether no part of the scrape failed."""
-        success = (family for family in self._families if family.name == COLLECTOR_SUCCESS.name)
+        success = (
+            family for family in self._families if family.name == catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.name
+        )
         return all(sample.value for family in success for sample in family.samples)
 
 
@@ -269,8 +270,10 @@ def build_scrapes(
     registry.register(collector)
     if flags.exporter_metrics:
         ProcessCollector(registry=registry)
-    collector_filter = CollectorFilter(tuple(sorted(wanted(flags) - {CollectorName.OWNERS})), narrowed)
-    scrapes = ScrapeCoalescer(registry, collector_filter, collector.ready)
+    collector_filter = CollectorFilter(
+        tuple(sorted(wanted(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
+    )
+    scrapes = ScrapeCoalescer(registry, collector_filter, collector.collect_partial)
     if source.name == KernelSource.name:
         # With psutil each collection is as expensive as the first.
         scrapes.prefetch()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from . import rules
 from .colours import CRITICAL, WARNING
@@ -95,7 +95,7 @@ def variable(name: str, selection: str, description: str, *, many: bool = True) 
 
 def targets() -> list[Json]:
     """The variables that all boards have."""
-    there = metrics.BUILD_INFO.exposed
+    there = catalog.SOCKET_EXPORTER_BUILD_INFO.exposed_name
     return [
         datasource(),
         variable("job", there, "Scrape jobs of the exporter."),
@@ -105,7 +105,7 @@ def targets() -> list[Json]:
 
 def process() -> Json:
     """The variable for one process: of those that had sockets in the range shown."""
-    return variable("process", of(metrics.STATES), "The process that this board is about.", many=False)
+    return variable("process", of(catalog.SOCKET_STATES), "The process that this board is about.", many=False)
 
 
 def annotation(severity: str, colour: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporter.exposition.kinds import Gauge
+from exporter.metrics.spec import MetricSpec
 
 from . import rules
 
@@ -40,17 +40,17 @@ class Query:
         }
 
 
-def of(metric: Gauge, *matchers: str) -> str:
+def of(metric: MetricSpec, *matchers: str) -> str:
     """The series of a metric."""
-    return named(metric.exposed, *matchers)
+    return named(metric.exposed_name, *matchers)
 
 
-def buckets(metric: Gauge, *matchers: str) -> str:
+def buckets(metric: MetricSpec, *matchers: str) -> str:
     """The buckets of a gauge histogram."""
     return named(f"{metric.name}_bucket", *matchers)
 
 
-def count(metric: Gauge, *matchers: str) -> str:
+def count(metric: MetricSpec, *matchers: str) -> str:
     """The counts of a gauge histogram."""
     return named(f"{metric.name}_gcount", *matchers)
 

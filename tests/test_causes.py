@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from exporter.exposition.metrics import CLOSE_WAIT_SOCKETS
+from exporter.metrics.catalog import SOCKET_CLOSE_WAIT_SOCKETS
 from exporter.model.close_wait import Cause
 
 ROOT: Final = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ def test_label_values_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_help_text_of_the_metric_explains_each_cause(cause: Cause) -> None:
-    assert f"`{cause.value}`" in CLOSE_WAIT_SOCKETS.help
+    assert f"`{cause.value}`" in SOCKET_CLOSE_WAIT_SOCKETS.help
 
 
 @pytest.mark.parametrize("document", EXPLAINED_IN)

@@ -24,18 +24,17 @@ MAY_IMPORT: Final = {
     "procfs": {"model", "procfs"},
     "portable": {"model", "portable"},
     "owners": {"model", "procfs", "owners"},
-    "analysis": {"model", "analysis"},
     "naming": {"model", "naming"},
     "tracking": {"model", "tracking"},
     "collection": {"model", "netlink", "owners", "naming", "tracking", "collection", "log", "runtime"},
-    "http": {"exposition", "http", "config", "log"},
-    "exposition": {"model", "analysis", "naming", "tracking", "exposition"}
-    | {"config", "log", "runtime", "__init__"},
+    "metrics": {"model", "metrics", "__init__"},
+    "exposition": {"model", "naming", "tracking", "metrics", "exposition", "__init__"},
+    "http": {"metrics", "exposition", "http", "config", "log", "runtime"},
     "config": {"model", "naming", "config"},
     "reload": {"model", "config", "http", "log"},
     "flags": {"model", "log", "__init__"},
     "assets": set(),
-    "cli": {"model", "netlink", "procfs", "portable", "owners", "analysis", "collection", "exposition"}
+    "cli": {"model", "netlink", "procfs", "portable", "owners", "collection", "metrics", "exposition"}
     | {"http", "log", "config", "flags", "reload", "runtime", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from exporter import cli
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 from exporter.model.sockets import STATE_NAMES
 
 ROOT: Final = Path(__file__).parent.parent
@@ -20,8 +20,8 @@ README: Final = ROOT / "README.md"
 
 def metrics_reference() -> str:
     rows = "\n".join(
-        f"| `{gauge.exposed}` | {gauge.kind} | {_code(gauge.labels)} | {gauge.help} |"
-        for gauge in metrics.TABLE
+        f"| `{spec.exposed_name}` | {spec.type} | {_code(spec.labels)} | {spec.help} |"
+        for spec in catalog.METRICS
     )
     return f"| metric | kind | labels | what it says |\n| --- | --- | --- | --- |\n{rows}"
 
@@ -73,7 +73,7 @@ def test_every_state_is_explained() -> None:
 
 def test_every_metric_named_anywhere_exists() -> None:
     named = set(re.findall(r"\bsocket_[a-z_]+\b", README.read_text()))
-    assert named <= {gauge.exposed for gauge in metrics.TABLE}
+    assert named <= {spec.exposed_name for spec in catalog.METRICS}
 
 
 def test_links_lead_somewhere() -> None:

@@ -20,7 +20,7 @@ from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..naming.rules import NameCache, Namer
 from ..netlink.retry import while_busy
 from ..owners.resolver import Owners
-from ..runtime import trim_heap
+from ..runtime import gc_paused, trim_heap
 from ..tracking.classifier import Classifier, ClassifierCache
 from ..tracking.close_wait import AgeTracker, classify_close_wait
 from ..tracking.counter import SocketCounter
@@ -95,7 +95,8 @@ class SocketTracker:
         started_at = self._clock()
         self.partial = empty_partial_snapshot(started_at)
         try:
-            snapshot = self._collect(started_at)
+            with gc_paused():
+                snapshot = self._collect(started_at)
         finally:
             self.partial = None
         if sum((snapshot.groups or {}).values()) > _TRIM_HEAP_ABOVE_SOCKETS:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from ..exposition import page
-from ..exposition.encoder import OPEN_METRICS_VERSION
+from ..metrics.text_format import OPEN_METRICS_VERSION
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Request, Response
 from .scrape import ScrapeCoalescer, ScrapeParams

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple, TypeVar
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from ..exposition.encoder import Encoder
 from ..log import LogOnChange
+from ..metrics.text_format import Encoder
 from .limits import DEFAULT_LIMITS, ServerLimits
 
 T = TypeVar("T")

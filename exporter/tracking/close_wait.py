@@ -21,18 +21,12 @@ After that time only the previous ages are right.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
-from math import fsum
-from typing import Final, NamedTuple
 
 from ..model.close_wait import Cause, ClassifiedCloseWait
 from ..model.groups import SocketGroup
 from ..model.sockets import NO_OWNER_KEY, CloseWaitSocket, Socket, fast_maker
 from .classifier import Classifier
-
-BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
-"""Upper bounds of the age buckets in seconds, inclusive. +Inf follows."""
 
 
 def cause_of(close_wait: CloseWaitSocket) -> Cause:
@@ -114,19 +108,3 @@ def _four_tuple(socket: Socket) -> Hashable:
     CLOSE_WAIT already, is taken for it.
     """
     return socket[1:5]
-
-
-class AgeHistogram(NamedTuple):
-    """Ages as a Prometheus histogram."""
-
-    counts: tuple[int, ...]
-    """Cumulative: the number of ages up to each of BUCKETS, then the number of all ages."""
-    total: float
-    """Sum of the ages in seconds."""
-
-
-def age_histogram(ages: Iterable[float]) -> AgeHistogram:
-    """Return the histogram of ages, given in seconds."""
-    ordered = sorted(ages)
-    counts = (*(bisect_right(ordered, bound) for bound in BUCKETS), len(ordered))
-    return AgeHistogram(counts, fsum(ordered))

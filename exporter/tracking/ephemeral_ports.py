@@ -1,63 +1,21 @@
-"""Ephemeral ports in use towards each destination, and on each local address.
+"""Ephemeral ports in use on each local address.
 
-connect() may take the same local port for different destinations: the limit holds for each combination of
-source address, destination address and destination port (inet_hash_connect in net/ipv4/inet_hashtables.c).
-bind() to port 0 does not share ports: its limit holds for the local address.
+bind() to port 0 does not share ports between destinations: its limit holds for the local address.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from itertools import chain, compress
-from typing import Final, NamedTuple
+from typing import Final
 
-from ..model.groups import Direction, SocketGroup
 from ..model.host import EphemeralRange
-from ..model.sockets import Listener
 
 _PORT_COUNT: Final = 1 << 16
 _WILDCARDS: Final = frozenset({bytes(4), bytes(16), b""})
 # Ports of an address are kept in a set up to this number, and in a table of all ports beyond it.
 _MAX_SPARSE_PORTS: Final = 2_048
-
-
-class DestinationPorts(NamedTuple):
-    """A destination, and the number of ephemeral ports in use towards it from the source address that uses
-    most."""
-
-    remote_address: bytes
-    remote_port: int
-    used: int
-
-
-def ports_by_destination(groups: Mapping[SocketGroup, int]) -> list[DestinationPorts]:
-    """Return all destinations, the one with the most ports in use first.
-
-    The kernel tells connections between the same addresses apart by their local port: the number of sockets
-    is the number of ports.
-    """
-    used: Counter[tuple[bytes, bytes, int]] = Counter()
-    for group, count in groups.items():
-        if group.addresses is not None and group.addresses.ephemeral:
-            used[group.addresses.local_address, group.addresses.remote_address, group.port] += count
-    highest: dict[tuple[bytes, int], int] = {}
-    for (_, address, port), count in used.items():
-        highest[address, port] = max(count, highest.get((address, port), 0))
-    found = [DestinationPorts(address, port, count) for (address, port), count in highest.items()]
-    return sorted(found, key=lambda destination: (-destination.used, destination))
-
-
-def unavailable_ports(
-    groups: Mapping[SocketGroup, int], listeners: Iterable[Listener], is_ephemeral: Callable[[int], bool]
-) -> int:
-    """Return the number of ephemeral ports that connect() never takes, because they are listened on or bound.
-
-    Accepted connections keep the port of their listener bound, even after it is closed.
-    """
-    bound = {group.port for group in groups if group.direction is not Direction.OUTBOUND}
-    listening = {listener.local_port for listener in listeners}
-    return sum(map(is_ephemeral, bound | listening))
 
 
 class BoundPortCounter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import CAUSES, QUIET, at_threshold, below_threshold
 from ..figures import heatmap
@@ -18,7 +18,7 @@ def causes(*matchers: str) -> Json:
         "CLOSE_WAIT by cause",
         "not_closed: all is read, close() is missing. not_read: the process does not look at the connection. "
         "not_accepted: it did not even take it. sending: it still sends, no leak.",
-        [Query(f"sum by (cause) ({of(metrics.CLOSE_WAIT_SOCKETS, *matchers)})", "{{cause}}")],
+        [Query(f"sum by (cause) ({of(catalog.SOCKET_CLOSE_WAIT_SOCKETS, *matchers)})", "{{cause}}")],
         SHORT,
         stack=True,
         overrides=by_name(CAUSES),
@@ -33,7 +33,7 @@ def ages(*matchers: str) -> Json:
         "How many connections have waited for close() for how long. Good programs stay in the lowest line; a "
         "leak "
         "climbs from line to line.",
-        f"sum by (le) ({buckets(metrics.CLOSE_WAIT_AGE, *matchers)})",
+        f"sum by (le) ({buckets(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS, *matchers)})",
         SECONDS,
         alerts=["CloseWaitStuck"],
     )
@@ -49,7 +49,7 @@ def culprits(*matchers: str) -> Json:
         "port": "Port",
     }
     key = f"job, {', '.join(labels)}"
-    held = f"sum by ({key}) ({of(metrics.CLOSE_WAIT_SOCKETS, *matchers)})"
+    held = f"sum by ({key}) ({of(catalog.SOCKET_CLOSE_WAIT_SOCKETS, *matchers)})"
 
     def of_process(expression: str) -> str:
         same = "job, instance, process"
@@ -67,17 +67,20 @@ def culprits(*matchers: str) -> Json:
             Column("Connections", held),
             Column(
                 "Oldest",
-                of_process(of(metrics.CLOSE_WAIT_OLDEST)),
+                of_process(of(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS)),
                 SECONDS,
                 at_threshold("close_wait_age_seconds", QUIET),
             ),
             Column("Stuck", of_process(stuck()), SHORT, at_threshold("close_wait_stuck_sockets", QUIET)),
             Column(
-                "In 30 min", of_process(f"delta({count(metrics.CLOSE_WAIT_AGE)}[30m])"), SHORT, decimals=0
+                "In 30 min",
+                of_process(f"delta({count(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS)}[30m])"),
+                SHORT,
+                decimals=0,
             ),
             Column(
                 "Descriptors",
-                of_process(of(metrics.PROCESS_WORST_FD_RATIO)),
+                of_process(of(catalog.SOCKET_PROCESS_WORST_FD_RATIO)),
                 RATIO,
                 at_threshold("descriptors_ratio", QUIET),
                 decimals=0,

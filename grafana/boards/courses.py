@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.exposition.kinds import Counter
+from exporter.metrics.spec import CounterSpec
 
 from ..panels import Json, timeseries
 from ..queries import Query, of, worst
@@ -28,6 +28,6 @@ def by_process(title: str, description: str, series: str, unit: str, **more: obj
     )
 
 
-def rate(metric: Counter, legend: str) -> Query:
+def rate(metric: CounterSpec, legend: str) -> Query:
     """How fast the kernel counts."""
     return Query(f"sum(rate({of(metric)}[$__rate_interval]))", legend)

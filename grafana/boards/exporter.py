@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..board import EXPORTER, board, row
 from ..colours import CRITICAL, NOBODY, QUIET, WARNING, WELL, at_threshold, steps
@@ -43,7 +43,12 @@ def _collectors() -> Json:
     return timeseries(
         "Scrape, by collector",
         "Seconds that each part takes; the mean of the hosts chosen.",
-        [Query(f"avg by (collector) ({of(metrics.COLLECTOR_DURATION)})", "{{collector}}")],
+        [
+            Query(
+                f"avg by (collector) ({of(catalog.SOCKET_SCRAPE_COLLECTOR_DURATION_SECONDS)})",
+                "{{collector}}",
+            )
+        ],
         SECONDS,
         stack=True,
         alerts=["SocketExporterScrapeSlow"],
@@ -55,7 +60,7 @@ def _success() -> Json:
         "Collectors",
         "Red where a part of some exporter failed: what it tells is absent or unknown, and alerts on it are "
         "silent.",
-        Query(f"min by (collector) ({of(metrics.COLLECTOR_SUCCESS)})", "{{collector}}"),
+        Query(f"min by (collector) ({of(catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS)})", "{{collector}}"),
         OK_OR_FAILED,
         alerts=["SocketExporterCollectorFailing"],
     )
@@ -67,7 +72,7 @@ def _unowned() -> Json:
         "released: nobody holds them any more, TIME_WAIT and orphans. Orange: held, but the exporter may not "
         "see "
         "by whom. disabled: it was not asked to look.",
-        [Query(f"sum by (reason) ({of(metrics.UNOWNED)})", "{{reason}}")],
+        [Query(f"sum by (reason) ({of(catalog.SOCKET_EXPORTER_UNOWNED_SOCKETS)})", "{{reason}}")],
         SHORT,
         stack=True,
         overrides=by_name(REASONS),
@@ -79,7 +84,7 @@ def _unreadable() -> Json:
     return timeseries(
         "Processes that could not be looked into, by reason",
         "permission: it lacks CAP_SYS_PTRACE or CAP_DAC_READ_SEARCH. vanished: they ended meanwhile.",
-        [Query(f"sum by (reason) ({of(metrics.UNREADABLE)})", "{{reason}}")],
+        [Query(f"sum by (reason) ({of(catalog.SOCKET_EXPORTER_UNREADABLE_PROCESSES)})", "{{reason}}")],
         SHORT,
         overrides=by_name({"permission": WARNING, "error": CRITICAL, "vanished": NOBODY}),
         alerts=["SocketExporterOwnersUnreadable"],
@@ -95,7 +100,7 @@ def _folded() -> Json:
         [
             Column(
                 "Hidden",
-                f"max by (job, {', '.join(labels)}) ({of(metrics.FOLDED)})",
+                f"max by (job, {', '.join(labels)}) ({of(catalog.SOCKET_EXPORTER_AGGREGATED_LABEL_VALUES)})",
                 SHORT,
                 at_threshold("folded_series", QUIET),
             )
@@ -108,12 +113,12 @@ def _folded() -> Json:
 def _versions() -> Json:
     labels = {"instance": "Host", "version": "Version", "source": "Source", "python": "Python"}
     key = f"job, {', '.join(labels)}"
-    there = f"max by ({key}) ({of(metrics.BUILD_INFO)})"
+    there = f"max by ({key}) ({of(catalog.SOCKET_EXPORTER_BUILD_INFO)})"
 
     def of_host(expression: str) -> str:
         return f"max by (job, instance) ({expression}) * on (job, instance) group_right () {there}"
 
-    when = f"{of(metrics.RELOAD_TIMESTAMP)} * 1000"
+    when = f"{of(catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS)} * 1000"
     return table(
         "Exporters",
         "What runs where, what it reads sockets from, and since when its configuration file is in use.",
@@ -135,7 +140,7 @@ def _versions() -> Json:
             Column("Samples", of_host(exporters("scrape_samples_scraped"))),
             Column(
                 "Configuration",
-                of_host(of(metrics.RELOAD_SUCCESSFUL)),
+                of_host(of(catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESSFUL)),
                 SHORT,
                 steps((1, QUIET), base=WARNING),
                 mappings=tuple(value_mapping(_0=("refused", WARNING), _1=("ok", WELL))),
@@ -155,7 +160,7 @@ def _own(title: str, description: str, expression: str, unit: str) -> Json:
 
 def exporter() -> Json:
     """The board."""
-    there = f"and on (job, instance) {of(metrics.BUILD_INFO)}"
+    there = f"and on (job, instance) {of(catalog.SOCKET_EXPORTER_BUILD_INFO)}"
     spent = f"rate({named('process_cpu_seconds_total')}[$__rate_interval]) {there}"
     held = f"{named('process_resident_memory_bytes')} {there}"
     return board(

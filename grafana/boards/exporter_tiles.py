@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from .. import rules
 from ..colours import CRITICAL, WARNING, WELL, at_threshold, steps
@@ -14,11 +14,11 @@ from ..queries import exporters, number_of, of, recorded
 def exporter_tiles() -> tuple[tuple[int, Json], ...]:
     """What is wrong with any exporter."""
     down = f"({exporters('up')}) == 0"
-    failed = f"{of(metrics.COLLECTOR_SUCCESS)} == 0"
-    refused = f"{of(metrics.RELOAD_SUCCESSFUL)} == 0"
+    failed = f"{of(catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS)} == 0"
+    refused = f"{of(catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESSFUL)} == 0"
     slowest = f"max({exporters('scrape_duration_seconds')})"
     loaded = f"count({rules.threshold_series('close_wait_age_seconds')}) or vector(0)"
-    folded = f"max({of(metrics.FOLDED)})"
+    folded = f"max({of(catalog.SOCKET_EXPORTER_AGGREGATED_LABEL_VALUES)})"
     return (
         (3, stat("Up", "Exporters that answer.", f"sum({exporters('up')})", SHORT)),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..board import FLEET, board, heading, row
 from ..colours import CLOSE_WAIT, QUIET, STATES, TIME_WAIT, at_threshold, below_threshold
@@ -42,7 +42,7 @@ def _hosts() -> Json:
         [
             Column(
                 "Oldest CLOSE_WAIT",
-                _by_host(of(metrics.CLOSE_WAIT_OLDEST)),
+                _by_host(of(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS)),
                 SECONDS,
                 at_threshold("close_wait_age_seconds", QUIET),
             ),
@@ -50,7 +50,7 @@ def _hosts() -> Json:
                 "CLOSE_WAIT stuck", _by_host(stuck), SHORT, at_threshold("close_wait_stuck_sockets", QUIET)
             ),
             Column("Time left", left, SECONDS, below_threshold("ephemeral_ports_seconds_left", QUIET)),
-            _part("Descriptors", of(metrics.PROCESS_WORST_FD_RATIO), "descriptors_ratio"),
+            _part("Descriptors", of(catalog.SOCKET_PROCESS_WORST_FD_RATIO), "descriptors_ratio"),
             _part("Accept queue", queue_ratio(), "accept_queue_ratio"),
             _part("Ports to one destination", ports_taken(), "ephemeral_ports_ratio"),
             _part(
@@ -59,7 +59,7 @@ def _hosts() -> Json:
                 "ephemeral_ports_bound_ratio",
             ),
             _part("TIME_WAIT", recorded("instance:socket_time_wait:ratio"), "time_wait_ratio"),
-            Column("Sockets", f"sum by (job, instance) ({of(metrics.HOST_STATES)})"),
+            Column("Sockets", f"sum by (job, instance) ({of(catalog.SOCKET_HOST_STATES)})"),
         ],
         links={"Host": (TO_HOST,)},
     )
@@ -127,7 +127,7 @@ def _descriptors() -> Json:
     return _trend(
         "Descriptors of the worst process, by host",
         "Open file descriptors against their limit.",
-        of(metrics.PROCESS_WORST_FD_RATIO),
+        of(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
         RATIO,
         levels="descriptors_ratio",
         alerts=["CloseWaitDescriptorsRunningOut"],
@@ -172,7 +172,7 @@ def _states() -> Json:
     return timeseries(
         "Sockets of all hosts, by state",
         "Of all hosts chosen.",
-        [Query(f"sum by (state) ({of(metrics.HOST_STATES)})", "{{state}}")],
+        [Query(f"sum by (state) ({of(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
         SHORT,
         stack=True,
         overrides=by_name(STATES),

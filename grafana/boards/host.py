@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..board import HOST, board, heading, row
 from ..colours import CLOSE_WAIT, STATES
@@ -24,7 +24,7 @@ def _close_wait() -> Json:
     return by_process(
         "CLOSE_WAIT by process",
         "Connections that the other side closed and the process did not. A line that only rises is a leak.",
-        count(metrics.CLOSE_WAIT_AGE),
+        count(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS),
         SHORT,
         colour=CLOSE_WAIT,
         alerts=["CloseWaitGrowing"],
@@ -35,7 +35,7 @@ def _states() -> Json:
     return timeseries(
         "Sockets by state",
         "All TCP sockets of the hosts chosen.",
-        [Query(f"sum by (state) ({of(metrics.HOST_STATES)})", "{{state}}")],
+        [Query(f"sum by (state) ({of(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
         SHORT,
         stack=True,
         overrides=by_name(STATES),
@@ -49,7 +49,7 @@ def remote_ports(*matchers: str) -> Json:
         "Sockets by the port that is called. inbound: accepted by a listener here; none: not connected; "
         "other: "
         "the smallest, folded.",
-        f"sum by (remote_port, state) ({of(metrics.STATES, *matchers)} > 0)",
+        f"sum by (remote_port, state) ({of(catalog.SOCKET_STATES, *matchers)} > 0)",
         ("remote_port", "Remote port"),
         "state",
         matrix_colours(STATES),
@@ -60,7 +60,7 @@ def _descriptors() -> Json:
     return by_process(
         "Descriptors against their limit, by process",
         "Of the worst process of each name. At 1 it can accept and open nothing more.",
-        of(metrics.PROCESS_WORST_FD_RATIO),
+        of(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
         RATIO,
         levels="descriptors_ratio",
         alerts=["CloseWaitDescriptorsRunningOut"],
@@ -74,8 +74,13 @@ def _unread() -> Json:
         f"Unread: arrived, and the process has not read them. Unsent: the other side has not confirmed them. "
         f"{WORST}",
         [
-            Query(worst(LINES, of(metrics.RECEIVE_QUEUE), by), "unread: {{process}} on {{instance}}"),
-            Query(worst(LINES, of(metrics.SEND_QUEUE), by), "unsent: {{process}} on {{instance}}"),
+            Query(
+                worst(LINES, of(catalog.SOCKET_RECEIVE_QUEUE_BYTES), by),
+                "unread: {{process}} on {{instance}}",
+            ),
+            Query(
+                worst(LINES, of(catalog.SOCKET_SEND_QUEUE_BYTES), by), "unsent: {{process}} on {{instance}}"
+            ),
         ],
         BYTES,
         data_links=[SERIES_TO_PROCESS],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import CRITICAL, TIME_WAIT, WARNING
 from ..panels import PER_SECOND, RATIO, Json, by_name, timeseries
@@ -16,8 +16,8 @@ def refused() -> Json:
         "Connections refused",
         "A second: because an accept queue was full; dropped by a listener for any reason.",
         [
-            rate(metrics.KERNEL_LISTEN_OVERFLOWS, "queue full"),
-            rate(metrics.KERNEL_LISTEN_DROPS, "dropped"),
+            rate(catalog.SOCKET_KERNEL_LISTEN_OVERFLOWS, "queue full"),
+            rate(catalog.SOCKET_KERNEL_LISTEN_DROPS, "dropped"),
         ],
         PER_SECOND,
         overrides=by_name({"queue full": CRITICAL, "dropped": WARNING}),
@@ -31,7 +31,11 @@ def aborts() -> Json:
         "Connections aborted, by reason",
         "A second. close: with data unread; data: it came after close(); timeout: the other side is silent; "
         "memory: too many orphans, or no memory.",
-        [Query(f"sum by (reason) (rate({of(metrics.KERNEL_ABORTS)}[$__rate_interval]))", "{{reason}}")],
+        [
+            Query(
+                f"sum by (reason) (rate({of(catalog.SOCKET_KERNEL_ABORTS)}[$__rate_interval]))", "{{reason}}"
+            )
+        ],
         PER_SECOND,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import QUIET, at_threshold
 from ..panels import RATIO, SHORT, Json, timeseries
@@ -21,7 +21,7 @@ def listeners(*matchers: str) -> Json:
         return f"max by ({key}) ({expression})"
 
     def in_state(state: str) -> str:
-        chosen = of(metrics.LISTENER_STATES, f'state="{state}"', *matchers)
+        chosen = of(catalog.SOCKET_LISTENER_STATES, f'state="{state}"', *matchers)
         return f"sum by ({key}) ({chosen})"
 
     given_up = recorded("instance_process_port:socket_close_wait_not_accepted:sum", *matchers)
@@ -35,8 +35,8 @@ def listeners(*matchers: str) -> Json:
             Column(
                 "Full", largest(queue_ratio(*matchers)), RATIO, at_threshold("accept_queue_ratio"), gauge=True
             ),
-            Column("Waiting", largest(of(metrics.ACCEPT_QUEUE_LENGTH, *matchers))),
-            Column("Backlog", largest(of(metrics.ACCEPT_QUEUE_LIMIT, *matchers))),
+            Column("Waiting", largest(of(catalog.SOCKET_LISTENER_ACCEPT_QUEUE_LENGTH, *matchers))),
+            Column("Backlog", largest(of(catalog.SOCKET_LISTENER_ACCEPT_QUEUE_LIMIT, *matchers))),
             Column(
                 "Given up",
                 largest(given_up),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..board import HOST, PROCESS, lead
 from ..queries import of, reaching, recorded
@@ -27,7 +27,7 @@ def descriptors_left(*matchers: str) -> str:
     uses few of them only starts, unless they are in CLOSE_WAIT."""
     matchers = matchers or ('process!="other"',)
     left = recorded("instance_process:socket_process_worst_fd_ratio:seconds_left", *matchers)
-    many = reaching("ephemeral_ports_rising_ratio", of(metrics.PROCESS_WORST_FD_RATIO, *matchers))
+    many = reaching("ephemeral_ports_rising_ratio", of(catalog.SOCKET_PROCESS_WORST_FD_RATIO, *matchers))
     share = recorded("instance_process:socket_close_wait_descriptors:ratio", *matchers)
     leaks = reaching("close_wait_descriptors_ratio", share)
     return f"({left} and on (job, instance, process) ({many} or {leaks}))"

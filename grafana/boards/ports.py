@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import QUIET, at_threshold, below_threshold
 from ..panels import RATIO, SECONDS, Json, timeseries
@@ -17,7 +17,7 @@ def destinations() -> Json:
     labels = {"instance": "Host", "remote_address": "Towards", "remote_port": "Port"}
     key = f"job, {', '.join(labels)}"
     taken = f"max by ({key}) ({ports_taken()})"
-    limit = f"max by (job, instance) ({of(metrics.EPHEMERAL_LIMIT)})"
+    limit = f"max by (job, instance) ({of(catalog.SOCKET_EPHEMERAL_PORTS_LIMIT)})"
     return table(
         "Fullest destinations: ports against the range",
         "Ephemeral ports towards one address and port. With none left, connecting there fails. Taken: "
@@ -28,7 +28,7 @@ def destinations() -> Json:
         labels,
         [
             Column("Taken", taken, RATIO, at_threshold("ephemeral_ports_ratio"), gauge=True),
-            Column("Used", f"max by ({key}) ({of(metrics.EPHEMERAL_USED)})"),
+            Column("Used", f"max by ({key}) ({of(catalog.SOCKET_EPHEMERAL_PORTS_USED)})"),
             Column("Of", f"{limit} * on (job, instance) group_right () {taken} ^ 0"),
             Column(
                 "Full in",

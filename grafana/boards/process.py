@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from .. import rules
 from ..board import PROCESS as UID
@@ -38,7 +38,7 @@ def _causes() -> Json:
         [
             Column(
                 "Connections",
-                f"sum by (job, {', '.join(labels)}) ({of(metrics.CLOSE_WAIT_SOCKETS, PROCESS)})",
+                f"sum by (job, {', '.join(labels)}) ({of(catalog.SOCKET_CLOSE_WAIT_SOCKETS, PROCESS)})",
                 SHORT,
             )
         ],
@@ -54,7 +54,7 @@ def _growth() -> Json:
         "Does it leak?",
         "The lowest count of ten minutes leaves bursts out: where it rises, connections leak.",
         [
-            Query(f"sum({count(metrics.CLOSE_WAIT_AGE, PROCESS)})", "in CLOSE_WAIT"),
+            Query(f"sum({count(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS, PROCESS)})", "in CLOSE_WAIT"),
             Query(f"sum({floor})", "lowest of 10 min"),
             Query(f"sum({stuck})", "longer than the threshold"),
         ],
@@ -71,7 +71,7 @@ def _oldest() -> Json:
         "A line that rises by a second a second: one and the same connection waits.",
         [
             Query(
-                f"max by (instance) ({of(metrics.CLOSE_WAIT_OLDEST, PROCESS)})",
+                f"max by (instance) ({of(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS, PROCESS)})",
                 "{{instance}}",
             )
         ],
@@ -86,7 +86,7 @@ def _states() -> Json:
     return timeseries(
         "Sockets by state",
         "All that this process holds, and what it left in TIME_WAIT.",
-        [Query(f"sum by (state) ({of(metrics.STATES, PROCESS)})", "{{state}}")],
+        [Query(f"sum by (state) ({of(catalog.SOCKET_STATES, PROCESS)})", "{{state}}")],
         SHORT,
         stack=True,
         overrides=by_name(STATES),
@@ -97,7 +97,7 @@ def _local_ports() -> Json:
     return matrix(
         "Its own ports by state",
         "Inbound connections by the port that accepted them.",
-        f"sum by (local_port, state) ({of(metrics.LISTENER_STATES, PROCESS)} > 0)",
+        f"sum by (local_port, state) ({of(catalog.SOCKET_LISTENER_STATES, PROCESS)} > 0)",
         ("local_port", "Local port"),
         "state",
         matrix_colours(STATES),
@@ -112,7 +112,8 @@ def _descriptors() -> Json:
         "CLOSE_WAIT holds.",
         [
             Query(
-                f"max by (instance) ({of(metrics.PROCESS_WORST_FD_RATIO, PROCESS)})", "open on {{instance}}"
+                f"max by (instance) ({of(catalog.SOCKET_PROCESS_WORST_FD_RATIO, PROCESS)})",
+                "open on {{instance}}",
             ),
             Query(f"max by (instance) ({share})", "in CLOSE_WAIT on {{instance}}"),
         ],
@@ -129,8 +130,8 @@ def _queues() -> Json:
         "not "
         "confirmed them.",
         [
-            Query(f"sum({of(metrics.RECEIVE_QUEUE, PROCESS)})", "unread"),
-            Query(f"sum({of(metrics.SEND_QUEUE, PROCESS)})", "unsent"),
+            Query(f"sum({of(catalog.SOCKET_RECEIVE_QUEUE_BYTES, PROCESS)})", "unread"),
+            Query(f"sum({of(catalog.SOCKET_SEND_QUEUE_BYTES, PROCESS)})", "unsent"),
         ],
         BYTES,
         overrides=by_name({"unread": "purple", "unsent": "blue"}),
@@ -138,7 +139,7 @@ def _queues() -> Json:
 
 
 def _tiles() -> tuple[tuple[int, Json], ...]:
-    established = of(metrics.STATES, 'state="established"', PROCESS)
+    established = of(catalog.SOCKET_STATES, 'state="established"', PROCESS)
     return (
         (3, firing_tile("critical", PROCESS)),
         (3, firing_tile("warning", PROCESS)),
@@ -150,7 +151,7 @@ def _tiles() -> tuple[tuple[int, Json], ...]:
             ratio_tile(
                 "Descriptors",
                 "Open file descriptors against their limit, of the worst process of that name.",
-                of(metrics.PROCESS_WORST_FD_RATIO, PROCESS),
+                of(catalog.SOCKET_PROCESS_WORST_FD_RATIO, PROCESS),
                 "descriptors_ratio",
                 "CloseWaitDescriptorsRunningOut",
             ),
@@ -160,7 +161,7 @@ def _tiles() -> tuple[tuple[int, Json], ...]:
             _tile(
                 "Open descriptors",
                 "Of all processes of that name.",
-                f"sum({of(metrics.PROCESS_OPEN_FDS, PROCESS)})",
+                f"sum({of(catalog.SOCKET_PROCESS_OPEN_FDS, PROCESS)})",
                 none="unknown",
             ),
         ),

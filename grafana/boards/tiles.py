@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import at_threshold, below_threshold
 from ..figures import stat
@@ -32,7 +32,7 @@ def oldest_tile(*matchers: str) -> Json:
         "Seconds since the other side closed, of the connection that waits longest for close(). Programs "
         "that "
         "work close within seconds.",
-        f"max({of(metrics.CLOSE_WAIT_OLDEST, *matchers)})",
+        f"max({of(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS, *matchers)})",
         SECONDS,
         thresholds=at_threshold("close_wait_age_seconds"),
         none="none",
@@ -82,7 +82,7 @@ def tiles() -> tuple[tuple[int, Json], ...]:
             ratio_tile(
                 "Descriptors",
                 "Open file descriptors against the limit, of the worst process that owns TCP sockets.",
-                of(metrics.PROCESS_WORST_FD_RATIO),
+                of(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
                 "descriptors_ratio",
                 "CloseWaitDescriptorsRunningOut",
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from ..colours import CRITICAL, NOBODY, TIME_WAIT
 from ..panels import PER_SECOND, SHORT, Json, by_name, timeseries
@@ -25,7 +25,7 @@ def owners() -> Json:
     return by_process(
         "TIME_WAIT by owner",
         "Who closed first, as far as the exporter can tell. unknown: see beside.",
-        of(metrics.STATES, 'state="time_wait"'),
+        of(catalog.SOCKET_STATES, 'state="time_wait"'),
         SHORT,
         colour=TIME_WAIT,
         alerts=["TimeWaitNearLimit"],
@@ -39,7 +39,7 @@ def methods() -> Json:
         "No process holds such a socket. listener: a process listens on its port; observed: it was seen with "
         "it; "
         "inferred: it alone talks to that address and port; none: nobody knows.",
-        [Query(f"sum by (method) ({of(metrics.TIME_WAIT_ATTRIBUTION)})", "{{method}}")],
+        [Query(f"sum by (method) ({of(catalog.SOCKET_TIME_WAIT_ATTRIBUTION)})", "{{method}}")],
         SHORT,
         stack=True,
         overrides=by_name(METHODS),
@@ -53,9 +53,9 @@ def rates() -> Json:
         "Sockets a second that entered TIME_WAIT; whose port connect() took again; that were closed at once "
         "because of tcp_max_tw_buckets.",
         [
-            rate(metrics.KERNEL_TIME_WAIT_STARTED, "begun"),
-            rate(metrics.KERNEL_TIME_WAIT_REUSED, "reused"),
-            rate(metrics.KERNEL_TIME_WAIT_OVERFLOWS, "skipped"),
+            rate(catalog.SOCKET_KERNEL_TIME_WAIT_STARTED, "begun"),
+            rate(catalog.SOCKET_KERNEL_TIME_WAIT_REUSED, "reused"),
+            rate(catalog.SOCKET_KERNEL_TIME_WAIT_OVERFLOWS, "skipped"),
         ],
         PER_SECOND,
         overrides=by_name({"begun": TIME_WAIT, "reused": "light-blue", "skipped": CRITICAL}),

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client.core import Metric
 
-from exporter.analysis import fold
 from exporter.collection.tracker import SocketTracker
-from exporter.exposition.collector import SocketCollector
+from exporter.metrics.cardinality import SeriesLimits
+from exporter.metrics.collector import SocketCollector
 from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
 from exporter.model.sockets import TIME_WAIT, Listener
 from exporter.owners.resolver import Live
@@ -56,8 +56,8 @@ def tracker(host: Slow) -> SocketTracker:
 
 def collector(tracker: SocketTracker, *without: str) -> SocketCollector:
     parts = frozenset(CollectorName) - set(without)
-    limits = fold.Limits(100, 50, 2000)
-    return SocketCollector(tracker.snapshot, limits, "host", parts, progress=lambda: tracker.partial)
+    limits = SeriesLimits(100, 50, 2000)
+    return SocketCollector(tracker.snapshot, limits, "host", parts, partial=lambda: tracker.partial)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def said(families: Iterator[Metric]) -> dict[str, dict[tuple[str, ...], float]]:
 
 def test_totals_are_known_while_owners_are_resolved(host: Slow, tracker: SocketTracker) -> None:
     with going_on(host, tracker, "resolve"):
-        told = said(collector(tracker).ready(0.0))
+        told = said(collector(tracker).collect_partial(0.0))
     states = told["socket_host_states"]
     assert {state: count for (state,), count in states.items() if count} == {
         "close_wait": 1,
@@ -104,7 +104,7 @@ def test_totals_are_known_while_owners_are_resolved(host: Slow, tracker: SocketT
 def test_states_not_read_yet_are_absent(host: Slow, tracker: SocketTracker) -> None:
     host.crowded = True
     with going_on(host, tracker, "resolve"):
-        states = said(collector(tracker).ready(0.0))["socket_host_states"]
+        states = said(collector(tracker).collect_partial(0.0))["socket_host_states"]
     assert len(states) == 10
     assert ("time_wait",) not in states
 
@@ -113,7 +113,7 @@ def test_unfinished_collectors_fail_and_finished_ones_have_a_duration(
     host: Slow, tracker: SocketTracker
 ) -> None:
     with going_on(host, tracker, "resolve"):
-        told = said(collector(tracker).ready(0.0))
+        told = said(collector(tracker).collect_partial(0.0))
     success = {part: value for (part,), value in told["socket_scrape_collector_success"].items()}
     assert success == {part: float(part == CollectorName.LIMITS) for part in MEASURED_COLLECTORS}
     assert set(told["socket_scrape_collector_duration_seconds"]) == {(CollectorName.LIMITS,)}
@@ -123,14 +123,14 @@ def test_totals_equal_those_of_the_finished_collection(host: Slow, tracker: Sock
     tracker.snapshot()
     host.rows = [*host.rows, call(40_002)]
     with going_on(host, tracker, "resolve"):
-        early = said(collector(tracker).ready(0.0))["socket_host_states"]
+        early = said(collector(tracker).collect_partial(0.0))["socket_host_states"]
     host.lasts = lambda _: None
     assert early == said(collector(tracker).collect())["socket_host_states"]
 
 
 def test_only_limits_are_known_while_sockets_are_read(host: Slow, tracker: SocketTracker) -> None:
     with going_on(host, tracker, "listeners"):
-        told = said(collector(tracker).ready(0.0))
+        told = said(collector(tracker).collect_partial(0.0))
     assert "socket_host_states" not in told
     assert told["socket_time_wait_limit"] == {(): 100}
 
@@ -138,13 +138,13 @@ def test_only_limits_are_known_while_sockets_are_read(host: Slow, tracker: Socke
 def test_totals_are_absent_if_reading_sockets_failed(host: Slow, tracker: SocketTracker) -> None:
     host.broken = {CollectorName.STATES}
     with going_on(host, tracker, "resolve"):
-        assert "socket_host_states" not in said(collector(tracker).ready(0.0))
+        assert "socket_host_states" not in said(collector(tracker).collect_partial(0.0))
 
 
 def test_listeners_are_absent_from_totals_if_reading_them_failed(host: Slow, tracker: SocketTracker) -> None:
     host.broken = {CollectorName.LISTENERS}
     with going_on(host, tracker, "resolve"):
-        states = said(collector(tracker).ready(0.0))["socket_host_states"]
+        states = said(collector(tracker).collect_partial(0.0))["socket_host_states"]
     assert ("listen",) not in states
     assert states["close_wait",] == 1
 
@@ -152,14 +152,14 @@ def test_listeners_are_absent_from_totals_if_reading_them_failed(host: Slow, tra
 def test_failed_limits_are_not_a_success(host: Slow, tracker: SocketTracker) -> None:
     host.broken = {CollectorName.LIMITS}
     with going_on(host, tracker, "resolve"):
-        told = said(collector(tracker).ready(0.0))
+        told = said(collector(tracker).collect_partial(0.0))
     assert told["socket_scrape_collector_success"][CollectorName.LIMITS,] == 0
     assert "socket_time_wait_limit" not in told
 
 
 def test_disabled_collectors_are_not_reported_as_failed(host: Slow, tracker: SocketTracker) -> None:
     with going_on(host, tracker, "resolve"):
-        told = said(collector(tracker, CollectorName.STATES, CollectorName.LIMITS).ready(0.0))
+        told = said(collector(tracker, CollectorName.STATES, CollectorName.LIMITS).collect_partial(0.0))
     assert told.keys() == ABOUT_ITSELF
     assert set(told["socket_scrape_collector_success"]) == {
         (part,) for part in MEASURED_COLLECTORS - {CollectorName.STATES, CollectorName.LIMITS}
@@ -169,7 +169,7 @@ def test_disabled_collectors_are_not_reported_as_failed(host: Slow, tracker: Soc
 def test_collection_that_started_too_early_is_ignored(host: Slow, tracker: SocketTracker) -> None:
     with going_on(host, tracker, "resolve"):
         assert tracker.partial
-        told = said(collector(tracker).ready(tracker.partial.started_at + 0.001))
+        told = said(collector(tracker).collect_partial(tracker.partial.started_at + 0.001))
     assert told.keys() == ABOUT_ITSELF
     assert set(told["socket_scrape_collector_success"].values()) == {0}
 
@@ -177,7 +177,7 @@ def test_collection_that_started_too_early_is_ignored(host: Slow, tracker: Socke
 def test_no_running_collection_gives_an_empty_snapshot(tracker: SocketTracker) -> None:
     """Not even what the last one found: that is not how things are now."""
     tracker.snapshot()
-    told = said(collector(tracker).ready(0.0))
+    told = said(collector(tracker).collect_partial(0.0))
     assert told.keys() == ABOUT_ITSELF
     assert set(told["socket_scrape_collector_success"].values()) == {0}
 
@@ -196,7 +196,7 @@ def test_partial_collect_does_not_wait_for_a_collection(host: Slow, tracker: Soc
     collecting.start()
     try:
         assert there.wait(20)
-        assert "socket_host_states" in said(one.ready(0.0))
+        assert "socket_host_states" in said(one.collect_partial(0.0))
     finally:
         may_go_on.set()
         collecting.join(20)

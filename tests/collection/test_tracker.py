@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from exporter.model.collectors import CollectorName
 from exporter.model.groups import Direction, SocketGroup
 from exporter.model.host import FdUsage
 from exporter.model.process import ProcessId, Unowned
-from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Listener
 
 from .host import CALLER, LISTENER, PRINTD, Host, call, groups
 
@@ -76,6 +77,19 @@ def test_close_wait_keeps_its_direction_after_its_listener_closed(host: Host) ->
     for _ in range(200):
         host.seconds()
     assert [stuck.group.direction for stuck in tracker.snapshot().stuck or ()] == [Direction.INBOUND]
+
+
+def test_garbage_collector_is_disabled_during_a_collection(tracker: SocketTracker, host: Host) -> None:
+    enabled: list[bool] = []
+
+    def listeners() -> list[Listener]:
+        enabled.append(gc.isenabled())
+        return []
+
+    host.listeners = listeners
+    tracker.snapshot()
+    assert enabled == [False]
+    assert gc.isenabled()
 
 
 def test_second_collection_resolves_only_listeners_and_close_wait(tracker: SocketTracker, host: Host) -> None:

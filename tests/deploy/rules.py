@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from exporter.exposition import metrics
-from exporter.exposition.kinds import GaugeHistogram
+from exporter.metrics import catalog
+from exporter.metrics.spec import GaugeHistogramSpec, MetricSpec
 
 from .. import promql
 
@@ -75,7 +75,7 @@ def unit_tests() -> Iterator[dict[str, Any]]:
 def known_series() -> dict[str, frozenset[str]]:
     """The name of every series that a rule, a dashboard or a runbook may ask for -> its labels."""
     known = dict(OF_PROMETHEUS)
-    for metric in metrics.TABLE:
+    for metric in catalog.METRICS:
         known.update(_exposed(metric))
     for rule in (*rules(THRESHOLDS), *rules(RECORDING)):
         own = known.get(rule["record"], frozenset())
@@ -87,12 +87,12 @@ def known_series() -> dict[str, frozenset[str]]:
     return {name: labels | OF_TARGETS for name, labels in known.items()}
 
 
-def _exposed(metric: metrics.Gauge) -> dict[str, frozenset[str]]:
+def _exposed(metric: MetricSpec) -> dict[str, frozenset[str]]:
     labels = frozenset(metric.labels)
-    if isinstance(metric, GaugeHistogram):
+    if isinstance(metric, GaugeHistogramSpec):
         name = metric.name
         return {f"{name}_bucket": labels | {"le"}, f"{name}_gsum": labels, f"{name}_gcount": labels}
-    return {metric.exposed: labels}
+    return {metric.exposed_name: labels}
 
 
 def _labels_in(expression: str, known: dict[str, frozenset[str]]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exporter.exposition import metrics
+from exporter.metrics import catalog
 
 from .. import promql
 from .rules import ALERTS, PROMETHEUS, known_series, labels_of, problems, rules
@@ -74,7 +74,7 @@ def test_its_expressions_ask_for_series_and_labels_that_there_are(path: Path) ->
 
 @each
 def test_every_series_that_it_names_is_there(path: Path) -> None:
-    families = {metric.name for metric in metrics.TABLE}
+    families = {metric.name for metric in catalog.METRICS}
     named = {name for name in re.findall(r"[\w:]+", path.read_text()) if re.search(r"(?:^|:)socket_\w", name)}
     assert named - known_series().keys() - families == set()
 

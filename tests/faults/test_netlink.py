@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from exporter.analysis import fold
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
-from exporter.exposition.collector import SocketCollector
+from exporter.metrics.cardinality import SeriesLimits
+from exporter.metrics.collector import SocketCollector
 from exporter.naming.rules import Namer
 from exporter.netlink import retry
 from exporter.netlink.source import KernelSource
@@ -120,7 +120,7 @@ class Host:
             partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
         )
         tracker = SocketTracker(KernelSource(transport), owners, readers, Namer())
-        self._collector = SocketCollector(tracker.snapshot, fold.Limits(1000, 1000, 20_000), "netlink")
+        self._collector = SocketCollector(tracker.snapshot, SeriesLimits(1000, 1000, 20_000), "netlink")
 
     def scrape(self) -> str:
         return generate_latest(self._collector).decode()

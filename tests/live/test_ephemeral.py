@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
+from exporter.model.ephemeral_ports import ports_by_destination, unavailable_ports
 from exporter.model.snapshot import Snapshot
-from exporter.tracking.ephemeral_ports import ports_by_destination, unavailable_ports
 
 from ..tools import require
 from .helpers import scrape

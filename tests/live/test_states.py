@@ -140,7 +140,7 @@ def test_accept_queues_are_as_ss_shows_them(held: Held, scraped: Scrape) -> None
 
 
 def test_nothing_is_folded_and_nothing_failed(scraped: Scrape) -> None:
-    assert not scraped.by("socket_exporter_folded_series", "family")
+    assert not scraped.by("socket_exporter_aggregated_label_values", "family")
     assert {sample.value for sample in scraped.samples["socket_scrape_collector_success"]} == {1}
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
-from exporter.tracking.close_wait import BUCKETS, AgeTracker, age_histogram, cause_of
+from exporter.tracking.close_wait import AgeTracker, cause_of
 
 DAY = 86_400.0
 WRAPS = 2**32 / 1000
@@ -166,24 +163,3 @@ def test_age_stays_between_its_bounds_over_a_connection(
         if previous is not None:
             assert found - previous[1] >= look - previous[0] - slack
         previous = look, found
-
-
-class TestHistogram:
-    def test_histogram_of_no_ages(self) -> None:
-        assert age_histogram([]) == ((0,) * 8, 0.0)
-
-    def test_bucket_includes_its_upper_bound(self) -> None:
-        assert BUCKETS == (1, 10, 60, 300, 900, 3600, 14400)
-        for position, bound in enumerate(BUCKETS):
-            at, above = age_histogram([bound]), age_histogram([math.nextafter(bound, math.inf)])
-            assert at.counts == (0,) * position + (1,) * (8 - position)
-            assert above.counts == (0,) * (position + 1) + (1,) * (7 - position)
-
-    @given(st.lists(SECONDS))
-    def test_bucket_counts_are_cumulative(self, ages: list[float]) -> None:
-        counts, total = age_histogram(ages)
-        assert len(counts) == len(BUCKETS) + 1
-        assert all(fewer <= more for fewer, more in pairwise(counts))
-        assert counts[-1] == len(ages)
-        assert list(counts[:-1]) == [sum(one <= bound for one in ages) for bound in BUCKETS]
-        assert total == pytest.approx(sum(ages))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.model.ephemeral_ports import DestinationPorts, ports_by_destination, unavailable_ports
 from exporter.model.groups import AddressPair, Direction, SocketGroup
 from exporter.model.host import EphemeralRange
 from exporter.model.process import Owner, Unowned
@@ -16,12 +17,7 @@ from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, TIME_
 from exporter.tracking import ephemeral_ports as module
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.ephemeral_ports import (
-    BoundPortCounter,
-    DestinationPorts,
-    ports_by_destination,
-    unavailable_ports,
-)
+from exporter.tracking.ephemeral_ports import BoundPortCounter
 from exporter.tracking.listeners import ListenerTable
 
 from .sockets import (

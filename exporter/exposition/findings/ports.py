@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from ...model.address import format_address
+from ...model.ephemeral_ports import unavailable_ports
 from ...model.groups import Direction, SocketGroup
 from ...model.process import UNKNOWN_PROCESS, Owner
 from ...model.snapshot import Snapshot
 from ...model.sockets import CLOSE_WAIT, TIME_WAIT
-from ...tracking.ephemeral_ports import unavailable_ports
-from ..families.ephemeral import printable
 from .finding import Finding, Kind, Scope, Severity, Usage, severity_of
 from .ports_words import advice, bound_advice
 from .words import listed, named, paragraph, percent, plural, who
@@ -103,7 +103,7 @@ def _limit(seen: Snapshot) -> int | None:
 def _place(to: _Traffic, scope: Scope) -> str:
     if not scope.with_addresses:
         return f"port {to.port} of one address"
-    text = printable(to.address)
+    text = format_address(to.address)
     return f"[{text}]:{to.port}" if ":" in text else f"{text}:{to.port}"
 
 
@@ -135,7 +135,7 @@ def _used_up(to: _Traffic, limit: int, scope: Scope) -> Finding:
         count=to.used,
         direction=Direction.OUTBOUND,
         port=to.port,
-        remote_address=printable(to.address) if scope.with_addresses else None,
+        remote_address=format_address(to.address) if scope.with_addresses else None,
         near=near,
     )
 
@@ -160,7 +160,7 @@ def _many(to: _Traffic, limit: int | None, scope: Scope) -> Finding:
         count=to.time_wait,
         direction=Direction.OUTBOUND,
         port=to.port,
-        remote_address=printable(to.address) if scope.with_addresses else None,
+        remote_address=format_address(to.address) if scope.with_addresses else None,
         near=near,
     )
 

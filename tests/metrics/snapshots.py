@@ -1,4 +1,4 @@
-"""One look at a host that has something of everything, and the families made of it."""
+"""A snapshot of a host that has something of everything, and the metric families built from it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from exporter.analysis import fold
-from exporter.exposition.collector import SocketCollector
+from exporter.metrics.cardinality import SeriesLimits
+from exporter.metrics.collector import SocketCollector
 from exporter.model.close_wait import Cause, ClassifiedCloseWait
 from exporter.model.collectors import CollectorName
 from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
@@ -37,7 +37,7 @@ READ: Final = (
     CollectorName.DESCRIPTORS,
     CollectorName.LIMITS,
 )
-"""The parts for which something is read or counted."""
+"""Collectors that read or count something."""
 
 PRINTD: Final = ProcessId(10, 1.0)
 NGINX: Final = ProcessId(20, 1.0)
@@ -80,7 +80,7 @@ GROUPS.update(
 
 
 def stuck(group: SocketGroup, cause: Cause, age: float, times: int = 1) -> list[ClassifiedCloseWait]:
-    """So many connections in CLOSE_WAIT, of which only the age and the cause matter here."""
+    """This number of connections in CLOSE_WAIT; only the age and the cause matter here."""
     socket = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
     return [
         ClassifiedCloseWait(CloseWaitSocket(socket, 1, 0, 0, age, age, mptcp=False), group, cause, age)
@@ -136,16 +136,16 @@ SEEN: Final = Snapshot(
     source="netlink",
 )
 
-ALL: Final = fold.Limits(100, 50, 2_000)
+ALL: Final = SeriesLimits(100, 50, 2_000)
 
 
 def collect(
     seen: Snapshot = SEEN,
-    limits: fold.Limits = ALL,
-    parts: frozenset[CollectorName] = frozenset(CollectorName),
+    limits: SeriesLimits = ALL,
+    collectors: frozenset[CollectorName] = frozenset(CollectorName),
 ) -> dict[str, Metric]:
     """The families by name."""
-    collector = SocketCollector(lambda: seen, limits, "netlink", parts)
+    collector = SocketCollector(lambda: seen, limits, "netlink", collectors)
     return {family.name: family for family in collector.collect()}
 
 

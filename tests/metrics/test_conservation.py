@@ -1,4 +1,4 @@
-"""Whatever is seen and however few series are allowed: folding moves counts and loses none."""
+"""Conservation: the series limits move sockets between series, and lose none."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import Metric
 
-from exporter.analysis.fold import Limits
-from exporter.exposition import metrics
-from exporter.exposition.collector import SocketCollector
-from exporter.exposition.kinds import Gauge
+from exporter.metrics import catalog
+from exporter.metrics.cardinality import SeriesLimits
+from exporter.metrics.collector import SocketCollector
+from exporter.metrics.spec import GaugeSpec
 from exporter.model.close_wait import Cause
 from exporter.model.groups import Attribution, Direction, SocketGroup
 from exporter.model.host import FdUsage
@@ -23,7 +23,7 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, STATE_NAMES, TIME_WAIT
 
-from .seen import DATABASE, SEEN, stuck
+from .snapshots import DATABASE, SEEN, stuck
 
 PROCESSES = [ProcessId(pid, 0.0) for pid in range(1, 40)]
 NAMES: dict[Owner, str] = {process: f"job{process.pid % 25}" for process in PROCESSES}
@@ -53,26 +53,26 @@ STUCK = st.builds(
 )
 QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
 DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
-LIMITS = st.builds(Limits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
+LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
 EMPTY = replace(SEEN, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
 
 
-def looks(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
-    """Two looks at a host where there is nothing else."""
+def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
+    """Two snapshots of a host where there is nothing else."""
     return st.lists(st.builds(replace, st.just(EMPTY), **fields), min_size=2, max_size=2)
 
 
-COUNTED = looks(groups=st.dictionaries(INBOUND | OUTBOUND | WAITING, NUMBERS, max_size=30))
-PILES = looks(stuck=st.lists(STUCK, max_size=25))
-QUEUES = looks(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
-OPEN = looks(descriptors=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
+COUNTED = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | WAITING, NUMBERS, max_size=30))
+PILES = snapshots(stuck=st.lists(STUCK, max_size=25))
+QUEUES = snapshots(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
+OPEN = snapshots(descriptors=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
 
 Families = Mapping[str, Metric]
 
 
-def scrapes(seen: list[Snapshot], limits: Limits) -> Iterator[tuple[Snapshot, Families]]:
-    """One exporter's scrapes, one after the other: what was visible before matters."""
+def scrapes(seen: list[Snapshot], limits: SeriesLimits) -> Iterator[tuple[Snapshot, Families]]:
+    """Successive scrapes of one exporter: what the previous one kept matters."""
     collector = SocketCollector(iter(seen).__next__, limits, "netlink")
     for now in seen:
         yield now, {family.name: family for family in collector.collect()}
@@ -88,7 +88,7 @@ def total(family: Metric, suffix: str = "", **labels: str) -> float:
 
 
 @given(COUNTED, LIMITS)
-def test_every_socket_is_in_one_series(seen: list[Snapshot], limits: Limits) -> None:
+def test_sum_of_sockets_by_state(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
         by_state: Counter[str] = Counter()
         inbound: Counter[str] = Counter()
@@ -102,14 +102,14 @@ def test_every_socket_is_in_one_series(seen: list[Snapshot], limits: Limits) -> 
 
 
 @given(COUNTED, LIMITS)
-def test_every_time_wait_is_attributed_or_said_not_to_be(seen: list[Snapshot], limits: Limits) -> None:
+def test_sum_of_time_wait_attribution(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for _, families in scrapes(seen, limits):
         waiting = total(families["socket_host_states"], state="time_wait")
         assert total(families["socket_time_wait_attribution"]) == waiting
 
 
 @given(PILES, LIMITS)
-def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Snapshot], limits: Limits) -> None:
+def test_every_close_wait_has_a_cause_and_an_age(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
         ages = [one.age for one in now.stuck or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
@@ -126,7 +126,7 @@ def test_every_stuck_connection_has_a_cause_and_an_age(seen: list[Snapshot], lim
 
 
 @given(QUEUES, LIMITS)
-def test_every_queued_byte_is_some_processes(seen: list[Snapshot], limits: Limits) -> None:
+def test_sum_of_queue_bytes(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
         queues = (now.queues or {}).values()
         assert total(families["socket_receive_queue_bytes"]) == sum(unread for unread, _ in queues)
@@ -134,9 +134,7 @@ def test_every_queued_byte_is_some_processes(seen: list[Snapshot], limits: Limit
 
 
 @given(OPEN, LIMITS)
-def test_every_descriptor_is_some_processes_and_the_worst_is_told(
-    seen: list[Snapshot], limits: Limits
-) -> None:
+def test_sum_of_open_fds_and_highest_ratio(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
         has = now.descriptors.values()
         assert total(families["socket_process_open_fds"]) == sum(one.open for one in has)
@@ -146,15 +144,18 @@ def test_every_descriptor_is_some_processes_and_the_worst_is_told(
 
 
 @given(COUNTED | PILES | QUEUES | OPEN, LIMITS)
-def test_no_family_has_more_series_or_processes_than_allowed(seen: list[Snapshot], limits: Limits) -> None:
+def test_limits_of_series_and_processes(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for _, families in scrapes(seen, limits):
-        for gauge in metrics.TABLE:
-            if type(gauge) is Gauge and "process" in gauge.labels:
-                samples = families[gauge.name].samples
+        for spec in catalog.METRICS:
+            if isinstance(spec, GaugeSpec) and "process" in spec.labels:
+                samples = families[spec.name].samples
                 names = {sample.labels["process"] for sample in samples}
-                assert len(samples) <= limits.series, gauge.name
-                if gauge not in (metrics.ACCEPT_QUEUE_LENGTH, metrics.ACCEPT_QUEUE_LIMIT):
-                    assert len(names - {"unknown", "other"}) <= limits.processes, gauge.name
+                assert len(samples) <= limits.max_series, spec.name
+                if spec not in (
+                    catalog.SOCKET_LISTENER_ACCEPT_QUEUE_LENGTH,
+                    catalog.SOCKET_LISTENER_ACCEPT_QUEUE_LIMIT,
+                ):
+                    assert len(names - {"unknown", "other"}) <= limits.max_processes, spec.name
 
 
 def names(family: Metric) -> set[str]:
@@ -162,7 +163,7 @@ def names(family: Metric) -> set[str]:
 
 
 @given(PILES | OPEN, LIMITS)
-def test_the_families_of_one_subject_name_the_same_processes(seen: list[Snapshot], limits: Limits) -> None:
+def test_related_metrics_name_the_same_processes(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for _, families in scrapes(seen, limits):
         aged = names(families["socket_close_wait_age_seconds"])
         assert aged == names(families["socket_close_wait_oldest_age_seconds"])

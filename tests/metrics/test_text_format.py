@@ -11,9 +11,8 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from exporter.exposition import encoder as encoder_module
-from exporter.exposition import metrics
-from exporter.exposition.encoder import OPEN_METRICS_VERSION, Encoder
+from exporter.metrics import catalog, text_format
+from exporter.metrics.text_format import OPEN_METRICS_VERSION, Encoder
 
 
 class Families(Collector):
@@ -35,10 +34,10 @@ def expected(families: Iterable[Metric], *, open_metrics: bool) -> bytes:
 
 def scrape(established: int, orphans: int, process: str = 'a "b"') -> list[Metric]:
     return [
-        metrics.STATES.family([(("established", process, "443"), established)]),
-        metrics.CLOSE_WAIT_AGE.histograms([((process,), [("1.0", 1), ("+Inf", 2)], 3.5)]),
-        metrics.KERNEL_LISTEN_DROPS.family([((), orphans)]),
-        metrics.ORPHANS.family([((), orphans)]),
+        catalog.SOCKET_STATES.build([(("established", process, "443"), established)]),
+        catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build([((process,), [("1.0", 1), ("+Inf", 2)], 3.5)]),
+        catalog.SOCKET_KERNEL_LISTEN_DROPS.build([((), orphans)]),
+        catalog.SOCKET_ORPHANS.build([((), orphans)]),
     ]
 
 
@@ -64,7 +63,7 @@ def test_whatever_labels_and_values_there_are(
 ) -> None:
     encoder = Encoder(open_metrics=open_metrics)
     for samples in scrapes:
-        families = [metrics.STATES.family(samples.items())]
+        families = [catalog.SOCKET_STATES.build(samples.items())]
         assert encoder.encode(families) == expected(families, open_metrics=open_metrics)
 
 
@@ -76,8 +75,8 @@ def test_names_and_labels_are_written_once(monkeypatch: pytest.MonkeyPatch) -> N
         written.extend((family.name, *sample.labels.values()) for sample in family.samples)
         return generate_latest(registry)
 
-    monkeypatch.setattr(encoder_module, "generate_latest", note)
+    monkeypatch.setattr(text_format, "generate_latest", note)
     encoder = Encoder(open_metrics=False)
     for process in ("nginx", "nginx", "redis"):
-        encoder.encode([metrics.STATES.family([(("established", process, "443"), len(written))])])
+        encoder.encode([catalog.SOCKET_STATES.build([(("established", process, "443"), len(written))])])
     assert [process for _, _, process, _ in written] == ["nginx", "redis"]

@@ -1,4 +1,4 @@
-"""How many series there are at most, what is shown of too many, and that it is said."""
+"""Series limits of every metric, and the metric that reports what is aggregated."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.fold import Limits
-from exporter.exposition import metrics
+from exporter.metrics import catalog
+from exporter.metrics.cardinality import SeriesLimits
 from exporter.model.close_wait import Cause
 from exporter.model.groups import Direction, SocketGroup
 from exporter.model.host import FdUsage
@@ -16,10 +16,10 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED
 
-from .seen import SEEN, collect, stuck, values
+from .snapshots import SEEN, collect, stuck, values
 
-CAREFUL = Limits(100, 50, 11)
-"""More processes than series: whoever asks for few series gets few."""
+FEW_SERIES = SeriesLimits(100, 50, 11)
+"""The limit of series is below that of processes."""
 
 
 def inbound(number: int, state: int = ESTABLISHED) -> SocketGroup:
@@ -28,7 +28,7 @@ def inbound(number: int, state: int = ESTABLISHED) -> SocketGroup:
 
 @pytest.fixture(scope="module")
 def many() -> Snapshot:
-    """Forty processes, each with one more of everything than the one before, and nobody's sockets."""
+    """Forty processes, each with one more of everything than the previous one, and unowned sockets."""
     names: dict[Owner, str] = {ProcessId(number, 0.0): f"job{number:02}" for number in range(1, 41)}
     queues = {inbound(number): (number, number) for number in range(1, 41)}
     queues[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22)] = (1, 1)
@@ -47,18 +47,18 @@ def many() -> Snapshot:
 @pytest.mark.parametrize(
     "name",
     [
-        gauge.name
-        for gauge in metrics.TABLE
-        if "process" in gauge.labels and gauge is not metrics.CLOSE_WAIT_AGE
+        spec.name
+        for spec in catalog.METRICS
+        if "process" in spec.labels and spec is not catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS
     ],
 )
-def test_no_family_has_more_series_than_allowed(name: str, many: Snapshot) -> None:
-    assert len(collect(many, CAREFUL)[name].samples) <= CAREFUL.series
+def test_series_limit_of_every_metric_by_process(name: str, many: Snapshot) -> None:
+    assert len(collect(many, FEW_SERIES)[name].samples) <= FEW_SERIES.max_series
 
 
-def test_there_are_no_more_histograms_than_series_allowed(many: Snapshot) -> None:
-    samples = collect(many, CAREFUL)["socket_close_wait_age_seconds"].samples
-    assert len({sample.labels["process"] for sample in samples}) <= CAREFUL.series
+def test_series_limit_of_histograms(many: Snapshot) -> None:
+    samples = collect(many, FEW_SERIES)["socket_close_wait_age_seconds"].samples
+    assert len({sample.labels["process"] for sample in samples}) <= FEW_SERIES.max_series
 
 
 @pytest.mark.parametrize(
@@ -70,35 +70,35 @@ def test_there_are_no_more_histograms_than_series_allowed(many: Snapshot) -> Non
         ("socket_close_wait_sockets", 820),
     ],
 )
-def test_the_sum_stays_when_series_run_out(name: str, total: int, many: Snapshot) -> None:
-    assert sum(sample.value for sample in collect(many, CAREFUL)[name].samples) == total
+def test_sum_is_kept_at_the_series_limit(name: str, total: int, many: Snapshot) -> None:
+    assert sum(sample.value for sample in collect(many, FEW_SERIES)[name].samples) == total
 
 
-def test_the_biggest_keep_their_names(many: Snapshot) -> None:
-    families = collect(many, CAREFUL)
+def test_biggest_processes_keep_their_names(many: Snapshot) -> None:
+    families = collect(many, FEW_SERIES)
     assert ("job40",) in values(families["socket_process_open_fds"])
     assert values(families["socket_process_worst_fd_ratio"])["job40",] == 0.4
     assert values(families["socket_close_wait_oldest_age_seconds"])["job40",] == 40
     assert values(families["socket_receive_queue_bytes"])["job40",] == 40
 
 
-def test_what_is_folded_is_said_with_the_name_of_its_label() -> None:
-    folded = values(collect(limits=Limits(1, 1, 2_000))["socket_exporter_folded_series"])
-    assert folded["socket_states", "process"] == 1
-    assert folded["socket_states", "remote_port"] == 2
-    assert folded["socket_close_wait_sockets", "process"] == 1
+def test_aggregated_label_values_by_metric_and_label() -> None:
+    aggregated = values(collect(limits=SeriesLimits(1, 1, 2_000))["socket_exporter_aggregated_label_values"])
+    assert aggregated["socket_states", "process"] == 1
+    assert aggregated["socket_states", "remote_port"] == 2
+    assert aggregated["socket_close_wait_sockets", "process"] == 1
 
 
-def test_only_labels_that_a_family_has_are_named(many: Snapshot) -> None:
-    labels = {gauge.name: {*gauge.labels, "series"} for gauge in metrics.TABLE}
-    for family, label in values(collect(many, CAREFUL)["socket_exporter_folded_series"]):
+def test_only_labels_of_the_metric_are_reported(many: Snapshot) -> None:
+    labels = {spec.name: {*spec.labels, "series"} for spec in catalog.METRICS}
+    for family, label in values(collect(many, FEW_SERIES)["socket_exporter_aggregated_label_values"]):
         assert label in labels[family]
 
 
-def test_as_many_series_are_said_to_be_folded_as_lost_their_name(many: Snapshot) -> None:
-    families = collect(many, CAREFUL)
-    folded = values(families["socket_exporter_folded_series"])
+def test_aggregated_series_are_those_without_a_name(many: Snapshot) -> None:
+    families = collect(many, FEW_SERIES)
+    aggregated = values(families["socket_exporter_aggregated_label_values"])
     for name in ("socket_process_open_fds", "socket_receive_queue_bytes"):
         processes = 40 if "fds" in name else 41
         named = {labels for labels in values(families[name]) if labels != ("other",)}
-        assert folded[name, "series"] == processes - len(named)
+        assert aggregated[name, "series"] == processes - len(named)

@@ -1,1 +1,0 @@
-"""Pure functions on plain values: naming, sides, counting, folding."""

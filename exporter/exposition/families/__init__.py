@@ -1,1 +1,0 @@
-"""Metric families from one look at the host, a module for each subject."""

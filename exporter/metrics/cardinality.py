@@ -1,0 +1,164 @@
+"""Cardinality limit: aggregation of the smallest processes, ports and series into `other`.
+
+No socket is lost: the values of aggregated series are added up. Label values that were kept in the previous
+scrape stay until another one is clearly bigger, so that series near the limit do not come and go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
+
+from .labels import OTHER
+
+HYSTERESIS: Final = 1.25
+"""How many times bigger a label value must be to displace one that was kept in the previous scrape."""
+
+_Item = TypeVar("_Item", bound=Hashable)
+
+
+class Series(NamedTuple):
+    """Label values of one series."""
+
+    labels: tuple[str, ...]
+    """Values of the labels that are never aggregated, such as the state."""
+    process: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLimits:
+    """Maximum numbers of label values and of series of a metric.
+
+    `max_series` must be at least the number of combinations of the labels that are never aggregated.
+    """
+
+    max_processes: int
+    max_ports: int
+    max_series: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Label values and series that one scrape exposed without aggregation."""
+
+    processes: frozenset[str] = frozenset()
+    ports: frozenset[str] = frozenset()
+    series: frozenset[Series] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """Series within the limits, and how many label values and series went into `other`."""
+
+    counts: Mapping[Series, int]
+    kept: Kept
+    aggregated_processes: int
+    aggregated_ports: int
+    aggregated_series: int
+
+
+def aggregate(
+    counts: Mapping[Series, int], limits: SeriesLimits, previous: Kept, exempt: Collection[str] = ()
+) -> Aggregation:
+    """Limit the processes, then the ports, then the series, keeping the biggest.
+
+    The sum over each value of `Series.labels` stays the same.
+
+    previous: what the previous scrape kept.
+    exempt: values of process and port that do not count towards the limits and are kept, unless the series
+        limit leaves no place for them.
+    """
+    if whole := _if_within_limits(counts, limits, exempt):
+        return whole
+    processes = _biggest(_totals(counts, "process", exempt), limits.max_processes, previous.processes)
+    ports = _biggest(_totals(counts, "port", exempt), limits.max_ports, previous.ports)
+
+    def relabel(series: Series) -> Series:
+        process = series.process if series.process in processes or series.process in exempt else OTHER
+        port = series.port if series.port in ports or series.port in exempt else OTHER
+        return Series(series.labels, process, port)
+
+    relabeled = _regroup(counts, relabel)
+    limited, kept = _limit_series(relabeled, limits.max_series, previous.series)
+    return Aggregation(
+        limited,
+        Kept(processes, ports, kept),
+        aggregated_processes=_count_aggregated(counts, "process", processes, exempt),
+        aggregated_ports=_count_aggregated(counts, "port", ports, exempt),
+        aggregated_series=len(relabeled) - len(relabeled.keys() & limited.keys()),
+    )
+
+
+def _if_within_limits(
+    counts: Mapping[Series, int], limits: SeriesLimits, exempt: Collection[str]
+) -> Aggregation | None:
+    """Return all series unchanged if they are within the limits, as on most hosts."""
+    processes = {series.process for series in counts}.difference(exempt, {OTHER})
+    ports = {series.port for series in counts}.difference(exempt, {OTHER})
+    if (
+        len(processes) > limits.max_processes
+        or len(ports) > limits.max_ports
+        or len(counts) > limits.max_series
+    ):
+        return None
+    kept = Kept(frozenset(processes), frozenset(ports), frozenset(counts))
+    return Aggregation(counts, kept, aggregated_processes=0, aggregated_ports=0, aggregated_series=0)
+
+
+def _limit_series(
+    counts: Mapping[Series, int], limit: int, previous: Collection[Series]
+) -> tuple[Mapping[Series, int], frozenset[Series]]:
+    """Aggregate the ports of the smallest series and, if that is not enough, their processes."""
+    for coarsen in (_without_port, _without_process):
+        if len(counts) <= limit:
+            break
+        room = limit - len({coarsen(series) for series in counts})
+        kept = _biggest(counts, max(room, 0), previous)
+        counts = _regroup(counts, _keep_or(kept, coarsen))
+    return counts, frozenset(counts)
+
+
+def _keep_or(kept: Collection[Series], coarsen: Callable[[Series], Series]) -> Callable[[Series], Series]:
+    return lambda series: series if series in kept else coarsen(series)
+
+
+def _without_port(series: Series) -> Series:
+    return Series(series.labels, series.process, OTHER)
+
+
+def _without_process(series: Series) -> Series:
+    return Series(series.labels, OTHER, OTHER)
+
+
+def _biggest(totals: Mapping[_Item, int], limit: int, previous: Collection[_Item]) -> frozenset[_Item]:
+    """Return the `limit` biggest items; ties are broken by name, whatever the order of the mapping."""
+
+    def rank(item: _Item) -> tuple[float, str]:
+        return -totals[item] * (HYSTERESIS if item in previous else 1), str(item)
+
+    return frozenset(sorted(totals, key=rank)[:limit])
+
+
+def _totals(counts: Mapping[Series, int], label: str, exempt: Collection[str]) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for series, count in counts.items():
+        totals[getattr(series, label)] += count
+    for value in (*exempt, OTHER):
+        totals.pop(value, None)
+    return totals
+
+
+def _count_aggregated(
+    counts: Iterable[Series], label: str, kept: Collection[str], exempt: Collection[str]
+) -> int:
+    return len({getattr(series, label) for series in counts} - set(kept) - set(exempt) - {OTHER})
+
+
+def _regroup(counts: Mapping[Series, int], relabel: Callable[[Series], Series]) -> Mapping[Series, int]:
+    regrouped: Counter[Series] = Counter()
+    for series, count in counts.items():
+        regrouped[relabel(series)] += count
+    return regrouped

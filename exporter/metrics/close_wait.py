@@ -1,0 +1,62 @@
+"""Connections in CLOSE_WAIT by cause, and their ages."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from math import fsum
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from ..model.process import Owner
+from ..model.snapshot import Snapshot
+from . import catalog
+from .cardinality import Series
+from .series_limiter import SeriesLimiter, display_name, with_unlimited_ports
+from .spec import Buckets
+
+BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
+"""Upper bounds of the buckets of ages in seconds, inclusive; `+Inf` follows."""
+
+
+def build(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
+    """Build the metrics of connections in CLOSE_WAIT."""
+    if snapshot.stuck is None:
+        return
+    series: Counter[Series] = Counter()
+    for (group, cause), count in Counter((row.group, row.cause) for row in snapshot.stuck).items():
+        labels = (group.direction.value, cause.value)
+        series[Series(labels, snapshot.process_name(group.owner), str(group.port))] += count
+    aggregation = limiter.aggregate(
+        catalog.SOCKET_CLOSE_WAIT_SOCKETS, series, with_unlimited_ports(limiter.limits)
+    )
+    yield catalog.SOCKET_CLOSE_WAIT_SOCKETS.build(
+        ((process, port, direction, cause), count)
+        for ((direction, cause), process, port), count in aggregation.counts.items()
+    )
+    by_name = _ages_by_name(snapshot, display_name(aggregation))
+    yield catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build(
+        ((name,), *histogram(ages)) for name, ages in by_name.items()
+    )
+    yield catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS.build(
+        ((name,), round(max(ages), 3)) for name, ages in by_name.items()
+    )
+
+
+def histogram(ages: Iterable[float]) -> tuple[Buckets, float]:
+    """Return ages in seconds as cumulative buckets, and their sum to a millisecond."""
+    ordered = sorted(ages)
+    buckets = [(f"{bound:.1f}", bisect_right(ordered, bound)) for bound in BUCKETS]
+    return [*buckets, ("+Inf", len(ordered))], round(fsum(ordered), 3)
+
+
+def _ages_by_name(snapshot: Snapshot, display: Callable[[str], str]) -> dict[str, list[float]]:
+    by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
+    for row in snapshot.stuck or ():
+        by_owner[row.group.owner].append(row.age)
+    by_name: defaultdict[str, list[float]] = defaultdict(list)
+    for owner, ages in by_owner.items():
+        by_name[display(snapshot.process_name(owner))] += ages
+    return by_name

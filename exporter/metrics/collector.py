@@ -1,0 +1,123 @@
+"""The prometheus_client collector: snapshots of the host as metric families."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Set
+from typing import Final
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from .. import __version__
+from ..model.collectors import MEASURED_COLLECTORS, CollectorName
+from ..model.reload import ReloadStatus
+from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from . import (
+    accept_queues,
+    catalog,
+    close_wait,
+    configuration,
+    ephemeral_ports,
+    kernel,
+    processes,
+    states,
+    time_wait,
+)
+from .cardinality import SeriesLimits
+from .labels import UNREADABLE_REASONS
+from .series_limiter import SeriesLimiter
+
+_BUILDERS: Final[tuple[tuple[CollectorName, Callable[[Snapshot, SeriesLimiter], Iterator[Metric]]], ...]] = (
+    (CollectorName.STATES, states.build),
+    (CollectorName.LISTENERS, states.build_by_listener),
+    (CollectorName.LISTENERS, accept_queues.build),
+    (CollectorName.CLOSE_WAIT, close_wait.build),
+    (CollectorName.TIME_WAIT, time_wait.build),
+    (CollectorName.EPHEMERAL, ephemeral_ports.build),
+    (CollectorName.DESCRIPTORS, processes.build_descriptors),
+    (CollectorName.QUEUES, processes.build_queues),
+    (CollectorName.LIMITS, kernel.build),
+)
+"""A builder runs if its collector is enabled; of its metrics, those of disabled collectors are left out."""
+
+
+class SocketCollector(Collector):
+    """Exports a new snapshot of the host in each collection. collect() must not run concurrently.
+
+    take_snapshot: returns a new snapshot.
+    source: name of the socket source, for build_info.
+    collectors: the enabled collectors.
+    reload_status: returns the result of the last configuration reload.
+    partial: returns what the current collection has found so far, None if there is none.
+    """
+
+    def __init__(
+        self,
+        take_snapshot: Callable[[], Snapshot],
+        limits: SeriesLimits,
+        source: str,
+        collectors: frozenset[CollectorName] = frozenset(CollectorName),
+        reload_status: Callable[[], ReloadStatus] = lambda: ReloadStatus(success=True, timestamp=0.0),
+        partial: Callable[[], PartialSnapshot | None] = lambda: None,
+    ) -> None:
+        self._take_snapshot = take_snapshot
+        self._limiter = SeriesLimiter(limits)
+        self._source = source
+        self._collectors = collectors
+        self._reload_status = reload_status
+        self._partial = partial
+
+    def set_limits(self, limits: SeriesLimits) -> None:
+        """Apply other limits from the next collection on, and forget which label values were kept."""
+        self._limiter = SeriesLimiter(limits)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the families that collect() may return, without a collection."""
+        return [spec.describe() for spec in catalog.METRICS]
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all families. Never raises because of a collector that failed: its families are absent."""
+        snapshot, limiter = self._take_snapshot(), self._limiter
+        for collector, build in _BUILDERS:
+            if collector in self._collectors:
+                yield from filter(self._is_enabled, build(snapshot, limiter))
+        yield limiter.build_aggregated()
+        yield catalog.SOCKET_EXPORTER_UNREADABLE_PROCESSES.build(
+            ((reason,), snapshot.unreadable.get(reason, 0)) for reason in UNREADABLE_REASONS
+        )
+        yield from configuration.build(self._reload_status())
+        yield from self._scrape_metrics(snapshot, self._collectors & snapshot.seconds.keys())
+
+    def collect_partial(self, since: float) -> Iterator[Metric]:
+        """Return the families that the current collection has completed; missing collectors have success 0.
+
+        May be called in any thread, also during collect().
+
+        since: of a collection that began earlier, in seconds of the monotonic clock, nothing is returned.
+        """
+        partial = self._partial()
+        if partial is None or partial.started_at < since:
+            partial = empty_partial_snapshot(since)
+        snapshot = partial.snapshot
+        if CollectorName.STATES in self._collectors:
+            yield from states.build(snapshot, self._limiter)
+        if CollectorName.LIMITS in self._collectors:
+            yield from kernel.build(snapshot, self._limiter)
+        yield from configuration.build(self._reload_status())
+        yield from self._scrape_metrics(snapshot, self._collectors & MEASURED_COLLECTORS)
+
+    def _is_enabled(self, family: Metric) -> bool:
+        return catalog.COLLECTOR_BY_METRIC[family.name] in self._collectors
+
+    def _scrape_metrics(self, snapshot: Snapshot, collectors: Set[CollectorName]) -> Iterator[Metric]:
+        measured = sorted(collectors & snapshot.seconds.keys())
+        yield catalog.SOCKET_SCRAPE_COLLECTOR_DURATION_SECONDS.build(
+            ((name,), snapshot.seconds[name]) for name in measured
+        )
+        yield catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.build(
+            ((name,), int(name not in snapshot.failed)) for name in sorted(collectors)
+        )
+        yield catalog.SOCKET_EXPORTER_BUILD_INFO.build(
+            [((__version__, self._source, platform.python_version()), 1)]
+        )

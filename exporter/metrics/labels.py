@@ -1,0 +1,24 @@
+"""Values of labels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..model.groups import Direction, SocketGroup
+
+OTHER: Final = "other"
+"""Processes and ports that are aggregated to limit cardinality."""
+INBOUND: Final = "inbound"
+"""Remote port of connections that a local listener accepted."""
+NO_PORT: Final = "none"
+"""Remote port of sockets without a connection."""
+
+UNOWNED_REASONS: Final = ("released", "unreadable", "hidden", "not_found", "disabled")
+UNREADABLE_REASONS: Final = ("permission", "vanished", "error")
+
+
+def remote_port_label(group: SocketGroup) -> str:
+    """Return the destination port of an outbound group, INBOUND or NO_PORT."""
+    if group.direction is Direction.INBOUND:
+        return INBOUND
+    return str(group.port) if group.direction is Direction.OUTBOUND else NO_PORT
