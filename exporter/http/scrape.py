@@ -16,7 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from ..log import LogOnChange
-from ..metrics.text_format import Encoder
+from ..metrics.text_format import encode
 from .limits import DEFAULT_LIMITS, ServerLimits
 
 T = TypeVar("T")
@@ -216,11 +216,6 @@ class ScrapeCoalescer:
             self._once.failing(subject, f"{subject} failed", error=error)
         else:
             self._once.recovered(subject, f"{subject} recovered")
-
-
-def encode(families: Iterable[Metric], *, open_metrics: bool) -> bytes:
-    """Return the families in one of Prometheus' text formats."""
-    return Encoder(open_metrics=open_metrics).encode(families)
 
 
 def _named(families: Iterable[Metric], names: frozenset[str]) -> Iterator[Metric]:

