@@ -223,6 +223,18 @@ SOCKET_KERNEL_LISTEN_DROPS: Final = counter(
     "Connections dropped by listening sockets for any reason, including overflows (TcpExt ListenDrops).",
     collector=CollectorName.LIMITS,
 )
+SOCKET_KERNEL_SYN_QUEUE_DROPS: Final = counter(
+    "socket_kernel_syn_queue_drops",
+    "SYNs dropped because the SYN queue of a listening socket was full (TcpExt TCPReqQFullDrop). Always 0 "
+    "with tcp_syncookies enabled: the kernel then sends SYN cookies.",
+    collector=CollectorName.LIMITS,
+)
+SOCKET_KERNEL_BACKLOG_DROPS: Final = counter(
+    "socket_kernel_backlog_drops",
+    "Segments dropped because the backlog of a socket was full (TcpExt TCPBacklogDrop): the segments that "
+    "arrive while a process uses the socket, not the accept queue.",
+    collector=CollectorName.LIMITS,
+)
 SOCKET_KERNEL_ABORTS: Final = counter(
     "socket_kernel_aborts",
     "Connections aborted by reason: `close` (closed with data unread), `data` (data received after "

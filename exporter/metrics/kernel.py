@@ -40,3 +40,5 @@ def _counters(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec | CounterSpec, flo
         yield catalog.SOCKET_KERNEL_TIME_WAIT_REUSED, counters.time_wait_reused
         yield catalog.SOCKET_KERNEL_LISTEN_OVERFLOWS, counters.listen_overflows
         yield catalog.SOCKET_KERNEL_LISTEN_DROPS, counters.listen_drops
+        yield catalog.SOCKET_KERNEL_SYN_QUEUE_DROPS, counters.syn_queue_drops
+        yield catalog.SOCKET_KERNEL_BACKLOG_DROPS, counters.backlog_drops

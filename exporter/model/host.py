@@ -48,8 +48,6 @@ class SysctlLimits:
     ephemeral: EphemeralRange | None = None
     max_orphans: int | None = None
     """Maximum number of sockets without a process; further ones are reset."""
-    memory_pressure_bytes: int | None = None
-    """Memory of all TCP buffers from which the kernel economises."""
     memory_bytes: int | None = None
     """Maximum memory of all TCP buffers."""
     errors: tuple[str, ...] = ()
@@ -68,34 +66,27 @@ class KernelCounters:
     (TcpExt TW; before Linux 5.17 counted as they leave it)."""
     time_wait_reused: int | None = None
     """Counter of sockets in TIME_WAIT whose port connect() took (TcpExt TWRecycled)."""
-    time_wait_killed: int | None = None
-    """Counter of sockets that stayed for less than the full time (TcpExt TWKilled)."""
     time_wait_overflows: int | None = None
     """Counter of sockets closed at once, tcp_max_tw_buckets being reached (TcpExt TCPTimeWaitOverflow)."""
     listen_overflows: int | None = None
     """Counter of SYNs and ACKs refused because the accept queue was full (TcpExt ListenOverflows)."""
     listen_drops: int | None = None
     """Counter of those refused for any reason, overflows included (TcpExt ListenDrops)."""
-    request_queue_drops: int | None = None
-    """Counter of SYNs dropped because the SYN queue was full (TcpExt TCPReqQFullDrop)."""
+    syn_queue_drops: int | None = None
+    """Counter of SYNs dropped because the SYN queue of a listener was full (TcpExt TCPReqQFullDrop). With
+    tcp_syncookies the kernel answers them with cookies and counts them as TCPReqQFullDoCookies instead
+    (tcp_syn_flood_action in net/ipv4/tcp_input.c)."""
     backlog_drops: int | None = None
-    """Counter of packets dropped because a socket's backlog was full (TcpExt TCPBacklogDrop)."""
+    """Counter of segments dropped because the backlog of a socket was full, where segments wait that arrive
+    while a process holds its lock (TcpExt TCPBacklogDrop, tcp_add_backlog in net/ipv4/tcp_ipv4.c)."""
     aborts: Mapping[str, int] = field(default_factory=dict)
     """Counters of connections aborted, by reason: close (with data unread), data (came after close()),
     timeout, linger, memory (orphans and buffers), as far as this kernel counts them (TcpExt TCPAbortOn...)
     and failed, the aborts of any reason whose RST could not be sent (TcpExt TCPAbortFailed)."""
-    established: int | None = None
-    """Sockets in ESTABLISHED and, on kernels since the middle of 2024, CLOSE_WAIT (Tcp CurrEstab)."""
-    in_use: int | None = None
-    """IPv4 sockets, without those in TIME_WAIT (sockstat, TCP inuse)."""
-    in_use_ipv6: int | None = None
-    """IPv6 sockets, without those in TIME_WAIT (sockstat6, TCP6 inuse)."""
     time_wait: int | None = None
     """Sockets in TIME_WAIT, and those in FIN_WAIT2 that no process holds (sockstat, TCP tw)."""
     orphans: int | None = None
     """Sockets that no process holds, of all network namespaces (sockstat, TCP orphan)."""
-    allocated: int | None = None
-    """Sockets, connected or not, but not in TIME_WAIT, of all network namespaces (sockstat, TCP alloc)."""
     memory_bytes: int | None = None
     """Memory of TCP buffers in bytes, of all network namespaces (sockstat, TCP mem)."""
     errors: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""What the Linux kernel counts of TCP: /proc/net/netstat, snmp, sockstat and sockstat6 (proc_pid_net(5))."""
+"""TCP counters of the Linux kernel: /proc/net/netstat and sockstat (proc_pid_net(5))."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ _RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
 
 
 def read_counters(procfs: Path) -> KernelCounters:
-    """The counters of the calling thread's network namespace. Raises OSError when nothing can be read.
+    """Return the counters of the calling thread's network namespace. Raises OSError if nothing is readable.
 
     /proc/net is a link to self/net: a /proc mounted from the host shows the network namespace of who
     reads, as netlink does, and not the host's. thread-self/net is the same for a thread that has entered
@@ -41,42 +41,27 @@ def read_counters(procfs: Path) -> KernelCounters:
     if sys.platform != "linux":
         return KernelCounters()
     files = Files(procfs / "thread-self/net")
-    extended = _table(files, "netstat", "TcpExt")
-    basic = _table(files, "snmp", "Tcp")
-    sockets = _sockstat(files, "sockstat", "TCP")
-    sockets_ipv6 = _sockstat(files, "sockstat6", "TCP6")
+    extended = (files.parse("netstat", parse_netstat) or {}).get("TcpExt", {})
+    sockets = (files.parse("sockstat", parse_sockstat) or {}).get("TCP", {})
     files.require_any()
     return KernelCounters(
         time_wait_started=extended.get("TW"),
         time_wait_reused=extended.get("TWRecycled"),
-        time_wait_killed=extended.get("TWKilled"),
         time_wait_overflows=extended.get("TCPTimeWaitOverflow"),
         listen_overflows=extended.get("ListenOverflows"),
         listen_drops=extended.get("ListenDrops"),
-        request_queue_drops=extended.get("TCPReqQFullDrop"),
+        syn_queue_drops=extended.get("TCPReqQFullDrop"),
         backlog_drops=extended.get("TCPBacklogDrop"),
         aborts={reason: extended[name] for reason, name in _ABORTS.items() if name in extended},
-        established=basic.get("CurrEstab"),
-        in_use=sockets.get("inuse"),
-        in_use_ipv6=sockets_ipv6.get("inuse"),
         time_wait=sockets.get("tw"),
         orphans=sockets.get("orphan"),
-        allocated=sockets.get("alloc"),
         memory_bytes=_in_bytes(sockets.get("mem")),
         errors=tuple(files.errors),
     )
 
 
-def _table(files: Files, name: str, prefix: str) -> Mapping[str, int]:
-    return (files.parse(name, parse_netstat) or {}).get(prefix, {})
-
-
-def _sockstat(files: Files, name: str, prefix: str) -> Mapping[str, int]:
-    return (files.parse(name, parse_sockstat) or {}).get(prefix, {})
-
-
 def parse_netstat(text: str) -> Tables:
-    """What netstat and snmp say: pairs of lines, names and then values, each behind its prefix.
+    """Return the tables of /proc/net/netstat: pairs of lines, names and then values, each after its prefix.
 
     Which names there are, and in which order, depends on the kernel's version. Raises ValueError.
     """
@@ -94,7 +79,7 @@ def parse_netstat(text: str) -> Tables:
 
 
 def parse_sockstat(text: str) -> Tables:
-    """What sockstat and sockstat6 say: lines of names, each with its value behind it. Raises ValueError."""
+    """Return the tables of /proc/net/sockstat: lines of names and values in turn. Raises ValueError."""
     tables: Tables = {}
     for line in text.splitlines():
         prefix, words = _split(line)

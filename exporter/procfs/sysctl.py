@@ -31,7 +31,6 @@ def read_sysctls(procfs: Path) -> SysctlLimits:
         time_wait_reuse=files.parse("tcp_tw_reuse", parse_number),
         ephemeral=_ephemeral(files),
         max_orphans=files.parse("tcp_max_orphans", parse_number),
-        memory_pressure_bytes=memory[1] if memory else None,
         memory_bytes=memory[2] if memory else None,
         errors=tuple(files.errors),
     )

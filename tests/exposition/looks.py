@@ -46,7 +46,7 @@ QUIET: Final = Snapshot(
     stuck=[],
     queues={},
     ports_on_one_address=0,
-    limits=SysctlLimits(131_072, 60.0, 2, RANGE, 131_072, 400_000_000, 600_000_000),
+    limits=SysctlLimits(131_072, 60.0, 2, RANGE, 131_072, 600_000_000),
     counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
     descriptors={PRINTD: FdUsage(40, 1024), APP: FdUsage(40, 1024)},
     source="netlink",

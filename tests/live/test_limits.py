@@ -74,5 +74,5 @@ def test_sysctls_are_the_namespaces_own(namespace: Namespace) -> None:
 
 def test_what_only_the_first_namespace_has_is_unknown_in_others(namespace: Namespace) -> None:
     limits = namespace.call(read_sysctls, PROC)
-    assert (limits.max_orphans, limits.memory_bytes, limits.memory_pressure_bytes) == (None, None, None)
+    assert (limits.max_orphans, limits.memory_bytes) == (None, None)
     assert not limits.errors

@@ -73,7 +73,6 @@ class TestSysctls:
             time_wait_reuse=2,
             ephemeral=EphemeralRange(32768, 60999, frozenset([*range(40000, 40010), 60999])),
             max_orphans=65536,
-            memory_pressure_bytes=383867 * page,
             memory_bytes=575796 * page,
         )
 
@@ -130,7 +129,7 @@ FIELDS = {
     "ip_local_port_range": {"ephemeral"},
     "ip_local_reserved_ports": {"ephemeral"},
     "tcp_max_orphans": {"max_orphans"},
-    "tcp_mem": {"memory_pressure_bytes", "memory_bytes"},
+    "tcp_mem": {"memory_bytes"},
 }
 
 
