@@ -8,6 +8,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
+from exporter.metrics import catalog
 from exporter.metrics.cardinality import SeriesLimits
 from exporter.metrics.collector import SocketCollector
 from exporter.model.close_wait import Cause, ClassifiedCloseWait
@@ -154,3 +155,8 @@ def collect(
 def values(family: Metric) -> dict[tuple[str, ...], float]:
     """Label values in the order of the table -> value."""
     return {tuple(sample.labels.values()): sample.value for sample in family.samples}
+
+
+def names_of(*collectors: CollectorName) -> set[str]:
+    """Return the names of the metrics of these collectors."""
+    return {spec.name for spec in catalog.METRICS if spec.collector in collectors}

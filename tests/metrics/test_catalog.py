@@ -12,13 +12,9 @@ from exporter.metrics.collector import SocketCollector
 from exporter.metrics.spec import MetricSpec
 from exporter.model.collectors import CollectorName
 
-from .snapshots import ALL, SEEN
+from .snapshots import ALL, SEEN, names_of
 
 OF_THE_EXPORTER = {spec.name for spec in catalog.METRICS if spec.collector is None}
-
-
-def names_of(*collectors: CollectorName) -> set[str]:
-    return {spec.name for spec in catalog.METRICS if spec.collector in collectors}
 
 
 def collected(*collectors: CollectorName) -> list[Metric]:

@@ -19,42 +19,10 @@ from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import LISTEN
 
 from ..tools import require
-from .snapshots import ALL, GROUPS, SEEN, collect, values
+from .snapshots import ALL, GROUPS, SEEN, collect, names_of, values
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden" / "metrics.prom"
 VOLATILE: Final = re.compile(r'(python|version)="[^"]*"')
-
-OF_THE_EXPORTER: Final = {
-    spec.name for spec in catalog.METRICS if re.match("socket_(exporter|scrape)_", spec.name)
-}
-"""Metrics of the exporter itself, which every scrape has."""
-
-OF_STATES: Final = {"socket_states", "socket_host_states", "socket_exporter_unowned_sockets"}
-OF_COLLECTOR: Final = {
-    CollectorName.STATES: OF_STATES,
-    CollectorName.LISTENERS: {
-        name for name in (spec.name for spec in catalog.METRICS) if name.startswith("socket_listener")
-    },
-    CollectorName.CLOSE_WAIT: {
-        name for name in (spec.name for spec in catalog.METRICS) if name.startswith("socket_close_wait")
-    },
-    CollectorName.TIME_WAIT: {"socket_time_wait_attribution"},
-    CollectorName.EPHEMERAL: {
-        "socket_ephemeral_ports_used",
-        "socket_ephemeral_ports_used_max",
-        "socket_ephemeral_ports_bound",
-        "socket_ephemeral_ports_bound_limit",
-        "socket_ephemeral_ports_limit",
-    },
-    CollectorName.DESCRIPTORS: {"socket_process_open_fds", "socket_process_worst_fd_ratio"},
-    CollectorName.QUEUES: {"socket_receive_queue_bytes", "socket_send_queue_bytes"},
-    CollectorName.LIMITS: {
-        *(spec.name for spec in catalog.METRICS if spec.name.startswith("socket_kernel")),
-        *("socket_time_wait_limit", "socket_time_wait_duration_seconds", "socket_time_wait_reuse"),
-        *("socket_orphans", "socket_orphans_limit", "socket_memory_bytes", "socket_memory_limit_bytes"),
-    },
-}
-"""Collector -> the metrics that it exports."""
 
 
 def text(seen: Snapshot = SEEN) -> str:
@@ -96,21 +64,6 @@ def test_every_family_has_the_type_and_labels_of_its_spec() -> None:
             assert set(sample.labels) - {"le"} == set(spec.labels), spec.name
 
 
-def test_an_enabled_collector_exports_its_metrics_only() -> None:
-    for collector, names in OF_COLLECTOR.items():
-        collectors = frozenset({collector, CollectorName.EPHEMERAL_ADDRESSES})
-        assert set(collect(collectors=collectors)) == names | OF_THE_EXPORTER - OF_STATES, collector
-
-
-def test_every_metric_is_of_a_collector_or_of_the_exporter() -> None:
-    of_collectors = {name for names in OF_COLLECTOR.values() for name in names}
-    assert of_collectors | OF_THE_EXPORTER == {spec.name for spec in catalog.METRICS}
-    assert OF_COLLECTOR.keys() == set(CollectorName) - {
-        CollectorName.OWNERS,
-        CollectorName.EPHEMERAL_ADDRESSES,
-    }
-
-
 def test_no_addresses_unless_their_collector_is_enabled() -> None:
     assert "socket_ephemeral_ports_used" not in collect(collectors=frozenset({CollectorName.EPHEMERAL}))
     assert "socket_ephemeral_ports_used" in collect(
@@ -121,10 +74,8 @@ def test_no_addresses_unless_their_collector_is_enabled() -> None:
 def test_other_collectors_when_states_failed() -> None:
     families = collect(replace(SEEN, groups=None, queues=None, failed=frozenset({CollectorName.STATES})))
     gone = {
-        *OF_STATES,
-        *OF_COLLECTOR[CollectorName.EPHEMERAL],
-        *OF_COLLECTOR[CollectorName.QUEUES],
-        *OF_COLLECTOR[CollectorName.TIME_WAIT],
+        *names_of(CollectorName.STATES, CollectorName.TIME_WAIT, CollectorName.QUEUES),
+        *names_of(CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES),
         "socket_listener_states",
     }
     assert set(families) == {spec.name for spec in catalog.METRICS} - gone
@@ -143,12 +94,15 @@ def test_listen_is_absent_when_listeners_failed() -> None:
 
 
 def test_no_close_wait_metrics_when_it_was_not_read() -> None:
-    assert not OF_COLLECTOR[CollectorName.CLOSE_WAIT] & collect(replace(SEEN, stuck=None)).keys()
+    assert not names_of(CollectorName.CLOSE_WAIT) & collect(replace(SEEN, stuck=None)).keys()
 
 
 def test_no_limits_when_they_were_not_read() -> None:
     families = collect(replace(SEEN, limits=None, counters=None))
-    assert not (OF_COLLECTOR[CollectorName.LIMITS] | OF_COLLECTOR[CollectorName.EPHEMERAL]) & families.keys()
+    assert (
+        not names_of(CollectorName.LIMITS, CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES)
+        & families.keys()
+    )
 
 
 def test_no_scrape_metrics_of_disabled_collectors() -> None:
