@@ -22,8 +22,9 @@ from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
 from .config.strict_yaml import ConfigError
-from .exposition import explain, report, status_page
-from .exposition.findings.finding import Scope
+from .diagnosis import html, text
+from .diagnosis.finding import DiagnosisInput
+from .diagnosis.report import build_report
 from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
 from .http import systemd
 from .http.middleware import WebConfig, WebConfigHolder, WebConfigMiddleware
@@ -63,7 +64,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 fine, 1 failed, 2 wrong flags or configuration.
 
-    Of `explain`: see exposition.explain.status.
+    Of `explain`: see diagnosis.text.exit_status.
     """
     words = sys.argv[1:] if arguments is None else arguments
     if list(words[:1]) == [ASSETS]:
@@ -86,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source = choose_source(flags.source, flags.procfs)
     except NetlinkError as error:
         log.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
-        return explain.NOT_SEEN if explains else FAILED
+        return text.EXIT_UNREADABLE if explains else FAILED
     tracker = build(flags, settings, source)
     if explains:
-        return tell(tracker.snapshot(), source, flags)
+        return tell(tracker.snapshot(), flags)
     cache = SnapshotCache(tracker.snapshot)
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
@@ -231,22 +232,24 @@ class Collected(Collector):
         return all(sample.value for family in success for sample in family.samples)
 
 
-def tell(seen: Snapshot, source: SocketSource, flags: argparse.Namespace) -> int:
+def tell(seen: Snapshot, flags: argparse.Namespace) -> int:
     """Prints what this look means."""
-    told = report.report(Scope(seen, windows=sys.platform == "win32"))
+    report = build_report(DiagnosisInput(seen, windows=sys.platform == "win32"))
     # Process names may have letters that this terminal has not.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(explain.as_json(told, source.name) if flags.json else explain.as_text(told))
-    return explain.status(told)
+    sys.stdout.write(text.render_json(report) if flags.json else text.render_text(report))
+    return text.exit_status(report)
 
 
 def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
     """Return the status page, of a snapshot that is a few seconds old at most."""
     seen, at = cache.get()
-    scope = Scope(seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32")
-    return status_page.status_page(
-        report.report(scope), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
+    data = DiagnosisInput(
+        seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32"
+    )
+    return html.status_page(
+        build_report(data), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
     )
 
 

@@ -28,13 +28,13 @@ MAY_IMPORT: Final = {
     "tracking": {"model", "tracking"},
     "collection": {"model", "netlink", "owners", "naming", "tracking", "collection", "log", "runtime"},
     "metrics": {"model", "metrics", "__init__"},
-    "exposition": {"model", "naming", "tracking", "metrics", "exposition", "__init__"},
-    "http": {"metrics", "exposition", "http", "config", "log", "runtime"},
+    "diagnosis": {"model", "diagnosis", "__init__"},
+    "http": {"metrics", "diagnosis", "http", "config", "log", "runtime"},
     "config": {"model", "naming", "config"},
     "reload": {"model", "config", "http", "log"},
     "flags": {"model", "log", "__init__"},
     "assets": set(),
-    "cli": {"model", "netlink", "procfs", "portable", "owners", "collection", "metrics", "exposition"}
+    "cli": {"model", "netlink", "procfs", "portable", "owners", "collection", "metrics", "diagnosis"}
     | {"http", "log", "config", "flags", "reload", "runtime", "assets", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),

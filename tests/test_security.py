@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.exposition.page import PROJECT_URL
+from exporter.diagnosis.html import PROJECT_URL
 
 from .running import PATIENCE, samples
 

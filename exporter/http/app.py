@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from ..exposition import page
+from ..diagnosis import html
 from ..metrics.text_format import OPEN_METRICS_VERSION
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Request, Response
@@ -53,7 +53,7 @@ class App:
         self._reload_configuration = reload
         self._max_wait = limits.max_scrape_wait
         self._static_pages = {
-            "/": _html(page.landing(title, description, telemetry_path).encode()),
+            "/": _html(html.landing_page(title, description, telemetry_path).encode()),
             "/-/healthy": Response(200, f"{title} is healthy.\n".encode()),
             "/-/ready": Response(200, f"{title} is ready.\n".encode()),
         }
@@ -150,7 +150,7 @@ def _html(body: bytes) -> Response:
     """Return an HTML page that is not cached, loads nothing and sends no referrer."""
     headers = (
         (b"cache-control", b"no-store"),
-        (b"content-security-policy", page.POLICY.encode()),
+        (b"content-security-policy", html.CONTENT_SECURITY_POLICY.encode()),
         (b"referrer-policy", b"no-referrer"),
         (b"x-content-type-options", b"nosniff"),
     )

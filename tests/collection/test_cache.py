@@ -11,7 +11,7 @@ import pytest
 from exporter.collection.cache import MAX_AGE_SECONDS, SnapshotCache
 from exporter.model.snapshot import Snapshot
 
-from ..exposition.looks import look
+from ..snapshots import make_snapshot
 
 
 class Host:
@@ -26,7 +26,7 @@ class Host:
         assert self.busy.acquire(blocking=False), "looked at twice at a time"
         self.looks += 1
         self.busy.release()
-        return look()
+        return make_snapshot()
 
 
 @pytest.fixture

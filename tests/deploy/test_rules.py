@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.exposition.findings.thresholds import Levels, Thresholds
+from exporter.diagnosis.thresholds import Levels, Thresholds
 
 from .. import promql
 from ..tools import require

@@ -1,4 +1,4 @@
-"""The page at / in a real browser: what it shows, in light and dark, and to those who do not see it."""
+"""The page at / in a real browser, in light and dark, and as assistive technology reads it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.exposition.findings.finding import Scope
-from exporter.exposition.page import landing
-from exporter.exposition.report import report
+from exporter.diagnosis.finding import DiagnosisInput
+from exporter.diagnosis.html import landing_page
+from exporter.diagnosis.report import build_report
 
-from ..exposition.looks import look, troubled
-from ..exposition.test_status_page import html
+from ..diagnosis.test_html import html
 from ..running import Exporter, running
+from ..snapshots import make_snapshot, problem_snapshot
 from ..tools import require
 from .chromium import Tab, chromium
 
 pytestmark = [pytest.mark.browser, require("chromium")]
 
 PAGES: Final = {
-    "troubled": html(troubled()),
-    "quiet": html(look()),
-    "links": landing("socket-state-exporter", "TCP sockets", "/metrics"),
+    "troubled": html(problem_snapshot()),
+    "quiet": html(make_snapshot()),
+    "links": landing_page("socket-state-exporter", "TCP sockets", "/metrics"),
 }
 
 CONTRASTS: Final = """
@@ -101,18 +101,18 @@ def test_its_links_lead_to_the_metrics(tab: Tab, exporter: Exporter) -> None:
 
 def test_those_who_do_not_see_it_are_told_the_same(tab: Tab, tmp_path: Path) -> None:
     show(tab, "troubled", tmp_path)
-    told = tab.accessible()
+    told, report = tab.accessible(), build_report(DiagnosisInput(problem_snapshot()))
     for role in ("banner", "main", "contentinfo"):
         assert (role, "") in told
     for heading in (
         "socket-state-exporter",
-        "3 things to worry about: 2 critical and 1 warning",
+        "3 problems found: 2 critical and 1 warning",
         "Sockets by state",
-        "What could not be seen",
-        *(f"{one.severity.value.upper()}: {one.title}" for one in report(Scope(troubled())).findings),
+        "Data that could not be read",
+        *(f"{finding.severity.value.upper()}: {finding.title}" for finding in report.findings),
     ):
         assert ("heading", heading) in told
-    for region in ("Sockets by state", "What could not be seen"):
+    for region in ("Sockets by state", "Data that could not be read"):
         assert ("region", region) in told
     for expected in (
         ("navigation", "Other pages"),

@@ -1,4 +1,4 @@
-"""`explain` on real leaks: it says who, and what; on a quiet host it says that nothing is wrong."""
+"""`explain` on real leaks, on a quiet host, and without permissions."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def findings(namespace: Namespace, *flags: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_where_nothing_goes_on_there_is_nothing_to_worry_about(namespace: Namespace) -> None:
+def test_quiet_host_has_no_problems(namespace: Namespace) -> None:
     told = explain(namespace)
     assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.splitlines()[0] == "Nothing to worry about."
+    assert told.stdout.splitlines()[0] == "No problems found."
 
 
-def test_a_leak_is_told_with_who_and_how_many(namespace: Namespace) -> None:
+def test_leak_is_reported_with_process_and_number(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
         told = explain(namespace)
     assert (told.returncode, told.stderr) == (1, "")
     assert f"printd (pid {pid}) keeps 120 connections open that its clients have closed" in told.stdout
     assert "to its port 631 are in CLOSE_WAIT" in told.stdout
-    assert "What could not be seen" not in told.stdout
+    assert "Data that could not be read" not in told.stdout
 
 
 @pytest.mark.parametrize("cause", ["not_closed", "not_read", "not_accepted"])
-def test_other_programs_are_told_the_same(namespace: Namespace, cause: str) -> None:
+def test_json_has_process_number_and_cause(namespace: Namespace, cause: str) -> None:
     with hold_leak(namespace, "printd", cause, 120, 631) as pid:
         (finding,) = findings(namespace)
     assert finding["kind"] == "close_wait"
@@ -47,24 +47,24 @@ def test_other_programs_are_told_the_same(namespace: Namespace, cause: str) -> N
     assert finding["oldest_seconds"] < 60
 
 
-def test_a_leak_that_uses_up_the_descriptors_is_critical(namespace: Namespace) -> None:
+def test_leak_that_exhausts_descriptors_is_critical(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_closed", 120, 631, limit=140) as pid:
         (finding,) = findings(namespace)
     assert finding["severity"] == "critical"
-    assert (finding["limit"]["name"], finding["limit"]["limit"]) == (f"file descriptors of pid {pid}", 140)
-    assert finding["limit"]["used"] >= 120
+    assert (finding["usage"]["name"], finding["usage"]["limit"]) == (f"file descriptors of pid {pid}", 140)
+    assert finding["usage"]["used"] >= 120
 
 
-def test_psutil_finds_it_too_and_says_what_it_lacks(namespace: Namespace) -> None:
+def test_psutil_reports_the_leak_and_its_blind_spot(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
         told = explain(namespace, "--source=psutil")
     assert told.returncode == 1
     assert f"printd (pid {pid}) has 120 connections that its clients have closed" in told.stdout
-    assert "psutil, which had to be asked, does not tell." in " ".join(told.stdout.split())
+    assert "psutil does not provide them." in " ".join(told.stdout.split())
 
 
 @pytest.mark.parametrize("source", ["netlink", "psutil"])
-def test_who_may_not_see_whose_it_is_is_told_why(namespace: Namespace, source: str) -> None:
+def test_unprivileged_user_gets_the_reason_for_unknown_processes(namespace: Namespace, source: str) -> None:
     if reason := missing("setpriv"):
         pytest.skip(reason)
     trial = [*UNPRIVILEGED, sys.executable, "-P", "-c", "import prometheus_client"]
@@ -76,13 +76,13 @@ def test_who_may_not_see_whose_it_is_is_told_why(namespace: Namespace, source: s
     text = " ".join(told.stdout.split())
     assert "120 connections" in text
     assert "An unknown process" in text
-    assert "121 sockets are held by processes that this user may not look into." in text
+    assert "121 sockets are held by processes that this user is not permitted to inspect." in text
     assert "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH" in text
 
 
-def test_a_part_that_fails_is_told_and_the_rest_stands(namespace: Namespace) -> None:
+def test_failed_collector_is_reported_and_others_work(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_accepted", 120, 631):
         told = explain(namespace, "--path.procfs=/nonexistent")
     assert told.returncode == 1
-    assert "120 callers gave up waiting" in told.stdout
+    assert "120 clients gave up waiting" in told.stdout
     assert "Could not be read: processes that own the sockets" in told.stdout

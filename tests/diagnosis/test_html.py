@@ -1,4 +1,4 @@
-"""The page at /, as a browser parses it."""
+"""The status page, as a browser parses it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from exporter.exposition.findings.finding import Scope
-from exporter.exposition.page import POLICY, PROJECT_URL
-from exporter.exposition.report import report
-from exporter.exposition.status_page import status_page
+from exporter.diagnosis.finding import DiagnosisInput
+from exporter.diagnosis.html import CONTENT_SECURITY_POLICY, PROJECT_URL, status_page
+from exporter.diagnosis.report import build_report
 from exporter.model.collectors import CollectorName
 from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED
 
-from .looks import PRINTD, look, serves, stuck, troubled
+from ..snapshots import PRINTD, close_wait, inbound, make_snapshot, problem_snapshot
 
 AT = datetime(2026, 11, 22, 11, 40, 35, 999, UTC)
 VOID = {"meta", "br", "link"}
@@ -56,34 +55,34 @@ class Page(HTMLParser):
         return [text for _, text in self.all(tag)]
 
 
-def html(seen: Snapshot, *, with_addresses: bool = True, path: str = "/metrics") -> str:
-    told = report(Scope(seen, with_addresses))
-    return status_page(told, AT, title="socket-state-exporter", version="1.2.3", telemetry_path=path)
+def html(snapshot: Snapshot, *, with_addresses: bool = True, path: str = "/metrics") -> str:
+    report = build_report(DiagnosisInput(snapshot, with_addresses))
+    return status_page(report, AT, title="socket-state-exporter", version="1.2.3", telemetry_path=path)
 
 
-def page(seen: Snapshot) -> Page:
-    return Page(html(seen))
+def page(snapshot: Snapshot) -> Page:
+    return Page(html(snapshot))
 
 
-def test_it_says_what_explain_says() -> None:
-    shown, told = page(troubled()), report(Scope(troubled()))
-    assert shown.texts("h3") == [f"{one.severity.value}: {one.title}" for one in told.findings]
+def test_page_has_the_findings_of_explain() -> None:
+    shown, report = page(problem_snapshot()), build_report(DiagnosisInput(problem_snapshot()))
+    assert shown.texts("h3") == [f"{finding.severity.value}: {finding.title}" for finding in report.findings]
     paragraphs, steps = shown.texts("p"), shown.texts("li")
-    for finding in told.findings:
+    for finding in report.findings:
         assert finding.detail.replace("`", "") in paragraphs
-        for step in finding.advice:
+        for step in finding.steps:
             assert step.replace("`", "") in steps
-    for what, remedy in told.blind_spots:
-        assert f"{what} {remedy}".replace("`", "") in steps
+    for description, remedy in report.blind_spots:
+        assert f"{description} {remedy}".replace("`", "") in steps
 
 
-def test_headings_and_landmarks_lead_through_it() -> None:
-    shown = page(troubled())
+def test_headings_and_landmarks() -> None:
+    shown = page(problem_snapshot())
     assert [(tag, text) for tag in ("h1", "h2") for text in shown.texts(tag)] == [
         ("h1", "socket-state-exporter"),
-        ("h2", "3 things to worry about: 2 critical and 1 warning"),
+        ("h2", "3 problems found: 2 critical and 1 warning"),
         ("h2", "Sockets by state"),
-        ("h2", "What could not be seen"),
+        ("h2", "Data that could not be read"),
     ]
     ids = {given["id"] for given, _ in shown.all("h2")}
     assert {given["aria-labelledby"] for given, _ in shown.all("section")} == ids
@@ -92,8 +91,8 @@ def test_headings_and_landmarks_lead_through_it() -> None:
     assert shown.all("html")[0][0] == {"lang": "en"}
 
 
-def test_counts_are_a_table_with_a_caption_and_headers() -> None:
-    shown = page(troubled())
+def test_states_are_a_table_with_caption_and_headers() -> None:
+    shown = page(problem_snapshot())
     assert shown.texts("caption") == ["17,977 TCP sockets in this network namespace"]
     scopes = [given["scope"] for given, _ in shown.all("th")]
     assert scopes == ["col"] * 3 + ["row"] * 4
@@ -106,8 +105,8 @@ def test_counts_are_a_table_with_a_caption_and_headers() -> None:
     assert "None in SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE, LAST_ACK, CLOSING." in shown.texts("p")
 
 
-def test_limits_are_meters_with_labels() -> None:
-    shown = page(troubled())
+def test_usages_are_meters_with_labels() -> None:
+    shown = page(problem_snapshot())
     labels = shown.texts("label")
     assert "File descriptors of pid 4711: 912 of 1,024 (89 %)" in labels
     meters = [given for given, _ in shown.all("meter")]
@@ -115,12 +114,14 @@ def test_limits_are_meters_with_labels() -> None:
     assert {"value": "912", "max": "1024", "low": "512", "high": "819", "optimum": "0"} in meters
 
 
-def test_when_it_looked_is_told_to_people_and_programs() -> None:
-    assert page(look()).all("time") == [({"datetime": "2026-11-22T11:40:35Z"}, "2026-11-22 11:40:35 UTC")]
+def test_time_of_the_snapshot() -> None:
+    assert page(make_snapshot()).all("time") == [
+        ({"datetime": "2026-11-22T11:40:35Z"}, "2026-11-22 11:40:35 UTC")
+    ]
 
 
-def test_links_lead_to_the_metrics_and_the_readme() -> None:
-    targets = {text: given["href"] for given, text in Page(html(look(), path="/a b")).all("a")}
+def test_links() -> None:
+    targets = {text: given["href"] for given, text in Page(html(make_snapshot(), path="/a b")).all("a")}
     assert targets == {
         "Metrics": "./a%20b",
         "Health": "./-/healthy",
@@ -130,18 +131,18 @@ def test_links_lead_to_the_metrics_and_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "verdict", "kind"),
+    ("snapshot", "summary", "kind"),
     [
-        (look(serves(ESTABLISHED, 1)), "Nothing to worry about", "fine"),
+        (make_snapshot(inbound(ESTABLISHED, 1)), "No problems found", "ok"),
         (
-            look(serves(ESTABLISHED, 1, owner=Unowned.NOT_FOUND)),
-            "Nothing to worry about, as far as could be seen",
+            make_snapshot(inbound(ESTABLISHED, 1, owner=Unowned.NOT_FOUND)),
+            "No problems found, but some data could not be read",
             "note",
         ),
-        (look(stuck(20)), "1 thing to worry about: 1 warning", "warning"),
-        (look(stuck(200)), "1 thing to worry about: 1 critical", "critical"),
+        (make_snapshot(close_wait(20)), "1 problem found: 1 warning", "warning"),
+        (make_snapshot(close_wait(200)), "1 problem found: 1 critical", "critical"),
         (
-            look(
+            make_snapshot(
                 groups=None,
                 listeners=None,
                 stuck=None,
@@ -152,35 +153,35 @@ def test_links_lead_to_the_metrics_and_the_readme() -> None:
         ),
     ],
 )
-def test_the_verdict_is_in_the_title_and_first(seen: Snapshot, verdict: str, kind: str) -> None:
-    shown = page(seen)
-    assert shown.texts("title") == [f"{verdict} · socket-state-exporter"]
+def test_summary_is_title_and_first_heading(snapshot: Snapshot, summary: str, kind: str) -> None:
+    shown = page(snapshot)
+    assert shown.texts("title") == [f"{summary} · socket-state-exporter"]
     given, text = shown.all("h2")[0]
-    assert (text, given["class"]) == (verdict, kind)
+    assert (text, given["class"]) == (summary, kind)
 
 
 @pytest.mark.parametrize("name", ['<script>alert("1")</script>', "&amp;", "'\"><img src=x>", "a`b`c", "{x}"])
 def test_names_are_escaped(name: str) -> None:
-    text = html(look(stuck(20), names={PRINTD: name}))
+    text = html(make_snapshot(close_wait(20), names={PRINTD: name}))
     assert "<script" not in text
     assert "<img" not in text
     assert name.replace("`", "") in Page(text).texts("h3")[0]
 
 
-def test_addresses_are_shown_only_where_they_may_be() -> None:
-    assert "10.0.0.5:5432" in html(troubled())
-    assert "10.0.0.5" not in html(troubled(), with_addresses=False)
+def test_addresses_appear_only_if_permitted() -> None:
+    assert "10.0.0.5:5432" in html(problem_snapshot())
+    assert "10.0.0.5" not in html(problem_snapshot(), with_addresses=False)
 
 
-def test_a_page_stays_small() -> None:
-    seen = look(*(stuck(20, port=port) for port in range(1, 2_000)))
-    shown = page(seen)
+def test_page_shows_20_findings_and_counts_the_rest() -> None:
+    snapshot = make_snapshot(*(close_wait(20, port=port) for port in range(1, 2_000)))
+    shown = page(snapshot)
     assert len(shown.all("article")) == 20
-    assert "And 1,979 findings more: socket-state-exporter explain --json lists all." in shown.texts("p")
+    assert "1,979 more findings: socket-state-exporter explain --json lists all." in shown.texts("p")
 
 
-def test_nothing_is_loaded_and_nothing_runs() -> None:
-    text = html(troubled())
+def test_page_loads_and_runs_nothing() -> None:
+    text = html(problem_snapshot())
     shown = Page(text)
     for tag in ("script", "img", "link", "iframe", "form"):
         assert shown.all(tag) == []
@@ -191,5 +192,5 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
     assert "@import" not in text
 
 
-def test_the_policy_allows_the_style_of_the_page_and_no_more() -> None:
-    assert re.fullmatch(r"default-src 'none'; style-src 'sha256-[\w+/]{43}='; .*", POLICY)
+def test_policy_allows_only_the_style_of_the_page() -> None:
+    assert re.fullmatch(r"default-src 'none'; style-src 'sha256-[\w+/]{43}='; .*", CONTENT_SECURITY_POLICY)

@@ -1,4 +1,4 @@
-"""What a finding is: something on this host that deserves attention, with its figures and advice."""
+"""Findings: problems of a host, with numbers and advice."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from ...model.close_wait import Cause
-from ...model.groups import Direction
-from ...model.snapshot import Snapshot
+from ..model.close_wait import Cause
+from ..model.groups import Direction
+from ..model.snapshot import Snapshot
 from .thresholds import Levels, Thresholds
 
 
 class Severity(Enum):
-    """How urgent a finding is."""
+    """Urgency of a finding."""
 
     CRITICAL = "critical"
-    """Something fails now, or soon will."""
+    """Something fails now or is about to."""
     WARNING = "warning"
-    """Something grows that should not, or comes near to a limit."""
+    """Something grows that should not, or a limit is near."""
     NOTE = "note"
-    """Good to know; nothing has to be done."""
+    """For information; no action is needed."""
 
 
 WORST_FIRST: Final = tuple(Severity)
 
 
-class Kind(Enum):
-    """What a finding is about. The values are keys of `explain --json`: they stay."""
+class FindingKind(Enum):
+    """Subject of a finding. The values are keys of `explain --json`."""
 
     CLOSE_WAIT = "close_wait"
     ACCEPT_QUEUE = "accept_queue"
@@ -46,77 +46,79 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
-    """Processes of one name. `name` is that of the label `process`; `unknown` has no pids."""
+class ProcessRef:
+    """Processes of one name."""
 
     name: str
+    """Value of the label `process`; `unknown` has no pids."""
     pids: tuple[int, ...] = ()
     """The lowest few."""
-    more: int = 0
-    """How many further ones there are."""
+    more_pids: int = 0
+    """Number of further ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much of a limit is used up."""
+    """Usage of a limit."""
 
     name: str
-    """Of the limit, in words."""
+    """Noun phrase that says of what."""
     used: int
     limit: int
     is_bytes: bool = False
 
     @property
     def ratio(self) -> float:
-        """1.0 is all of it; a limit of 0 counts as 1."""
+        """Ratio of the limit in use: 1.0 is all of it. A limit of 0 counts as 1."""
         return self.used / max(self.limit, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing worth an operator's time. What does not apply is empty or None."""
+    """A problem of the host. What does not apply is empty or None."""
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     title: str
-    """One line: who, and what is wrong."""
+    """A sentence without full stop, which begins with the subject: process and problem."""
     detail: str
-    """The figures, and what they mean for somebody who sees such sockets for the first time."""
-    advice: tuple[str, ...]
-    """What to do, the best first."""
-    processes: tuple[Who, ...] = ()
-    """Those concerned, the one with most sockets first."""
+    """Sentences with the numbers and the consequence."""
+    steps: tuple[str, ...]
+    """Sentences with what to do, the most effective first; each is one action."""
+    processes: tuple[ProcessRef, ...] = ()
+    """The processes concerned, the one with most sockets first."""
     count: int | None = None
+    """Number of sockets or events."""
     direction: Direction | None = None
     port: int | None = None
-    """The service's: the local one for inbound sockets, else the remote one."""
+    """Port of the service: the local one of inbound sockets, otherwise the remote one."""
     remote_address: str | None = None
     cause: Cause | None = None
     oldest_seconds: float | None = None
-    near: Usage | None = None
-    """The limit that it comes near to."""
+    usage: Usage | None = None
+    """Usage of the limit that is concerned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What findings are made from."""
+class DiagnosisInput:
+    """What a diagnosis is made from."""
 
-    seen: Snapshot
+    snapshot: Snapshot
     with_addresses: bool = True
-    """Whether remote addresses may be named."""
+    """Whether findings contain remote addresses."""
     windows: bool = False
-    """Whether the advice is for Windows."""
+    """Whether the steps are for Windows."""
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 def severity_of(ratio: float, levels: Levels) -> Severity | None:
-    """How urgent so much of a limit is; None for what is far from it."""
+    """Return the severity of the usage of a limit; None below the warning level."""
     if ratio >= levels.critical:
         return Severity.CRITICAL
     return Severity.WARNING if ratio >= levels.warning else None
 
 
 def by_urgency(finding: Finding) -> tuple[int, float, int, str]:
-    """A sort key: the worst first, then those nearest to a limit, then the most sockets."""
-    ratio = finding.near.ratio if finding.near else 0.0
+    """Return a sort key: worst severity first, then highest usage, then most sockets."""
+    ratio = finding.usage.ratio if finding.usage else 0.0
     return WORST_FIRST.index(finding.severity), -ratio, -(finding.count or 0), finding.title

@@ -1,0 +1,105 @@
+"""Blind spots: data that could not be read, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ..model.collectors import COLLECTOR_HELP, CollectorName
+from ..model.host import SysctlLimits
+from ..model.process import ProcessId, Unowned
+from ..model.snapshot import Snapshot
+from .formatting import paragraph, plural
+
+
+class BlindSpot(NamedTuple):
+    """Data that could not be read."""
+
+    description: str
+    remedy: str
+    """Empty where nothing can be done."""
+
+
+_PERMISSIONS: Final = paragraph("""
+    Run it as root, or with both capabilities, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; root in a container may
+    lack them.
+""")
+
+_REASONS: Final = {
+    "unreadable": "by processes that this user is not permitted to inspect",
+    "hidden": "by processes that this user cannot see, because /proc is mounted with hidepid",
+    "not_found": "by no process that is visible here: by one in another container, or by the kernel itself",
+    "disabled": "by processes that were not looked up",
+}
+"""Whom sockets belong to that have no owner, by reason."""
+
+_REMEDIES: Final = {
+    "unreadable": _PERMISSIONS,
+    "hidden": f"{_PERMISSIONS} The group in the mount option `gid=` of /proc can see them as well.",
+    "not_found": "In a container, give it the process namespace of the host (`--pid=host`).",
+    "disabled": "Remove `--no-collector.owners`.",
+}
+
+_SOURCE_WITHOUT_QUEUES: Final = "psutil"
+
+# Collectors that can be disabled, and that findings depend on.
+_OPTIONAL: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
+
+
+def blind_spots(snapshot: Snapshot) -> list[BlindSpot]:
+    """Return what could not be read, the most severe first."""
+    return [*_failed(snapshot), *_unowned(snapshot), *_unsupported(snapshot), *_disabled(snapshot)]
+
+
+def _failed(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    limits = snapshot.limits.errors if snapshot.limits else ()
+    counters = snapshot.counters.errors if snapshot.counters else ()
+    for collector in (
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.CLOSE_WAIT,
+        CollectorName.EPHEMERAL,
+        CollectorName.DESCRIPTORS,
+        CollectorName.LIMITS,
+    ):
+        if collector in snapshot.failed:
+            problems = "; ".join((*limits, *counters)) if collector is CollectorName.LIMITS else ""
+            remedy = f"{problems or 'See the log for the reason'}."
+            yield BlindSpot(f"Could not be read: {COLLECTOR_HELP[collector]}.", remedy)
+
+
+def _unowned(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    if CollectorName.OWNERS in snapshot.failed:
+        return
+    groups, reason = (snapshot.groups or {}).items(), snapshot.not_found_because
+    count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
+    if count:
+        verb = "is" if count == 1 else "are"
+        yield BlindSpot(f"{plural(count, 'socket')} {verb} held {_REASONS[reason]}.", _REMEDIES[reason])
+
+
+def _unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    """Yield what the source of sockets, or the system, does not provide."""
+    if snapshot.source == _SOURCE_WITHOUT_QUEUES:
+        description = paragraph("""
+            The causes of CLOSE_WAIT, its age before the first collection, and the lengths of accept queues
+            are unknown: psutil does not provide them.
+        """)
+        yield BlindSpot(description, "On Linux, use netlink (`--source=netlink`).")
+    if (snapshot.limits or SysctlLimits()).ephemeral is None and CollectorName.LIMITS not in snapshot.failed:
+        description = "The usage of ephemeral ports is unknown: this system does not report their range."
+        yield BlindSpot(description, "On Windows, `netsh int ipv4 show dynamicport tcp` shows it.")
+    has_processes = any(isinstance(owner, ProcessId) for owner in snapshot.names)
+    has_read_descriptors = CollectorName.DESCRIPTORS in snapshot.seconds.keys() - snapshot.failed
+    if has_processes and has_read_descriptors and not snapshot.descriptors:
+        description = "The usage of file descriptors is unknown: it can be read on Linux only."
+        yield BlindSpot(description, "")
+
+
+def _disabled(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    for collector in _OPTIONAL:
+        if collector not in snapshot.seconds and collector not in snapshot.failed:
+            yield BlindSpot(
+                f"Disabled: {COLLECTOR_HELP[collector]}.", f"Remove `--no-collector.{collector}`."
+            )

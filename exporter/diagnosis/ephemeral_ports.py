@@ -1,0 +1,308 @@
+"""Ephemeral ports: each outbound connection takes one, and TIME_WAIT keeps it for a minute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..model.address import format_address
+from ..model.ephemeral_ports import unavailable_ports
+from ..model.groups import Direction, SocketGroup
+from ..model.process import UNKNOWN_PROCESS, Owner
+from ..model.snapshot import Snapshot
+from ..model.sockets import CLOSE_WAIT, TIME_WAIT
+from .finding import DiagnosisInput, Finding, FindingKind, Severity, Usage, severity_of
+from .formatting import (
+    format_percent,
+    group_by_name,
+    join_and,
+    paragraph,
+    paragraphs,
+    plural,
+    with_pids,
+    with_pids_capitalized,
+)
+
+_LOOPBACK_NET: Final = 127
+_LOOPBACK_IPV6: Final = bytes(15) + b"\x01"
+_MAX_USERS: Final = 3
+
+
+_Flow = tuple[bytes, bytes, int]
+"""Local address, remote address, remote port."""
+
+
+@dataclass(slots=True)
+class _FlowStats:
+    """The connections of one flow."""
+
+    address: bytes
+    port: int
+    owners: Counter[Owner] = field(default_factory=Counter)
+    time_wait: int = 0
+    close_wait: int = 0
+    used: int = 0
+    """Ephemeral ports."""
+    used_open: int = 0
+    """Ephemeral ports of connections that are not in TIME_WAIT."""
+
+    def add(self, group: SocketGroup, count: int, *, ephemeral: bool) -> None:
+        is_time_wait = group.state == TIME_WAIT
+        self.owners[group.owner] += count
+        self.time_wait += count if is_time_wait else 0
+        self.close_wait += count if group.state == CLOSE_WAIT else 0
+        self.used += count if ephemeral else 0
+        self.used_open += count if ephemeral and not is_time_wait else 0
+
+
+def find_ephemeral_ports(data: DiagnosisInput) -> Iterator[Finding]:
+    """Yield findings for destinations with few ports left or many TIME_WAIT, and for bind()."""
+    limit = _limit(data.snapshot)
+    used, time_wait = _counts(data.snapshot)
+    exhausting = {
+        flow for flow, count in used.items() if limit and severity_of(count / limit, data.thresholds.ports)
+    }
+    busy = {flow for flow, count in time_wait.items() if count >= data.thresholds.time_wait_many}
+    for stats in _most_used(exhausting | busy, data.snapshot):
+        if limit and severity_of(stats.used / limit, data.thresholds.ports):
+            yield _exhaustion(stats, limit, data)
+        else:
+            yield _many_time_wait(stats, limit, data)
+    yield from _bound_ports(max(used.values(), default=0), data)
+
+
+def _counts(snapshot: Snapshot) -> tuple[Counter[_Flow], Counter[_Flow]]:
+    """Return the ephemeral ports used and the sockets in TIME_WAIT of each flow."""
+    used: Counter[_Flow] = Counter()
+    time_wait: Counter[_Flow] = Counter()
+    for group, count in (snapshot.groups or {}).items():
+        if group.addresses is not None:
+            flow = group.addresses.local_address, group.addresses.remote_address, group.port
+            if group.addresses.ephemeral:
+                used[flow] += count
+            if group.state == TIME_WAIT:
+                time_wait[flow] += count
+    return used, time_wait
+
+
+def _most_used(flows: Collection[_Flow], snapshot: Snapshot) -> list[_FlowStats]:
+    """Return the flow that uses most ports of each destination among these flows."""
+    by_flow = {flow: _FlowStats(*flow[1:]) for flow in flows}
+    for group, count in (snapshot.groups or {}).items() if flows else ():
+        if group.addresses is not None:
+            local, address, ephemeral = group.addresses
+            if stats := by_flow.get((local, address, group.port)):
+                stats.add(group, count, ephemeral=ephemeral)
+    ordered = sorted(by_flow.values(), key=lambda stats: (stats.used, stats.time_wait))
+    return list({(stats.address, stats.port): stats for stats in ordered}.values())
+
+
+def _limit(snapshot: Snapshot) -> int | None:
+    """Return the number of ports that connect() can take towards one destination; None if unknown."""
+    ephemeral = snapshot.limits.ephemeral if snapshot.limits else None
+    if ephemeral is None:
+        return None
+    listeners = (listener for listener, _ in snapshot.listeners or ())
+    return max(ephemeral.size - unavailable_ports(snapshot.groups or {}, listeners, ephemeral.contains), 1)
+
+
+def _destination(stats: _FlowStats, data: DiagnosisInput) -> str:
+    if not data.with_addresses:
+        return f"port {stats.port} of one address"
+    text = format_address(stats.address)
+    return f"[{text}]:{stats.port}" if ":" in text else f"{text}:{stats.port}"
+
+
+def _is_reused(stats: _FlowStats, snapshot: Snapshot) -> bool:
+    """Return whether connect() reuses ports in TIME_WAIT after one second (tcp_tw_reuse)."""
+    reuse = snapshot.limits.time_wait_reuse if snapshot.limits else None
+    address = stats.address
+    is_loopback = address[0] == _LOOPBACK_NET if len(address) == 4 else address == _LOOPBACK_IPV6
+    return reuse == 1 or (reuse == 2 and is_loopback)
+
+
+def _exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
+    destination, reused = _destination(stats, data), _is_reused(stats, data.snapshot)
+    usage = Usage(f"ephemeral ports to {destination}", stats.used, limit)
+    # connect() gets the ports in TIME_WAIT that may be reused.
+    needed = stats.used_open if reused else stats.used
+    severity = severity_of(needed / limit, data.thresholds.ports) or Severity.NOTE
+    reuse = "The kernel reuses ports in TIME_WAIT after one second (tcp_tw_reuse)." if reused else ""
+    failure = "When all ports are in use, connect() fails with `Cannot assign requested address`."
+    return Finding(
+        kind=FindingKind.EPHEMERAL_PORTS,
+        severity=severity,
+        title=f"{_subject(stats, data)} uses {format_percent(usage.ratio)} of the ephemeral ports "
+        f"to {destination}",
+        detail=paragraph(f"""
+            {_users_text(stats, data)} {_breakdown(stats)} {reuse}
+            {"" if severity is Severity.NOTE else failure}
+        """),
+        steps=_steps(data, severity, mostly_time_wait=2 * stats.used_open <= stats.used, reused=reused),
+        processes=group_by_name(stats.owners, data.snapshot),
+        count=stats.used,
+        direction=Direction.OUTBOUND,
+        port=stats.port,
+        remote_address=format_address(stats.address) if data.with_addresses else None,
+        usage=usage,
+    )
+
+
+def _many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisInput) -> Finding:
+    """Return the finding on TIME_WAIT far below the limit, or with an unknown limit."""
+    destination = _destination(stats, data)
+    usage = Usage(f"ephemeral ports to {destination}", stats.used, limit) if limit else None
+    severity = Severity.NOTE if usage else Severity.WARNING
+    return Finding(
+        kind=FindingKind.TIME_WAIT,
+        severity=severity,
+        title=f"{_subject(stats, data)} has {plural(stats.time_wait, 'connection')} to {destination} "
+        "in TIME_WAIT",
+        detail=paragraph(f"""
+            Both sides have closed, and the system keeps the local ports for a while.
+            {"" if usage else "The number of ephemeral ports is unknown."} {_users_text(stats, data)}
+        """),
+        steps=_steps(data, severity, mostly_time_wait=True, reused=_is_reused(stats, data.snapshot)),
+        processes=group_by_name(stats.owners, data.snapshot),
+        count=stats.time_wait,
+        direction=Direction.OUTBOUND,
+        port=stats.port,
+        remote_address=format_address(stats.address) if data.with_addresses else None,
+        usage=usage,
+    )
+
+
+def _subject(stats: _FlowStats, data: DiagnosisInput) -> str:
+    """Return the process if it is the only user, otherwise the host."""
+    users = group_by_name(stats.owners, data.snapshot)
+    is_only_user = len(users) == 1 and users[0].name != UNKNOWN_PROCESS
+    return with_pids_capitalized(users[0]) if is_only_user else "The host"
+
+
+def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
+    users = group_by_name(stats.owners, data.snapshot)
+    names = [with_pids(user) for user in users if user.name != UNKNOWN_PROCESS]
+    if not names:
+        is_time_wait = stats.time_wait == stats.owners.total()
+        reason = ": the kernel keeps no owner for sockets in TIME_WAIT" if is_time_wait else ""
+        return f"The owner is unknown{reason}."
+    has_unknown = len(names) < len(users)
+    if len(names) > _MAX_USERS:
+        names[_MAX_USERS:] = [f"{len(names) - _MAX_USERS} more"]
+    if has_unknown:
+        names.append("unknown processes")
+    return f"Used by {join_and(names)}."
+
+
+def _breakdown(stats: _FlowStats) -> str:
+    counts = {
+        "open": stats.owners.total() - stats.time_wait - stats.close_wait,
+        "in CLOSE_WAIT": stats.close_wait,
+        "in TIME_WAIT (closed less than a minute ago)": stats.time_wait,
+    }
+    return f"Connections: {join_and([f'{count:,} {state}' for state, count in counts.items() if count])}."
+
+
+def _bound_ports(most_to_one_destination: int, data: DiagnosisInput) -> Iterator[Finding]:
+    """Yield a finding if bind() finds few ports: those that no socket of that address uses for anything."""
+    snapshot = data.snapshot
+    used, ephemeral = snapshot.ports_on_one_address, snapshot.limits.ephemeral if snapshot.limits else None
+    if not used or ephemeral is None:
+        return
+    usage = Usage("ephemeral ports of one local address", used, max(ephemeral.size, 1))
+    severity = severity_of(usage.ratio, data.thresholds.bound_ports)
+    # If one destination has most of them, the finding on that destination explains it.
+    if severity is None or 2 * most_to_one_destination >= used:
+        return
+    yield Finding(
+        kind=FindingKind.BOUND_PORTS,
+        severity=severity,
+        title=f"The host uses {format_percent(usage.ratio)} of the ephemeral ports of a local address",
+        detail=paragraph("""
+            Programs that bind to an address before they connect, as proxies do, need a port that no other
+            socket of that address has. When none is left, bind() fails with `Address already in use`.
+        """),
+        steps=_bound_steps(data),
+        count=used,
+        usage=usage,
+    )
+
+
+_REGISTRY: Final = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
+
+_REUSE_CONNECTIONS: Final = paragraphs("""
+    Keep connections open and reuse them (connection pool, HTTP keep-alive): a new connection for each
+    request is what uses up the ports. The other steps only buy time.
+""")
+_CHECK_FOR_LEAK: Final = paragraphs("""
+    Look for a program that opens connections and does not close them: most of these are open, not in
+    TIME_WAIT.
+
+    Limit the size of its connection pool.
+""")
+_MORE_ADDRESSES: Final = (
+    "Spread the load over more addresses or ports of the service: each has a limit of its own.",
+)
+_ALLOW_REUSE: Final = paragraphs("""
+    Set `net.ipv4.tcp_tw_reuse=1`: new connections then reuse ports that have been in TIME_WAIT for a second.
+""")
+_WHAT_DOES_NOT_HELP: Final = paragraphs("""
+    Leave `net.ipv4.tcp_fin_timeout` as it is: it does not shorten TIME_WAIT, and `tcp_tw_recycle` was removed
+    in Linux 4.12.
+""")
+_BIND: Final = paragraphs("""
+    Set `IP_BIND_ADDRESS_NO_PORT` in programs that bind to an address and then connect, as HAProxy and nginx
+    do: the same port then serves several destinations.
+
+    Give these programs more source addresses.
+""")
+
+
+def _steps(
+    data: DiagnosisInput, severity: Severity, *, mostly_time_wait: bool, reused: bool
+) -> tuple[str, ...]:
+    """Return the steps for one destination. reused: whether ports in TIME_WAIT are reused already."""
+    first = _REUSE_CONNECTIONS if mostly_time_wait else _CHECK_FOR_LEAK
+    if severity is Severity.NOTE:
+        return first
+    if data.windows:
+        return first + _windows_steps(data, mostly_time_wait=mostly_time_wait) + _MORE_ADDRESSES
+    if not mostly_time_wait:
+        return first + _widen(data) + _MORE_ADDRESSES
+    return first + (() if reused else _ALLOW_REUSE) + _widen(data) + _MORE_ADDRESSES + _WHAT_DOES_NOT_HELP
+
+
+def _bound_steps(data: DiagnosisInput) -> tuple[str, ...]:
+    """Return the steps for one local address."""
+    if data.windows:
+        return _REUSE_CONNECTIONS + _windows_steps(data, mostly_time_wait=True)
+    return _REUSE_CONNECTIONS + _BIND + _widen(data)
+
+
+def _widen(data: DiagnosisInput) -> tuple[str, ...]:
+    ephemeral = data.snapshot.limits.ephemeral if data.snapshot.limits else None
+    now = f" (now {ephemeral.low} to {ephemeral.high})" if ephemeral else ""
+    return paragraphs(f"""
+        Widen `net.ipv4.ip_local_port_range`{now}.
+
+        Add the ports of your own services in that range to `net.ipv4.ip_local_reserved_ports`, so that no
+        connection takes them.
+    """)
+
+
+def _windows_steps(data: DiagnosisInput, *, mostly_time_wait: bool) -> tuple[str, ...]:
+    widen = paragraphs(f"""
+        Widen the range of ports with `netsh int ipv4 set dynamicport tcp start=10000 num=55536`; `netsh int
+        ipv4 show dynamicport tcp` shows it. On Windows older than Vista it is the registry value
+        `MaxUserPort` in `{_REGISTRY}`.
+    """)
+    if not mostly_time_wait:
+        return widen
+    seconds = data.snapshot.limits.time_wait_seconds if data.snapshot.limits else None
+    now = f" (now {seconds:.0f})" if seconds is not None else ""
+    return widen + paragraphs(f"""
+        Shorten TIME_WAIT with the registry value `TcpTimedWaitDelay`, in seconds{now}, in `{_REGISTRY}`; it
+        applies from the next boot.
+    """)

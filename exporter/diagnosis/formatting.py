@@ -1,0 +1,129 @@
+"""Numbers, names and sentences as text for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from ..model.process import UNKNOWN_PROCESS, Owner, ProcessId
+from ..model.snapshot import Snapshot
+from .finding import ProcessRef, Usage
+
+_MAX_PIDS: Final = 5
+_MINUTE: Final = 60
+_UNITS: Final = ((24 * 60 * _MINUTE, "d"), (60 * _MINUTE, "h"), (_MINUTE, "min"))
+
+
+def capitalize_first(text: str) -> str:
+    """Return the text with its first letter capitalized and all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def escape_unprintable(text: str) -> str:
+    """Return a process name without characters that control a terminal or reverse the text direction.
+
+    Processes choose their own names. A name without printable characters becomes `(no name)`.
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text).strip() or "(no name)"
+
+
+def paragraph(text: str) -> str:
+    """Return the text on one line. The source has long sentences as indented blocks."""
+    return " ".join(text.split())
+
+
+def paragraphs(text: str) -> tuple[str, ...]:
+    """Return the blocks between blank lines, each on one line."""
+    return tuple(paragraph(block) for block in text.split("\n\n"))
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the number and the noun: `1 socket`, `2,000 sockets`."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
+
+
+def join_and(words: Sequence[str]) -> str:
+    """Return an enumeration: `a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration, rounded down: `less than a second`, `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 2 * _MINUTE:
+        return f"{int(seconds)} s"
+    rest = int(seconds)
+    parts: list[tuple[int, str]] = []
+    for length, unit in _UNITS:
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
+
+
+def format_bytes(count: int) -> str:
+    """Return a number of bytes in the largest unit of which there are at least ten, rounded down."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 10 * 1024:
+            return f"{count:,} {unit}"
+        count //= 1024
+    return f"{count:,} GiB"
+
+
+def format_percent(ratio: float) -> str:
+    """Return a ratio in percent, rounded down, so that only what is full shows 100 %."""
+    return f"{math.floor(100 * ratio + 1e-9)} %"
+
+
+def format_usage(usage: Usage) -> str:
+    """Return the usage of a limit: `accept queue of port 80: 7 of 511 (1 %)`."""
+    used, limit = map(format_bytes if usage.is_bytes else "{:,}".format, (usage.used, usage.limit))
+    return f"{usage.name}: {used} of {limit} ({format_percent(usage.ratio)})"
+
+
+def with_pids(process: ProcessRef) -> str:
+    """Return name and pids: `printd (pid 4711)`, `nginx (pids 20, 21 and 7 more)`, `an unknown process`."""
+    if not process.pids:
+        is_unknown = process.name == UNKNOWN_PROCESS
+        return "an unknown process" if is_unknown else escape_unprintable(process.name)
+    pids = [str(pid) for pid in process.pids] + ([f"{process.more_pids:,} more"] if process.more_pids else [])
+    return f"{escape_unprintable(process.name)} (pid{'s' if len(pids) > 1 else ''} {join_and(pids)})"
+
+
+def with_pids_capitalized(process: ProcessRef) -> str:
+    """Return with_pids() for the beginning of a sentence. The name of a process keeps its case."""
+    return "An unknown process" if with_pids(process) == "an unknown process" else with_pids(process)
+
+
+def short_name(process: ProcessRef) -> str:
+    """Return the name for all sentences after the first."""
+    return "the program" if process.name == UNKNOWN_PROCESS else escape_unprintable(process.name)
+
+
+def group_by_name(
+    owners: Mapping[Owner, int] | Iterable[Owner], snapshot: Snapshot
+) -> tuple[ProcessRef, ...]:
+    """Return the processes of these owners, one for each name.
+
+    owners: with numbers of sockets the name with most sockets comes first, without them the lowest name.
+    """
+    sockets: Counter[str] = Counter()
+    pids: defaultdict[str, set[int]] = defaultdict(set)
+    counted = owners.items() if isinstance(owners, Mapping) else ((owner, 1) for owner in owners)
+    for owner, count in counted:
+        name = snapshot.process_name(owner)
+        sockets[name] += count
+        if isinstance(owner, ProcessId) and owner in snapshot.names:
+            pids[name].add(owner.pid)
+    ordered = sorted(sockets, key=lambda name: (-sockets[name], name))
+    return tuple(_process_ref(name, sorted(pids[name])) for name in ordered)
+
+
+def _process_ref(name: str, pids: Sequence[int]) -> ProcessRef:
+    # The sixth pid takes no more space than "1 more".
+    shown = len(pids) if len(pids) <= _MAX_PIDS + 1 else _MAX_PIDS
+    return ProcessRef(name, tuple(pids[:shown]), len(pids) - shown)

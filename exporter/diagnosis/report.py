@@ -1,0 +1,125 @@
+"""Report on a snapshot: findings, sockets by state, and blind spots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..model.collectors import CollectorName
+from ..model.snapshot import Snapshot
+from ..model.sockets import LISTEN, STATE_NAMES
+from .accept_queues import find_accept_queues
+from .blind_spots import BlindSpot, blind_spots
+from .close_wait import find_close_wait
+from .ephemeral_ports import find_ephemeral_ports
+from .file_descriptors import find_file_descriptors
+from .finding import WORST_FIRST, DiagnosisInput, Finding, FindingKind, Severity, Usage, by_urgency
+from .formatting import join_and, plural
+from .host_limits import find_host_limits
+from .waiting_for_peer import find_waiting_for_peer
+
+STATE_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "established": "open",
+    "syn_sent": "this host has sent a SYN and got no answer yet",
+    "syn_recv": "a client has sent a SYN and not acknowledged the answer yet",
+    "fin_wait1": "closed by this host; the peer has not acknowledged it",
+    "fin_wait2": "closed by this host; the peer has not closed its side",
+    "time_wait": "closed by both sides; the kernel keeps the port for a while",
+    "close": "bound to a port, not connected",
+    "close_wait": "closed by the peer; the local application has not called close()",
+    "last_ack": "closed by both sides; the peer has not acknowledged the last FIN",
+    "listen": "waits for connections",
+    "closing": "closed by both sides at the same time",
+}
+"""The states in a few words, by value of the label `state`."""
+
+_FINDERS: Final = (
+    find_close_wait,
+    find_accept_queues,
+    find_file_descriptors,
+    find_ephemeral_ports,
+    find_waiting_for_peer,
+    find_host_limits,
+)
+
+# Findings that say that a limit is near, but not why.
+_GENERIC_KINDS: Final = frozenset({FindingKind.ACCEPT_QUEUE, FindingKind.DESCRIPTORS})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The diagnosis of a snapshot, ready to be rendered."""
+
+    source: str
+    """Name of the socket source."""
+    findings: Sequence[Finding]
+    """The worst first."""
+    states: Mapping[str, int] | None
+    """Sockets by state, zeros included, in descending order; None where the sockets could not be read, and
+    without `listen` where listeners could not."""
+    blind_spots: Sequence[BlindSpot]
+
+    def count(self, severity: Severity) -> int:
+        """Return the number of findings of this severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def problem_count(self) -> int:
+        """Number of findings that are more than notes."""
+        return sum(finding.severity is not Severity.NOTE for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: whether there are problems."""
+        if self.states is None:
+            return "The sockets could not be read."
+        if self.problem_count:
+            critical, warnings = self.count(Severity.CRITICAL), self.count(Severity.WARNING)
+            counts = {f"{critical} critical": critical, plural(warnings, "warning"): warnings}
+            severities = [text for text, count in counts.items() if count]
+            return f"{plural(self.problem_count, 'problem')} found: {join_and(severities)}."
+        if self.blind_spots:
+            return "No problems found, but some data could not be read."
+        return "No problems found."
+
+
+def build_report(data: DiagnosisInput) -> Report:
+    """Return the report on a snapshot."""
+    snapshot = data.snapshot
+    return Report(snapshot.source, find_problems(data), _states(snapshot), blind_spots(snapshot))
+
+
+def find_problems(data: DiagnosisInput) -> list[Finding]:
+    """Return all findings, the worst first, at most one on each limit."""
+    found = sorted((finding for find in _FINDERS for finding in find(data)), key=by_urgency)
+    # A generic finding is redundant only if another one explains it with at least its severity: a note does
+    # not explain a critical limit.
+    explained: set[tuple[Usage | None, str]] = set()
+    kept = []
+    for severity in WORST_FIRST:
+        of_severity = [finding for finding in found if finding.severity is severity]
+        explained |= {_limit_key(finding) for finding in of_severity if finding.kind not in _GENERIC_KINDS}
+        kept += [
+            finding
+            for finding in of_severity
+            if finding.kind not in _GENERIC_KINDS or _limit_key(finding) not in explained
+        ]
+    return kept
+
+
+def _limit_key(finding: Finding) -> tuple[Usage | None, str]:
+    """Return which limit of which process a finding is about."""
+    return finding.usage, " ".join(process.name for process in finding.processes)
+
+
+def _states(snapshot: Snapshot) -> Mapping[str, int] | None:
+    if snapshot.groups is None:
+        return None
+    has_listeners = CollectorName.LISTENERS not in snapshot.failed
+    known = (name for state, name in STATE_NAMES.items() if state != LISTEN or has_listeners)
+    counts = Counter(dict.fromkeys(known, 0))
+    for group, count in snapshot.groups.items():
+        counts[STATE_NAMES[group.state]] += count
+    return dict(counts.most_common())

@@ -1,0 +1,135 @@
+"""Report for a terminal, and as JSON for other programs.
+
+The JSON is one object. Its keys stay; further ones may be added:
+
+- `version`, `source`: version of the exporter, and name of the socket source
+- `summary`: one sentence
+- `findings`: a list, the worst first, each with
+  - `kind`: `close_wait`, `accept_queue`, `descriptors`, `ephemeral_ports`, `bound_ports`, `time_wait`,
+    `time_wait_buckets`, `orphans`, `memory`, `syn_sent`, `syn_recv`, `fin_wait2`, `listen_overflows`,
+    `time_wait_overflows`
+  - `severity`: `critical`, `warning` or `note`
+  - `title`, `detail`, `steps` (a list): sentences, which may change
+  - `processes`: a list of `name` (as in the label `process`), `pids` (the lowest few), `more_pids` (a number)
+  - `count` of sockets, `direction` (`inbound`, `outbound`), `port` of the service, `remote_address`,
+    `cause` (as in socket_close_wait_sockets), `oldest_seconds`: null where they do not apply
+  - `usage` of a limit: null, or `name`, `used`, `limit`, `ratio`
+- `states`: sockets by state, all of them; null where they could not be read
+- `blind_spots`: data that could not be read, a list of `description` and `remedy`, which may be empty
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from .. import __version__
+from .finding import Finding
+from .formatting import capitalize_first, format_usage, plural
+from .report import STATE_DESCRIPTIONS, Report
+
+EXIT_OK: Final = 0
+EXIT_PROBLEMS: Final = 1
+EXIT_UNREADABLE: Final = 2
+
+MAX_FINDINGS: Final = 20
+"""Findings in the text; the JSON has all."""
+
+_WIDTH: Final = 88
+_INDENT: Final = "  "
+
+
+def exit_status(report: Report) -> int:
+    """Return 0 for notes only, 1 for problems, 2 if the sockets could not be read."""
+    if report.states is None:
+        return EXIT_UNREADABLE
+    return EXIT_PROBLEMS if report.problem_count else EXIT_OK
+
+
+def render_text(report: Report) -> str:
+    """Return the report for a terminal of 88 columns."""
+    blocks = [
+        report.summary,
+        *("\n".join(_finding(finding)) for finding in report.findings[:MAX_FINDINGS]),
+        *_more(len(report.findings) - MAX_FINDINGS),
+        *_states(report.states),
+        *_blind_spots(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def render_json(report: Report) -> str:
+    """Return the report as a JSON object; the module describes its keys."""
+    document = {
+        "version": __version__,
+        "source": report.source,
+        "summary": report.summary,
+        "findings": [_to_dict(finding) for finding in report.findings],
+        "states": report.states,
+        "blind_spots": [spot._asdict() for spot in report.blind_spots],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _to_dict(finding: Finding) -> dict[str, Any]:
+    usage = finding.usage
+    return {
+        "kind": finding.kind.value,
+        "severity": finding.severity.value,
+        "title": finding.title,
+        "detail": finding.detail,
+        "steps": finding.steps,
+        "processes": [
+            {"name": process.name, "pids": process.pids, "more_pids": process.more_pids}
+            for process in finding.processes
+        ],
+        "count": finding.count,
+        "direction": finding.direction and finding.direction.value,
+        "port": finding.port,
+        "remote_address": finding.remote_address,
+        "cause": finding.cause,
+        "oldest_seconds": finding.oldest_seconds and round(finding.oldest_seconds, 3),
+        "usage": usage
+        and {"name": usage.name, "used": usage.used, "limit": usage.limit, "ratio": round(usage.ratio, 4)},
+    }
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    yield _wrapped(f"{finding.severity.value.upper()}: {finding.title}")
+    yield _wrapped(finding.detail, _INDENT)
+    if finding.usage:
+        yield _wrapped(f"{capitalize_first(format_usage(finding.usage))}.", _INDENT)
+    for number, step in enumerate(finding.steps, 1):
+        yield _wrapped(step, f"{_INDENT}{number}. ")
+
+
+def _more(count: int) -> Sequence[str]:
+    return [f"{plural(count, 'more finding')}: `--json` lists all."] if count > 0 else []
+
+
+def _states(states: Mapping[str, int] | None) -> Iterator[str]:
+    if states is None:
+        return
+    rows = [
+        (state.upper(), f"{count:,}", STATE_DESCRIPTIONS[state]) for state, count in states.items() if count
+    ]
+    lines = [f"{_INDENT}{state:<11} {count:>8}  {description}" for state, count, description in rows]
+    yield "\n".join([f"{plural(sum(states.values()), 'TCP socket')} in this network namespace", *lines])
+
+
+def _blind_spots(report: Report) -> Iterator[str]:
+    if report.blind_spots:
+        spots = [
+            _wrapped(f"{spot.description} {spot.remedy}".strip(), f"{_INDENT}- ")
+            for spot in report.blind_spots
+        ]
+        yield "\n".join(["Data that could not be read", *spots])
+
+
+def _wrapped(text: str, start: str = "") -> str:
+    """Return the text in lines. start: begins the first line; the others are indented by its length."""
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
+    )

@@ -1,1 +1,0 @@
-"""What leaves the program: metric families, over HTTP."""

@@ -1,0 +1,42 @@
+"""Helpers for tests of findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from exporter.diagnosis.finding import DiagnosisInput, Finding, FindingKind, Severity
+from exporter.diagnosis.report import find_problems
+from exporter.model.host import FdUsage, SysctlLimits
+from exporter.model.process import ProcessId
+from exporter.model.snapshot import Snapshot
+
+from ..snapshots import PRINTD, QUIET
+
+NOTE: Final = Severity.NOTE
+WARNING: Final = Severity.WARNING
+CRITICAL: Final = Severity.CRITICAL
+
+
+def kinds(snapshot: Snapshot, **options: Any) -> list[tuple[FindingKind, Severity]]:
+    """Kind and severity of each finding."""
+    return [
+        (finding.kind, finding.severity) for finding in find_problems(DiagnosisInput(snapshot, **options))
+    ]
+
+
+def only_finding(snapshot: Snapshot, **options: Any) -> Finding:
+    """The finding of a snapshot that has exactly one."""
+    (finding,) = find_problems(DiagnosisInput(snapshot, **options))
+    return finding
+
+
+def quiet_limits(**changes: Any) -> SysctlLimits:
+    """The limits of the quiet host with some changes."""
+    assert QUIET.limits
+    return replace(QUIET.limits, **changes)
+
+
+def descriptors_in_use(owner: ProcessId = PRINTD, used: int = 900) -> dict[ProcessId, FdUsage]:
+    """A process that has opened `used` of 1,000 file descriptors."""
+    return {owner: FdUsage(used, 1000)}

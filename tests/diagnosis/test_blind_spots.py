@@ -1,0 +1,108 @@
+"""Blind spots: data that could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.diagnosis.blind_spots import blind_spots
+from exporter.model.collectors import CollectorName
+from exporter.model.host import KernelCounters, SysctlLimits
+from exporter.model.process import Unowned
+from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import ESTABLISHED, TIME_WAIT
+
+from ..snapshots import APP, QUIET, close_wait, inbound, listener, make_snapshot, outbound
+
+HELD = inbound(ESTABLISHED, 17, owner=Unowned.NOT_FOUND)
+
+
+def text_of(snapshot: Snapshot) -> str:
+    return " ".join(f"{description} {remedy}" for description, remedy in blind_spots(snapshot))
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        QUIET,
+        make_snapshot(
+            close_wait(3), outbound(TIME_WAIT, 9_000, owner=Unowned.RELEASED), listeners=[listener(0, 5)]
+        ),
+        # Unreadable processes are no blind spot unless sockets lack an owner.
+        make_snapshot(unreadable={"permission": 30, "vanished": 2}, not_found_because="unreadable"),
+        make_snapshot(
+            limits=replace(SysctlLimits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)
+        ),
+        make_snapshot(outbound(ESTABLISHED, 1), descriptors={APP: (3, None)}),
+    ],
+)
+def test_no_blind_spots_if_everything_was_read(snapshot: Snapshot) -> None:
+    assert text_of(snapshot) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("unreadable", ["not permitted to inspect", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "root"]),
+        ("hidden", ["hidepid", "gid="]),
+        ("not_found", ["another container", "--pid=host"]),
+        ("disabled", ["were not looked up", "--no-collector.owners"]),
+    ],
+)
+def test_unowned_sockets_by_reason(reason: str, words: list[str]) -> None:
+    text = text_of(make_snapshot(HELD, not_found_because=reason))
+    assert text.startswith("17 sockets are held by ")
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        CollectorName.STATES,
+        CollectorName.LISTENERS,
+        CollectorName.OWNERS,
+        CollectorName.CLOSE_WAIT,
+        CollectorName.EPHEMERAL,
+        CollectorName.DESCRIPTORS,
+        CollectorName.LIMITS,
+    ],
+)
+def test_failed_collector(part: str) -> None:
+    (spot,) = blind_spots(
+        make_snapshot(
+            HELD if part == CollectorName.OWNERS else outbound(ESTABLISHED, 1), failed=frozenset({part})
+        )
+    )
+    assert spot.description.startswith("Could not be read: ")
+    assert spot.remedy == "See the log for the reason."
+
+
+def test_unreadable_limits_are_named() -> None:
+    snapshot = make_snapshot(
+        limits=SysctlLimits(errors=("tcp_max_orphans: no number",)),
+        counters=KernelCounters(errors=("netstat: garbled",)),
+        failed=frozenset({CollectorName.LIMITS}),
+    )
+    assert text_of(snapshot).endswith("tcp_max_orphans: no number; netstat: garbled.")
+
+
+def test_psutil_gives_neither_causes_nor_queue_lengths() -> None:
+    assert text_of(make_snapshot(source="psutil")).startswith("The causes of CLOSE_WAIT")
+
+
+def test_unknown_range_of_ports() -> None:
+    assert "netsh int ipv4 show dynamicport tcp" in text_of(make_snapshot(limits=SysctlLimits()))
+
+
+def test_descriptors_unsupported_by_the_system() -> None:
+    assert "usage of file descriptors is unknown" in text_of(make_snapshot(descriptors={}))
+
+
+@pytest.mark.parametrize(
+    "part", [CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS]
+)
+def test_disabled_collector(part: str) -> None:
+    seconds = {name: 0.0 for name in QUIET.seconds if name != part}
+    assert f"--no-collector.{part}" in text_of(make_snapshot(outbound(ESTABLISHED, 1), seconds=seconds))
