@@ -11,7 +11,7 @@ import pytest
 
 from exporter.model.snapshot import Snapshot
 
-from ..metrics.snapshots import collect, values
+from ..metrics.families import collect, values
 from ..tools import require
 from .looking import HOME, close_first, observer, serve
 from .namespace import Namespace

@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 
 from exporter.collection.tracker import SocketTracker
 
-from ..metrics.snapshots import collect, values
+from ..metrics.families import collect, values
 from ..tools import require
 from .helpers import wait_until
 from .looking import HOME, connect, end, in_another_process, observer, serve, take_name

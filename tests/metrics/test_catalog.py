@@ -12,14 +12,15 @@ from exporter.metrics.collector import SocketCollector
 from exporter.metrics.spec import MetricSpec
 from exporter.model.collectors import CollectorName
 
-from .snapshots import ALL, SEEN, names_of
+from ..snapshots import BUSY
+from .families import ALL, names_of
 
 OF_THE_EXPORTER = {spec.name for spec in catalog.METRICS if spec.collector is None}
 
 
 def collected(*collectors: CollectorName) -> list[Metric]:
     enabled = frozenset(collectors or CollectorName)
-    return list(SocketCollector(lambda: SEEN, ALL, "netlink", enabled).collect())
+    return list(SocketCollector(lambda: BUSY, ALL, "netlink", enabled).collect())
 
 
 def test_every_spec_of_the_module_is_listed_once_in_order() -> None:

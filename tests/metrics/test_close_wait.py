@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from exporter.metrics.close_wait import BUCKETS, histogram
 from exporter.model.close_wait import Cause
 
-from .snapshots import LEAK, PILE, SEEN, collect, stuck, values
+from ..snapshots import BUSY, LEAK, PILE, close_wait_rows
+from .families import collect, values
 
 SECONDS = st.floats(0, 1e6)
 
@@ -50,8 +51,11 @@ class TestHistogram:
 
 
 def test_series_by_process_port_direction_and_cause() -> None:
-    connections = [*stuck(PILE, Cause.NOT_READ, 7.0, times=2), *stuck(LEAK, Cause.NOT_CLOSED, 3.0)]
-    family = collect(replace(SEEN, stuck=connections))["socket_close_wait_sockets"]
+    connections = [
+        *close_wait_rows(PILE, Cause.NOT_READ, 7.0, count=2),
+        *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
+    ]
+    family = collect(replace(BUSY, stuck=connections))["socket_close_wait_sockets"]
     assert [sample.labels for sample in family.samples] == [
         {"process": "printd", "port": "631", "direction": "inbound", "cause": "not_read"},
         {"process": "nginx", "port": "5432", "direction": "outbound", "cause": "not_closed"},
@@ -61,9 +65,9 @@ def test_series_by_process_port_direction_and_cause() -> None:
 
 def test_oldest_age_by_process() -> None:
     pile = [
-        *stuck(PILE, Cause.NOT_READ, 7.0),
-        *stuck(PILE, Cause.SENDING, 90.0),
-        *stuck(LEAK, Cause.NOT_CLOSED, 3.0),
+        *close_wait_rows(PILE, Cause.NOT_READ, 7.0),
+        *close_wait_rows(PILE, Cause.SENDING, 90.0),
+        *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
     ]
-    oldest = collect(replace(SEEN, stuck=pile))["socket_close_wait_oldest_age_seconds"]
+    oldest = collect(replace(BUSY, stuck=pile))["socket_close_wait_oldest_age_seconds"]
     assert values(oldest) == {("printd",): 90, ("nginx",): 3}

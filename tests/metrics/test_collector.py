@@ -18,14 +18,15 @@ from exporter.model.collectors import CollectorName
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import LISTEN
 
+from ..snapshots import BUSY, BUSY_GROUPS
 from ..tools import require
-from .snapshots import ALL, GROUPS, SEEN, collect, names_of, values
+from .families import ALL, collect, names_of, values
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden" / "metrics.prom"
 VOLATILE: Final = re.compile(r'(python|version)="[^"]*"')
 
 
-def text(seen: Snapshot = SEEN) -> str:
+def text(seen: Snapshot = BUSY) -> str:
     collector = SocketCollector(lambda: seen, ALL, "netlink")
     return VOLATILE.sub(r'\1="VOLATILE"', generate_latest(collector).decode())
 
@@ -51,7 +52,7 @@ def test_every_metric_has_samples_in_the_golden_output() -> None:
 
 def test_every_metric_is_described_and_collected() -> None:
     names = {spec.name for spec in catalog.METRICS}
-    described = {family.name for family in SocketCollector(lambda: SEEN, ALL, "netlink").describe()}
+    described = {family.name for family in SocketCollector(lambda: BUSY, ALL, "netlink").describe()}
     assert names == described == set(collect())
 
 
@@ -72,7 +73,7 @@ def test_no_addresses_unless_their_collector_is_enabled() -> None:
 
 
 def test_other_collectors_when_states_failed() -> None:
-    families = collect(replace(SEEN, groups=None, queues=None, failed=frozenset({CollectorName.STATES})))
+    families = collect(replace(BUSY, groups=None, queues=None, failed=frozenset({CollectorName.STATES})))
     gone = {
         *names_of(CollectorName.STATES, CollectorName.TIME_WAIT, CollectorName.QUEUES),
         *names_of(CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES),
@@ -80,13 +81,13 @@ def test_other_collectors_when_states_failed() -> None:
     }
     assert set(families) == {spec.name for spec in catalog.METRICS} - gone
     success = values(families["socket_scrape_collector_success"])
-    assert success == {(part,): int(part != CollectorName.STATES) for part in SEEN.seconds}
+    assert success == {(part,): int(part != CollectorName.STATES) for part in BUSY.seconds}
 
 
 def test_listen_is_absent_when_listeners_failed() -> None:
-    groups = {group: count for group, count in GROUPS.items() if group.state != LISTEN}
+    groups = {group: count for group, count in BUSY_GROUPS.items() if group.state != LISTEN}
     families = collect(
-        replace(SEEN, groups=groups, listeners=None, failed=frozenset({CollectorName.LISTENERS}))
+        replace(BUSY, groups=groups, listeners=None, failed=frozenset({CollectorName.LISTENERS}))
     )
     assert "listen" not in {state for (state,) in values(families["socket_host_states"])}
     assert "socket_listener_accept_queue_length" not in families
@@ -94,11 +95,11 @@ def test_listen_is_absent_when_listeners_failed() -> None:
 
 
 def test_no_close_wait_metrics_when_it_was_not_read() -> None:
-    assert not names_of(CollectorName.CLOSE_WAIT) & collect(replace(SEEN, stuck=None)).keys()
+    assert not names_of(CollectorName.CLOSE_WAIT) & collect(replace(BUSY, stuck=None)).keys()
 
 
 def test_no_limits_when_they_were_not_read() -> None:
-    families = collect(replace(SEEN, limits=None, counters=None))
+    families = collect(replace(BUSY, limits=None, counters=None))
     assert (
         not names_of(CollectorName.LIMITS, CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES)
         & families.keys()

@@ -23,7 +23,7 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, STATE_NAMES, TIME_WAIT
 
-from .snapshots import DATABASE, SEEN, stuck
+from ..snapshots import BUSY, DATABASE, close_wait_rows
 
 PROCESSES = [ProcessId(pid, 0.0) for pid in range(1, 40)]
 NAMES: dict[Owner, str] = {process: f"job{process.pid % 25}" for process in PROCESSES}
@@ -46,7 +46,7 @@ WAITING = st.builds(
     st.sampled_from(Attribution),
 )
 STUCK = st.builds(
-    lambda group, cause, age: stuck(group._replace(state=CLOSE_WAIT), cause, age)[0],
+    lambda group, cause, age: close_wait_rows(group._replace(state=CLOSE_WAIT), cause, age)[0],
     INBOUND | OUTBOUND,
     st.sampled_from(Cause),
     st.floats(0, 100_000),
@@ -55,7 +55,7 @@ QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
 DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
 LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
-EMPTY = replace(SEEN, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
+EMPTY = replace(BUSY, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:

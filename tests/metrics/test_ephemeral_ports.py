@@ -13,7 +13,8 @@ from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED
 
-from .snapshots import SEEN, collect, values
+from ..snapshots import BUSY
+from .families import collect, values
 
 HERE = inet_aton("10.0.0.1")
 USED = "socket_ephemeral_ports_used"
@@ -26,7 +27,7 @@ def connections_to(ports_by_destination: dict[str, int]) -> Snapshot:
         remote = inet_pton(AF_INET6, address) if ":" in address else inet_aton(address)
         path = AddressPair(HERE, remote, ephemeral=True)
         groups[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443, path)] = ports
-    return replace(SEEN, groups=groups)
+    return replace(BUSY, groups=groups)
 
 
 def test_series_of_the_10_destinations_with_most_ports() -> None:
@@ -56,14 +57,14 @@ def test_limit_excludes_reserved_listening_and_bound_ports() -> None:
 
 def test_limit_is_0_when_all_ports_are_bound() -> None:
     limits = SysctlLimits(ephemeral=EphemeralRange(40_000, 40_001))
-    assert values(collect(replace(SEEN, limits=limits))["socket_ephemeral_ports_limit"]) == {(): 0}
+    assert values(collect(replace(BUSY, limits=limits))["socket_ephemeral_ports_limit"]) == {(): 0}
 
 
 def test_no_metrics_without_a_range() -> None:
-    assert not [name for name in collect(replace(SEEN, limits=SysctlLimits())) if "ephemeral" in name]
+    assert not [name for name in collect(replace(BUSY, limits=SysctlLimits())) if "ephemeral" in name]
 
 
 def test_other_metrics_without_a_count_of_bound_ports() -> None:
-    families = collect(replace(SEEN, ports_on_one_address=None))
+    families = collect(replace(BUSY, ports_on_one_address=None))
     assert "socket_ephemeral_ports_bound" not in families
     assert values(families[f"{USED}_max"]) == {(): 28}

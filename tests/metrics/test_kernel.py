@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from exporter.model.host import KernelCounters, SysctlLimits
 
-from .snapshots import SEEN, collect, values
+from ..snapshots import BUSY
+from .families import collect, values
 
 
 def test_unknown_values_are_absent_and_zeros_are_not() -> None:
     limits = SysctlLimits(time_wait_reuse=0, max_time_wait_sockets=None)
     counters = KernelCounters(time_wait_overflows=0, listen_drops=None)
-    families = collect(replace(SEEN, limits=limits, counters=counters))
+    families = collect(replace(BUSY, limits=limits, counters=counters))
     assert values(families["socket_time_wait_reuse"]) == {(): 0}
     assert values(families["socket_kernel_time_wait_overflows"]) == {(): 0}
     absent = (

@@ -16,7 +16,8 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED
 
-from .snapshots import SEEN, collect, stuck, values
+from ..snapshots import BUSY, close_wait_rows
+from .families import collect, values
 
 FEW_SERIES = SeriesLimits(100, 50, 11)
 """The limit of series is below that of processes."""
@@ -33,11 +34,13 @@ def many() -> Snapshot:
     queues = {inbound(number): (number, number) for number in range(1, 41)}
     queues[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22)] = (1, 1)
     return replace(
-        SEEN,
+        BUSY,
         groups=Counter({inbound(number): number for number in range(1, 41)}),
         names=names,
         stuck=[
-            one for n in range(1, 41) for one in stuck(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, times=n)
+            one
+            for n in range(1, 41)
+            for one in close_wait_rows(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, count=n)
         ],
         queues=queues,
         descriptors={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from exporter.model.collectors import CollectorName
 
-from .snapshots import SEEN, collect, values
+from ..snapshots import BUSY
+from .families import collect, values
 
 
 def test_all_eleven_states_including_zeros() -> None:
@@ -29,6 +30,6 @@ def test_unowned_sockets_by_reason() -> None:
 
 
 def test_process_is_unknown_without_owners() -> None:
-    families = collect(replace(SEEN, names={}, failed=frozenset({CollectorName.OWNERS})))
+    families = collect(replace(BUSY, names={}, failed=frozenset({CollectorName.OWNERS})))
     for name in ("socket_states", "socket_listener_states", "socket_close_wait_sockets"):
         assert {sample.labels["process"] for sample in families[name].samples} == {"unknown"}

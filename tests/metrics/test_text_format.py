@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from exporter.metrics import catalog
 from exporter.metrics.text_format import encode
 
-from .snapshots import collect
+from .families import collect
 
 
 class Families(Collector):
