@@ -35,7 +35,8 @@ from .metrics.collector import SocketCollector
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
-from .netlink.source import KernelSource, NetlinkError
+from .netlink.source import NetlinkSource
+from .netlink.transport import NetlinkError
 from .owners.fd_scanner import Walk
 from .owners.inode import InodeOwners
 from .owners.pid import PidOwners
@@ -170,7 +171,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
     """
     if wanted == "psutil" or (wanted == "auto" and sys.platform != "linux"):
         return PsutilSource(procfs)
-    kernel = KernelSource()
+    kernel = NetlinkSource()
     try:
         kernel.probe()
     except NetlinkError as error:
@@ -277,7 +278,7 @@ def build_scrapes(
         tuple(sorted(wanted(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
     )
     scrapes = ScrapeCoalescer(registry, collector_filter, collector.collect_partial)
-    if source.name == KernelSource.name:
+    if source.name == NetlinkSource.name:
         # With psutil each collection is as expensive as the first.
         scrapes.prefetch()
     return scrapes

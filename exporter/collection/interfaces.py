@@ -17,21 +17,21 @@ class SocketSource(Protocol):
     def name(self) -> str:
         """The label `source` of build_info."""
 
-    def sockets(self) -> Iterator[SocketBatch]:
-        """Return all sockets except listeners and those that rest() returns."""
+    def full_sockets(self) -> Iterator[SocketBatch]:
+        """Return all sockets except listeners and those of pending_states. Raises as the source does."""
 
-    def rest(self) -> Iterator[SocketBatch]:
-        """Return the sockets without owner that sockets() left out. To be called after it."""
+    def minisocks(self) -> Iterator[SocketBatch]:
+        """Return the sockets of pending_states, which have no owner. To be called after full_sockets()."""
 
     @property
-    def to_come(self) -> frozenset[int]:
-        """States that only rest() returns, known once sockets() is exhausted."""
+    def pending_states(self) -> frozenset[int]:
+        """States that only minisocks() returns, known once full_sockets() is exhausted."""
 
     def listeners(self) -> list[Listener]:
-        """Return all listening sockets. To be called after sockets()."""
+        """Return all listening sockets. To be called after full_sockets()."""
 
-    def half_closed(self) -> list[CloseWaitSocket]:
-        """Return the sockets in CLOSE_WAIT in detail. To be called after sockets()."""
+    def close_wait_sockets(self) -> list[CloseWaitSocket]:
+        """Return the sockets in CLOSE_WAIT in detail. To be called after full_sockets()."""
 
 
 @dataclass(frozen=True, slots=True)

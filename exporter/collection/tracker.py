@@ -18,7 +18,7 @@ from ..model.process import Owner, ProcessId
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..naming.rules import NameCache, Namer
-from ..netlink.retry import while_busy
+from ..netlink.retry import retry_transient
 from ..owners.resolver import Owners
 from ..runtime import gc_paused, trim_heap
 from ..tracking.classifier import Classifier, ClassifierCache
@@ -203,26 +203,26 @@ class SocketTracker:
 
         def begin() -> tuple[CountInProgress, BoundPortCounter | None]:
             ports = BoundPortCounter(ephemeral) if ephemeral else None
-            return self._counter.begin(self._source.sockets(), ports), ports
+            return self._counter.begin(self._source.full_sockets(), ports), ports
 
-        count, ports = while_busy(begin)
+        count, ports = retry_transient(begin)
         finished = self._clock()
         if ports and finished - started > _SLOW_READ_SECONDS:
             self._next_port_count = finished + PORT_COUNT_INTERVAL
         return count, ports
 
     def _read_listeners(self) -> list[Listener]:
-        return while_busy(self._source.listeners)
+        return retry_transient(self._source.listeners)
 
     def _read_close_wait(self) -> list[tuple[CloseWaitSocket, float]]:
         """Return the sockets in CLOSE_WAIT with their ages in seconds."""
-        sockets = while_busy(self._source.half_closed)
+        sockets = retry_transient(self._source.close_wait_sockets)
         return list(zip(sockets, self._ages.update(sockets, self._clock()), strict=True))
 
     def _totals(self, count: CountInProgress) -> dict[int, int]:
         """Return the number of sockets in each state that has been read."""
         totals = self._counter.totals_by_state(count)
-        return {state: totals[state] for state in STATE_NAMES.keys() - self._source.to_come}
+        return {state: totals[state] for state in STATE_NAMES.keys() - self._source.pending_states}
 
     def _resolve_owners(
         self,
@@ -256,7 +256,7 @@ class SocketTracker:
             if CollectorName.STATES in failed:
                 return None
             # A retry may count the port of a socket that was closed in the meantime.
-            return while_busy(lambda: self._counter.extend(count, self._source.rest(), ports))
+            return retry_transient(lambda: self._counter.extend(count, self._source.minisocks(), ports))
 
         def learn_destinations(groups: list[SocketGroup]) -> None:
             self._new_destinations = self._destinations.update(groups, names.get, self._clock())

@@ -1,7 +1,7 @@
-"""Sorts the sockets of one run of messages into batches by their kind. Pure.
+"""Splits the sockets of one message size into a batch for each key space. Pure.
 
-No Python code runs for a socket: what is asked of each is asked of bytes, or of one big integer with a byte
-for each socket, in C.
+No Python code runs for a single socket: every column is a bytes object, or one big integer with a byte for
+each socket, and is handled in C.
 """
 
 from __future__ import annotations
@@ -12,76 +12,78 @@ from itertools import compress
 from typing import Final, TypeVar
 
 from ..model.sockets import KeySpace, SocketBatch, SocketKey, SocketTable
-from .messages import KernelRows
+from .messages import InetDiagTable
 
-_UNHELD: Final = 16
-_UNHELD_WHERE_ZERO: Final = bytes([_UNHELD, *bytes(255)])
+# A key space as one byte: the state, plus this bit for sockets without an owner.
+_NO_OWNER_BIT: Final = 16
+_NO_OWNER_BIT_WHERE_ZERO: Final = bytes([_NO_OWNER_BIT, *bytes(255)])
 
 _Item = TypeVar("_Item")
 
 
-def batches_of(rows: KernelRows) -> Iterator[SocketBatch]:
-    """A batch for each kind that there is among these sockets; the first has the holders of all."""
-    codes = _codes(rows)
-    kinds = sorted(set(codes))
-    keys, queues = rows.cookies(), rows.have_queues()
-    owner_keys = rows.owner_key_column() if any(code < _UNHELD for code in kinds) else b""
-    for code in kinds:
-        kind = KeySpace(code & ~_UNHELD, not code & _UNHELD)
-        chosen = codes.translate(_only(code))
-        choose: Callable[[Iterable[_Item]], Sequence[_Item]]
-        choose = partial(_chosen, chosen) if len(kinds) > 1 else list
-        some = _Some(rows, chosen) if len(kinds) > 1 else rows
-        queued = queues & int.from_bytes(chosen, "little")
+def split_by_keyspace(table: InetDiagTable) -> Iterator[SocketBatch]:
+    """Yield a batch for each key space of these sockets; the first one has the owner keys of all."""
+    codes = _keyspace_codes(table)
+    distinct = sorted(set(codes))
+    keys, queued = table.cookies(), table.queued_mask()
+    owner_keys = table.owner_key_column() if any(code < _NO_OWNER_BIT for code in distinct) else b""
+    for code in distinct:
+        keyspace = KeySpace(code & ~_NO_OWNER_BIT, not code & _NO_OWNER_BIT)
+        mask = codes.translate(_mask_table(code))
+        select: Callable[[Iterable[_Item]], Sequence[_Item]]
+        select = partial(_select, mask) if len(distinct) > 1 else list
+        selection = _Selection(table, mask) if len(distinct) > 1 else table
+        queued_here = queued & int.from_bytes(mask, "little")
         yield SocketBatch(
-            kind,
-            choose(keys),
+            keyspace,
+            select(keys),
             owner_keys,
-            some.select,
-            some.local_endpoints,
-            _queued(rows, keys, queued) if queued else (),
+            selection.select,
+            selection.local_endpoints,
+            _nonempty_queues(table, keys, queued_here) if queued_here else (),
         )
         owner_keys = b""
 
 
-class _Some:
-    """Those of the sockets that are chosen: 255 for each of them, 0 for each other."""
+class _Selection:
+    """Rows of a table. mask: 255 for each selected row, 0 for each other."""
 
-    def __init__(self, rows: KernelRows, chosen: bytes) -> None:
-        self._rows = rows
-        self._chosen = chosen
+    def __init__(self, table: InetDiagTable, mask: bytes) -> None:
+        self._table = table
+        self._mask = mask
 
     def select(self, positions: Sequence[int]) -> SocketTable:
-        places = _chosen(self._chosen, range(len(self._rows)))
-        return self._rows.select([places[position] for position in positions])
+        selected = _select(self._mask, range(len(self._table)))
+        return self._table.select([selected[position] for position in positions])
 
-    def local_endpoints(self, first: int, last: int) -> Iterable[tuple[bytes, int]]:
-        return self.select(range(self._chosen.count(255))).local_endpoints(first, last)
-
-
-def _codes(rows: KernelRows) -> bytes:
-    """The state of each socket, and another number where nobody holds it."""
-    held = rows.are_held().to_bytes(len(rows), "little")
-    unheld = held.translate(_UNHELD_WHERE_ZERO)
-    return _either(rows.states(), unheld)
+    def local_endpoints(self, min_port: int, max_port: int) -> Iterable[tuple[bytes, int]]:
+        return self.select(range(self._mask.count(255))).local_endpoints(min_port, max_port)
 
 
-def _either(one: bytes, other: bytes) -> bytes:
-    both = int.from_bytes(one, "little") | int.from_bytes(other, "little")
-    return both.to_bytes(len(one), "little")
+def _keyspace_codes(table: InetDiagTable) -> bytes:
+    """Return the key space of each socket as one byte."""
+    owned = table.owned_mask().to_bytes(len(table), "little")
+    return _bytes_or(table.states(), owned.translate(_NO_OWNER_BIT_WHERE_ZERO))
+
+
+def _bytes_or(left: bytes, right: bytes) -> bytes:
+    result = int.from_bytes(left, "little") | int.from_bytes(right, "little")
+    return result.to_bytes(len(left), "little")
 
 
 @cache
-def _only(code: int) -> bytes:
-    """What translates codes into 255 for this one and 0 for all others."""
-    return bytes(255 if each == code else 0 for each in range(256))
+def _mask_table(code: int) -> bytes:
+    """Return a translation table that makes this code 255 and every other one 0."""
+    return bytes(255 if other == code else 0 for other in range(256))
 
 
-def _chosen(chosen: bytes, column: Iterable[_Item]) -> list[_Item]:
-    return list(compress(column, chosen))
+def _select(mask: bytes, column: Iterable[_Item]) -> list[_Item]:
+    return list(compress(column, mask))
 
 
-def _queued(rows: KernelRows, keys: Sequence[SocketKey], marks: int) -> Sequence[tuple[SocketKey, int, int]]:
-    unread, unacknowledged = rows.queues()
-    places = _chosen(marks.to_bytes(len(rows), "little"), range(len(rows)))
-    return [(keys[place], unread[place], unacknowledged[place]) for place in places]
+def _nonempty_queues(
+    table: InetDiagTable, keys: Sequence[SocketKey], mask: int
+) -> Sequence[tuple[SocketKey, int, int]]:
+    unread, unacknowledged = table.queues()
+    positions = _select(mask.to_bytes(len(table), "little"), range(len(table)))
+    return [(keys[position], unread[position], unacknowledged[position]) for position in positions]

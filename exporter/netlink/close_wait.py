@@ -1,8 +1,9 @@
-"""The sockets in CLOSE_WAIT with their queues and ages, TCP and MPTCP, straight from the Linux kernel.
+"""Sockets in CLOSE_WAIT with their queues and times, TCP and MPTCP.
 
-The ages are in INET_DIAG_INFO: struct tcp_info, or struct mptcp_info for MPTCP (include/uapi/linux/
-{tcp,mptcp}.h; filled by tcp_get_info in net/ipv4/tcp.c and mptcp_diag_fill_info in net/mptcp/sockopt.c).
-Both grow from kernel to kernel, so that only what an attribute is long enough for is read.
+The times are in INET_DIAG_INFO: struct tcp_info, or struct mptcp_info for MPTCP
+(include/uapi/linux/{tcp,mptcp}.h; filled by tcp_get_info in net/ipv4/tcp.c and mptcp_diag_fill_info in
+net/mptcp/sockopt.c). Both grow from kernel to kernel, so only fields that the attribute is long enough for
+are read.
 """
 
 from __future__ import annotations
@@ -13,98 +14,100 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
-from .decoder import Runs
-from .messages import address
+from .decoder import SizeSorter
+from .messages import read_address
 from .transport import (
     AF_INET,
     AF_INET6,
     NetlinkError,
-    Transport,
-    not_offered,
-    request_both_families,
-    request_mptcp,
-    request_one_family,
+    SockDiagClient,
+    dump_request,
+    dump_request_compat,
+    is_unsupported,
+    mptcp_dump_request,
 )
 
 _STATES: Final = 1 << CLOSE_WAIT
-_INFO: Final = 2
-WITH_INFO: Final = 1 << _INFO - 1
-"""The extension to ask for."""
+_INET_DIAG_INFO: Final = 2
+INFO_EXTENSION: Final = 1 << _INET_DIAG_INFO - 1
+"""Extension mask that requests INET_DIAG_INFO."""
 
-# struct nlmsghdr and struct inet_diag_msg; behind them, the attributes.
+# struct nlmsghdr and struct inet_diag_msg; the attributes follow.
 _FIXED: Final = "=16xBBBxHH16s16s4xII4xII4xI"
 _FIXED_SIZE: Final = struct.calcsize(_FIXED)
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
-# ..._last_data_recv and ..._last_ack_recv, milliseconds: neighbours in either structure.
-_AGES: Final = struct.Struct("=II")
-_AGES_IN_TCP: Final = 52
-_AGES_IN_MPTCP: Final = 88
+# ..._last_data_recv and ..._last_ack_recv in milliseconds, adjacent in both structures.
+_TIMES: Final = struct.Struct("=II")
+_TIMES_OFFSET_TCP: Final = 52
+_TIMES_OFFSET_MPTCP: Final = 88
 
 # mptcpi_flags, mptcpi_write_seq and mptcpi_snd_una.
 _MPTCP: Final = struct.Struct("=8xI4xQQ")
-_FELL_BACK: Final = 1
+_MPTCP_FALLBACK_FLAG: Final = 1
 
 
-class HalfClosedSource:
-    """Reads `sock_diag`, asking for CLOSE_WAIT only: its cost is that of these sockets, plus a walk
-    over the kernel's table (net/ipv4/inet_diag.c). Remembers what this kernel does not offer."""
+class CloseWaitSource:
+    """Dumps the sockets in CLOSE_WAIT. Remembers what the kernel does not support.
 
-    def __init__(self, transport: Transport | None = None) -> None:
-        self._transport = transport or Transport()
-        self._one_walk = True
-        self._mptcp = True
+    The cost is that of these sockets, plus one walk of the kernel's table (net/ipv4/inet_diag.c).
+    """
+
+    def __init__(self, client: SockDiagClient | None = None) -> None:
+        self._client = client or SockDiagClient()
+        self._compat_request = True
+        self._has_mptcp = True
 
     def read(self) -> list[CloseWaitSocket]:
-        """All TCP and MPTCP sockets in CLOSE_WAIT. Raises NetlinkError."""
-        return merged(self.tcp(), self.mptcp())
+        """Return all TCP and MPTCP sockets in CLOSE_WAIT. Raises NetlinkError."""
+        return merge_mptcp(self.tcp(), self.mptcp())
 
     def tcp(self) -> list[CloseWaitSocket]:
-        """All TCP sockets in CLOSE_WAIT. Raises NetlinkError."""
-        if self._one_walk:
+        """Return all TCP sockets in CLOSE_WAIT. Raises NetlinkError."""
+        if self._compat_request:
             try:
-                return self._dump([request_both_families(_STATES, WITH_INFO)])
-            except NetlinkError as failure:
-                if not not_offered(failure):
+                return self._dump([dump_request_compat(_STATES, INFO_EXTENSION)])
+            except NetlinkError as error:
+                if not is_unsupported(error):
                     raise
-                self._one_walk = False
-        return self._dump([request_one_family(family, _STATES, WITH_INFO) for family in (AF_INET, AF_INET6)])
+                self._compat_request = False
+        return self._dump([dump_request(family, _STATES, INFO_EXTENSION) for family in (AF_INET, AF_INET6)])
 
     def mptcp(self) -> list[CloseWaitSocket]:
-        """All MPTCP sockets in CLOSE_WAIT; none where the kernel knows no MPTCP. Raises NetlinkError."""
-        if not self._mptcp:
+        """Return all MPTCP sockets in CLOSE_WAIT; none if the kernel has no MPTCP. Raises NetlinkError."""
+        if not self._has_mptcp:
             return []
         try:
-            # No kernel gives both families at once here: AF_UNSPEC has no handler (__sock_diag_cmd).
-            requests = [request_mptcp(family, _STATES, WITH_INFO) for family in (AF_INET, AF_INET6)]
+            # No kernel dumps both families together here: AF_UNSPEC has no handler (__sock_diag_cmd).
+            requests = [mptcp_dump_request(family, _STATES, INFO_EXTENSION) for family in (AF_INET, AF_INET6)]
             return self._dump(requests, mptcp=True)
-        except NetlinkError as failure:
-            if not not_offered(failure):
+        except NetlinkError as error:
+            if not is_unsupported(error):
                 raise
-            self._mptcp = False
+            self._has_mptcp = False
             return []
 
     def _dump(self, requests: Iterable[bytes], *, mptcp: bool = False) -> list[CloseWaitSocket]:
         parse = parse_mptcp if mptcp else parse_tcp
-        return [half for request in requests for half in parse(self._transport.exchange(request))]
+        return [sock for request in requests for sock in parse(self._client.dump(request))]
 
 
-def merged(tcp: list[CloseWaitSocket], mptcp: Iterable[CloseWaitSocket]) -> list[CloseWaitSocket]:
-    """Both tables as one, each connection once.
+def merge_mptcp(tcp: list[CloseWaitSocket], mptcp: Iterable[CloseWaitSocket]) -> list[CloseWaitSocket]:
+    """Return the sockets of both tables, each connection once.
 
-    A connection that fell back to TCP is in both. TCP's row then has the true ages and what is on its
-    way to the peer; but data move to the MPTCP socket as they come (mptcp_data_ready), so that what
-    the program has not read is there, and what it has written too, until the subflow takes it.
+    A connection that fell back to TCP is in both. The TCP socket then has the true times and the data in
+    flight; but data move to the MPTCP socket as they arrive (mptcp_data_ready), so that unread data are
+    there, and written data as well until the subflow takes them.
     """
-    # By addresses, ports and inode, which the subflows share with their connection.
-    only = {one.socket[1:6]: one for one in mptcp}
-    if not only:
+    # By addresses, ports and inode, which subflows share with their connection.
+    mptcp_only = {sock.socket[1:6]: sock for sock in mptcp}
+    if not mptcp_only:
         return tcp
-    both = [_combined(one, only.pop(one.socket[1:6], None)) for one in tcp]
-    return both + list(only.values())
+    merged = [_merge_pair(sock, mptcp_only.pop(sock.socket[1:6], None)) for sock in tcp]
+    return merged + list(mptcp_only.values())
 
 
-def _combined(tcp: CloseWaitSocket, mptcp: CloseWaitSocket | None) -> CloseWaitSocket:
+def _merge_pair(tcp: CloseWaitSocket, mptcp: CloseWaitSocket | None) -> CloseWaitSocket:
     if mptcp is None:
         return tcp
     return tcp._replace(
@@ -114,56 +117,56 @@ def _combined(tcp: CloseWaitSocket, mptcp: CloseWaitSocket | None) -> CloseWaitS
     )
 
 
-def parse_tcp(messages: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
-    """The sockets of a whole TCP dump, from its raw batches up to NLMSG_DONE.
+def parse_tcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
+    """Yield the sockets of a TCP dump, given its raw messages up to NLMSG_DONE.
 
-    Raises NetlinkError for an error message, for truncated or garbled batches, and without NLMSG_DONE.
+    Raises NetlinkError for an error message, for truncated or malformed data, and if NLMSG_DONE is missing.
     """
-    for half, _ in _parse(_rows(messages), _AGES_IN_TCP, mptcp=False):
-        yield half
+    for sock, _ in _parse(_rows(data), _TIMES_OFFSET_TCP, mptcp=False):
+        yield sock
 
 
-def parse_answers(answers: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
-    """The TCP sockets that were asked for one by one. Raises NetlinkError as parse_tcp does."""
-    runs = Runs()
-    rows = (row for answer in answers for row in _fields(runs.split(answer)[0]))
-    for half, _ in _parse(rows, _AGES_IN_TCP, mptcp=False):
-        yield half
+def parse_replies(replies: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
+    """Yield the TCP sockets of replies to get requests. Raises NetlinkError as parse_tcp() does."""
+    sorter = SizeSorter()
+    rows = (row for reply in replies for row in _fields(sorter.group_by_size(reply)[0]))
+    for sock, _ in _parse(rows, _TIMES_OFFSET_TCP, mptcp=False):
+        yield sock
 
 
-def parse_mptcp(messages: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
-    """The sockets of a whole MPTCP dump. Raises NetlinkError as parse_tcp does.
+def parse_mptcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
+    """Yield the sockets of an MPTCP dump. Argument and errors as for parse_tcp().
 
-    idiag_wqueue is always 0 there (sk_wmem_alloc, which MPTCP does not use): what is not acknowledged
-    lies between two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
-    (mptcp_incoming_options): it is then no lower bound.
+    idiag_wqueue is always 0 there (sk_wmem_alloc, which MPTCP does not use): unacknowledged data are the
+    difference of two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
+    (mptcp_incoming_options), so that it is no lower bound.
     """
-    for half, info in _parse(_rows(messages), _AGES_IN_MPTCP, mptcp=True):
+    for sock, info in _parse(_rows(data), _TIMES_OFFSET_MPTCP, mptcp=True):
         if len(info) < _MPTCP.size:
-            yield half
+            yield sock
             continue
         flags, written, acknowledged = _MPTCP.unpack_from(info)
-        yield half._replace(
-            # They are read one after the other, without a lock.
+        yield sock._replace(
+            # The kernel reads the two numbers one after the other, without a lock.
             send_queue=max(written - acknowledged, 0),
-            seconds_since_ack=None if flags & _FELL_BACK else half.seconds_since_ack,
+            seconds_since_ack=None if flags & _MPTCP_FALLBACK_FLAG else sock.seconds_since_ack,
         )
 
 
 def _parse(
-    rows: Iterable[tuple[Any, ...]], ages_at: int, *, mptcp: bool
+    rows: Iterable[tuple[Any, ...]], times_offset: int, *, mptcp: bool
 ) -> Iterator[tuple[CloseWaitSocket, bytes]]:
-    """The sockets; each with its INET_DIAG_INFO if `mptcp`, else with nothing."""
-    make_socket, make_half = Socket._make, CloseWaitSocket._make
-    ntohs, unpack_ages = socket.ntohs, _AGES.unpack_from
-    ages_end = ages_at + _AGES.size
-    # What stands before an INET_DIAG_INFO, its own header included -> its size. Nearly all messages
-    # of a dump have the same there: one look replaces a walk over attributes, and is as exact.
-    walked: dict[bytes, int] = {}
+    """Yield the sockets, each with its INET_DIAG_INFO if `mptcp`, else with an empty string."""
+    make_socket, make_close_wait = Socket._make, CloseWaitSocket._make
+    ntohs, unpack_times = socket.ntohs, _TIMES.unpack_from
+    times_end = times_offset + _TIMES.size
+    # Bytes before the payload of INET_DIAG_INFO, with its header -> size of the payload. Nearly all messages
+    # of a dump have the same bytes there: one lookup replaces a walk over the attributes, and is as exact.
+    size_by_prefix: dict[bytes, int] = {}
     at = 0
-    seconds_since_data: float | None
-    seconds_since_ack: float | None
-    # One flat loop: tens of thousands of these sockets are what this program is for.
+    since_data: float | None
+    since_ack: float | None
+    # One flat loop: there can be tens of thousands of these sockets.
     for (
         family,
         state,
@@ -172,63 +175,62 @@ def _parse(
         remote_port,
         local,
         remote,
-        low,
-        high,
+        cookie_low,
+        cookie_high,
         receive_queue,
         send_queue,
         owner_key,
         attributes,
     ) in rows:
         if state != CLOSE_WAIT:
-            continue  # It went on between the kernel's check and its answer.
+            continue  # The state changed between the kernel's filter and its reply.
         if family == AF_INET:
             local, remote = local[:4], remote[:4]
         else:
-            local, remote = address(family, local), address(family, remote)
-        size = walked.get(attributes[:at])
+            local, remote = read_address(family, local), read_address(family, remote)
+        size = size_by_prefix.get(attributes[:at])
         if size is None or at + size > len(attributes):
-            at, size = _find_info(attributes)
+            at, size = _find_attribute(attributes)
             if size:
-                walked[attributes[:at]] = size
-        seconds_since_data = seconds_since_ack = None
-        if size >= ages_end:
-            data_age, ack_age = unpack_ages(attributes, at + ages_at)
-            seconds_since_data, seconds_since_ack = data_age / 1000, ack_age / 1000
-        one = make_socket(
-            (state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, high << 32 | low)
+                size_by_prefix[attributes[:at]] = size
+        since_data = since_ack = None
+        if size >= times_end:
+            data_milliseconds, ack_milliseconds = unpack_times(attributes, at + times_offset)
+            since_data, since_ack = data_milliseconds / 1000, ack_milliseconds / 1000
+        cookie = cookie_high << 32 | cookie_low
+        sock = make_socket((state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, cookie))
+        yield (
+            make_close_wait((sock, receive_queue, send_queue, timer, since_ack, since_data, mptcp)),
+            attributes[at : at + size] if mptcp else b"",
         )
-        half = make_half(
-            (one, receive_queue, send_queue, timer, seconds_since_ack, seconds_since_data, mptcp)
-        )
-        yield half, attributes[at : at + size] if mptcp else b""
 
 
-def _rows(messages: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
-    """The fields of _FIXED and the bytes of the attributes, message by message."""
-    runs = Runs()
-    for data in messages:
-        found, done = runs.split(data)
-        yield from _fields(found)
+def _rows(data: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+    """Yield the fields of _FIXED and the bytes of the attributes of each message."""
+    sorter = SizeSorter()
+    for received in data:
+        groups, done = sorter.group_by_size(received)
+        yield from _fields(groups)
         if done:
             return
-    raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
+    raise NetlinkError("sock_diag: the reply ended without NLMSG_DONE")
 
 
-def _fields(runs: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
-    for size, run in runs.items():
-        yield from struct.iter_unpack(f"{_FIXED}{size - _FIXED_SIZE}s", run)
+def _fields(groups: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
+    for size, messages in groups.items():
+        yield from struct.iter_unpack(f"{_FIXED}{size - _FIXED_SIZE}s", messages)
 
 
-def _find_info(attributes: bytes) -> tuple[int, int]:
-    """Where the payload of INET_DIAG_INFO begins and its size; nothing, if there is none."""
+def _find_attribute(attributes: bytes) -> tuple[int, int]:
+    """Return position and size of the payload of INET_DIAG_INFO; (0, 0) if there is none."""
     position = 0
     while position < len(attributes):
         if len(attributes) - position < _ATTRIBUTE.size:
             raise NetlinkError("sock_diag: truncated attribute")
         size, kind = _ATTRIBUTE.unpack_from(attributes, position)
         if size < _ATTRIBUTE.size or position + size > len(attributes):
-            raise NetlinkError(f"sock_diag: attribute of {size} bytes makes no sense")
-        if kind == _INFO:
+            raise NetlinkError(f"sock_diag: malformed attribute of {size} bytes")
+        if kind == _INET_DIAG_INFO:
             return position + _ATTRIBUTE.size, size - _ATTRIBUTE.size
         position += size + 3 & ~3
     return 0, 0

@@ -1,8 +1,8 @@
-"""Decodes the answers of `sock_diag` (struct inet_diag_msg): pure, no I/O, whole batches at once.
+"""Decodes `sock_diag` dumps (struct inet_diag_msg), many messages at a time. Pure.
 
-A dump mixes messages of a few sizes: short ones (TIME_WAIT, SYN_RECV), full sockets, full sockets
-with another attribute. They are sorted by size with one regular expression, which runs in C, and
-then read as columns with strided slices (rows.py): no Python code runs for a socket seen before.
+A dump mixes messages of a few sizes: minisocks (TIME_WAIT, SYN_RECV), full sockets, full sockets with another
+attribute. They are grouped by size with one regular expression, which runs in C, and then read as columns
+with strided slices (messages.py): no Python code runs for a socket that is already known.
 """
 
 from __future__ import annotations
@@ -14,101 +14,116 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..model.sockets import Listener, SocketBatch
-from .batches import batches_of
-from .messages import SIZE, KernelRows
-from .transport import HEADER, NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, NetlinkError
+from .batches import split_by_keyspace
+from .messages import SIZE, InetDiagTable
+from .transport import (
+    HEADER,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    SOCK_DIAG_BY_FAMILY,
+    TCPDIAG_GETSOCK,
+    NetlinkError,
+)
 
-# struct inet_diag_msg stands behind the 16 bytes of struct nlmsghdr.
+# struct inet_diag_msg follows the 16 bytes of struct nlmsghdr.
 _HEADER_SIZE: Final = HEADER.size
-_MINIMUM: Final = _HEADER_SIZE + SIZE
-_SIZE_AND_KIND: Final = 6
-_KINDS: Final = (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK)
-# The two bytes of either type, each as a class: faster than two alternatives. The upper one is always 0.
-_KIND: Final = b"[%b][%b]" % tuple(
-    map(bytes, zip(*(struct.pack("=H", kind) for kind in _KINDS), strict=True))
+_MIN_SIZE: Final = _HEADER_SIZE + SIZE
+_SIZE_AND_TYPE: Final = 6
+_SOCKET_TYPES: Final = (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK)
+# Matches the two bytes of both types, each byte as a class: faster than two alternatives. The upper one is
+# always 0.
+_TYPE_PATTERN: Final = b"[%b][%b]" % tuple(
+    map(bytes, zip(*(struct.pack("=H", kind) for kind in _SOCKET_TYPES), strict=True))
 )
 _MAX_ERRNO: Final = 4095
-# So many bytes of messages are enough for a run of their own.
-_WORTHWHILE: Final = 1 << 16
+# Messages of one size are joined up to this size: decoding has a fixed cost for each piece.
+_MIN_JOIN_BYTES: Final = 1 << 16
+# A kernel has a handful of sizes; each alternative of the pattern costs time.
+_MAX_SIZES: Final = 8
 
 
-# A kernel has a handful of sizes; in a pattern of many, each costs.
-_MOST_SIZES: Final = 8
+class SizeSorter:
+    """Groups the messages of a dump by size, and remembers the sizes.
 
-
-class Runs:
-    """Sorts the messages of a batch by their size, remembering the sizes it has met: until a size is known,
-    it is looked for message by message. Worth keeping from dump to dump."""
+    Messages of an unknown size are looked at one by one in Python; so an instance should be kept from dump to
+    dump.
+    """
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
         self._pattern = re.compile(b"(?!)")
 
-    def split(self, data: bytes) -> tuple[dict[int, bytes], bool]:
-        """Message size -> the socket messages of that size, joined; and whether the dump is done.
+    def group_by_size(self, data: bytes) -> tuple[dict[int, bytes], bool]:
+        """Return the socket messages joined by message size, and whether the dump is complete.
 
-        Raises NetlinkError for an error message, a truncated or a garbled batch.
+        Raises NetlinkError for an error message, and for truncated or malformed data.
         """
-        size = _size_of_all(data)
+        size = _uniform_size(data)
         if size:
             return {size: data}, False
-        runs = self._split_known(data)
-        if runs is not None:
-            return runs, False
-        return self._split_any(data)
+        groups = self._fast_path(data)
+        if groups is not None:
+            return groups, False
+        return self._slow_path(data)
 
-    def _split_known(self, data: bytes) -> dict[int, bytes] | None:
-        """All messages, when every one is a socket's and has a size met before; else None."""
+    def _fast_path(self, data: bytes) -> dict[int, bytes] | None:
+        """Return all messages by size; None unless all are socket messages of known sizes."""
         found = self._pattern.findall(data)
         columns = zip(*found, strict=True) if len(self._sizes) > 1 else (found,)
-        runs = {size: b"".join(pieces) for size, pieces in zip(self._sizes, columns, strict=False)}
-        if sum(map(len, runs.values())) != len(data):
+        groups = {size: b"".join(pieces) for size, pieces in zip(self._sizes, columns, strict=False)}
+        if sum(map(len, groups.values())) != len(data):
             return None
-        return {size: run for size, run in runs.items() if run}
+        return {size: group for size, group in groups.items() if group}
 
-    def _split_any(self, data: bytes) -> tuple[dict[int, bytes], bool]:
+    def _slow_path(self, data: bytes) -> tuple[dict[int, bytes], bool]:
         pieces: dict[int, list[bytes]] = {}
         for size, kind, message in _messages(data):
             if kind in (NLMSG_DONE, NLMSG_ERROR):
                 _raise_error_in(message)
                 return self._joined(pieces), True
-            if kind not in _KINDS or size < _MINIMUM:
-                raise NetlinkError(f"sock_diag: message of type {kind} with {size} bytes makes no sense")
+            if kind not in _SOCKET_TYPES or size < _MIN_SIZE:
+                raise NetlinkError(f"sock_diag: malformed message of type {kind} with {size} bytes")
             pieces.setdefault(size, []).append(message)
         return self._joined(pieces), False
 
     def _joined(self, pieces: dict[int, list[bytes]]) -> dict[int, bytes]:
         new = [size for size in pieces if size not in self._sizes]
         if new:
-            self._sizes = [*self._sizes, *new][-_MOST_SIZES:]
+            self._sizes = [*self._sizes, *new][-_MAX_SIZES:]
             self._pattern = _pattern_for(self._sizes)
         return {size: b"".join(messages) for size, messages in pieces.items()}
 
 
-def _size_of_all(data: bytes) -> int:
-    """The size of each message where all are sockets' of one size, as most batches are; else 0.
+def _uniform_size(data: bytes) -> int:
+    """Return the size of each message if all are socket messages of one size, else 0.
 
-    Reads the headers as columns of bytes: a byte at a time costs a tenth of what a word does.
+    Most datagrams are like that. Comparing the headers as columns of bytes takes a tenth of the time of
+    comparing words one by one.
     """
-    if len(data) < _MINIMUM:
+    if len(data) < _MIN_SIZE:
         return 0
     size, kind, _, _, _ = HEADER.unpack_from(data)
-    if kind not in _KINDS or size < _MINIMUM or size % 4 or len(data) % size:
+    if kind not in _SOCKET_TYPES or size < _MIN_SIZE or size % 4 or len(data) % size:
         return 0
     number = len(data) // size
-    same = all(data[place::size] == data[place : place + 1] * number for place in range(_SIZE_AND_KIND))
+    same = all(data[place::size] == data[place : place + 1] * number for place in range(_SIZE_AND_TYPE))
     return size if same else 0
 
 
 def _pattern_for(sizes: Iterable[int]) -> re.Pattern[bytes]:
-    """One group a size: a run of messages that start with that length and a socket's type. Possessive, as
-    there is nothing to go back to: that takes a third less."""
-    groups = (b"((?:%b%b.{%d}+)++)" % (re.escape(struct.pack("=I", size)), _KIND, size - 6) for size in sizes)
+    """Return a pattern with one group for each size: consecutive socket messages of that size.
+
+    Possessive, as there is nothing to backtrack to: saves a third of the time.
+    """
+    groups = (
+        b"((?:%b%b.{%d}+)++)" % (re.escape(struct.pack("=I", size)), _TYPE_PATTERN, size - 6)
+        for size in sizes
+    )
     return re.compile(b"|".join(groups), re.DOTALL)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Size, type and bytes of each message; raises NetlinkError where the lengths do not fit."""
+    """Yield size, type and bytes of each message. Raises NetlinkError if the sizes do not add up."""
     position = 0
     while position < len(data):
         if len(data) - position < _HEADER_SIZE:
@@ -123,47 +138,54 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _raise_error_in(message: bytes) -> None:
-    """The kernel ends a dump that failed half way with NLMSG_DONE and a negative number."""
+    """Raise NetlinkError if the message carries an error: NLMSG_DONE does, too, after a dump that failed half
+    way."""
     if len(message) < _HEADER_SIZE + 4:
         raise NetlinkError("sock_diag: truncated end or error message")
     (code,) = struct.unpack_from("=i", message, _HEADER_SIZE)
     if not -_MAX_ERRNO <= code <= 0:
-        raise NetlinkError(f"sock_diag: error number {-code} makes no sense")
+        raise NetlinkError(f"sock_diag: malformed error number {-code}")
     if code:
-        raise NetlinkError.of_kernel(-code, "reading sockets")
+        raise NetlinkError.from_errno(-code, "reading sockets")
 
 
-def batches(messages: Iterable[bytes], runs: Runs | None = None) -> Iterator[SocketBatch]:
-    """The sockets of a whole dump, from its raw batches up to NLMSG_DONE. runs: knows the sizes.
+def decode_sockets(data: Iterable[bytes], sorter: SizeSorter | None = None) -> Iterator[SocketBatch]:
+    """Yield the sockets of a dump, given its raw messages up to NLMSG_DONE.
 
-    Raises NetlinkError as Runs.split does, and when the messages end without NLMSG_DONE.
+    sorter: the one of an earlier dump, which knows the sizes.
+
+    Raises NetlinkError as SizeSorter.group_by_size() does, and if NLMSG_DONE is missing.
     """
-    for size, run in _runs(messages, runs or Runs()):
-        yield from batches_of(KernelRows(run, size, _HEADER_SIZE))
+    for size, group in _groups(data, sorter or SizeSorter()):
+        yield from split_by_keyspace(InetDiagTable(group, size, _HEADER_SIZE))
 
 
-def listeners(messages: Iterable[bytes], runs: Runs | None = None) -> list[Listener]:
-    """The listeners of a whole dump. In LISTEN, the queue figures are the accept queue's
-    length and limit (tcp_diag_get_info). Otherwise as batches()."""
-    rows = (KernelRows(run, size, _HEADER_SIZE) for size, run in _runs(messages, runs or Runs()))
-    return [listener for some in rows for listener in _listeners(some)]
+def decode_listeners(data: Iterable[bytes], sorter: SizeSorter | None = None) -> list[Listener]:
+    """Return the listeners of a dump. Arguments and errors as for decode_sockets().
+
+    In LISTEN, the queue fields are length and limit of the accept queue (tcp_diag_get_info).
+    """
+    tables = (
+        InetDiagTable(group, size, _HEADER_SIZE) for size, group in _groups(data, sorter or SizeSorter())
+    )
+    return [listener for table in tables for listener in _listeners(table)]
 
 
-def _runs(messages: Iterable[bytes], runs: Runs) -> Iterator[tuple[int, bytes]]:
-    """Message size -> messages of that size, joined as long as there are few: each run has its price."""
+def _groups(data: Iterable[bytes], sorter: SizeSorter) -> Iterator[tuple[int, bytes]]:
+    """Yield message size and joined messages of that size, small groups joined to _MIN_JOIN_BYTES."""
     waiting: defaultdict[int, list[bytes]] = defaultdict(list)
-    for data in messages:
-        found, done = runs.split(data)
-        for size, run in found.items():
-            waiting[size].append(run)
-            if done or sum(map(len, waiting[size])) >= _WORTHWHILE:
+    for received in data:
+        groups, done = sorter.group_by_size(received)
+        for size, group in groups.items():
+            waiting[size].append(group)
+            if done or sum(map(len, waiting[size])) >= _MIN_JOIN_BYTES:
                 yield size, b"".join(waiting.pop(size))
         if done:
-            yield from ((size, b"".join(some)) for size, some in waiting.items())
+            yield from ((size, b"".join(pieces)) for size, pieces in waiting.items())
             return
-    raise NetlinkError("sock_diag: the answer ended without NLMSG_DONE")
+    raise NetlinkError("sock_diag: the reply ended without NLMSG_DONE")
 
 
-def _listeners(rows: KernelRows) -> Iterator[Listener]:
-    for one, length, limit in zip(rows, *rows.queues(), strict=True):
-        yield Listener(one.local_address, one.local_port, one.owner_key, length, limit)
+def _listeners(table: InetDiagTable) -> Iterator[Listener]:
+    for sock, length, limit in zip(table, *table.queues(), strict=True):
+        yield Listener(sock.local_address, sock.local_port, sock.owner_key, length, limit)

@@ -1,4 +1,5 @@
-"""Sockets as the kernel's bytes (struct inet_diag_msg, include/uapi/linux/inet_diag.h): pure, no I/O."""
+"""Table of sockets in the kernel's binary form: struct inet_diag_msg (include/uapi/linux/inet_diag.h).
+Pure."""
 
 from __future__ import annotations
 
@@ -15,33 +16,34 @@ from ..model.sockets import CLOSE, Socket, fast_maker
 from .transport import AF_INET
 
 SIZE: Final = 72
-"""Bytes of the structure, without the attributes behind it."""
+"""Bytes of struct inet_diag_msg, without the attributes that follow."""
 
-_socket = fast_maker(Socket)
+_make_socket = fast_maker(Socket)
 
+# Offsets in the structure.
 _STATE: Final = 1
 _TIMER: Final = 2
 _LOCAL_PORT: Final = 4
 _COOKIE: Final = 44
 _QUEUES: Final = (56, 60)
-_HOLDER: Final = 68
+_INODE: Final = 68
 
 
-def address(family: int, raw: bytes) -> bytes:
-    """The 4 or 16 bytes of an address in a 16 bytes field; `::ffff:a.b.c.d` is IPv4."""
+def read_address(family: int, field: bytes) -> bytes:
+    """Return the 4 or 16 bytes of the address in a field of 16 bytes; `::ffff:a.b.c.d` is IPv4."""
     if family == AF_INET:
-        return raw[:4]
-    return raw[12:] if raw.startswith(IPV4_MAPPED_PREFIX) else raw
+        return field[:4]
+    return field[12:] if field.startswith(IPV4_MAPPED_PREFIX) else field
 
 
 class _Layouts(NamedTuple):
-    """How to read messages of one size, `skip` bytes of which stand before the structure."""
+    """Structs for messages of one size, with `skip` bytes before struct inet_diag_msg."""
 
-    ends: struct.Struct
-    """Family, state, ports and addresses. Big-endian as the ports."""
-    accepted: struct.Struct
-    calling: struct.Struct
-    local_endpoints: struct.Struct
+    socket: struct.Struct
+    """Family, state, ports and addresses. Big-endian, as the ports are."""
+    inbound_signature: struct.Struct
+    outbound_signature: struct.Struct
+    local_endpoint: struct.Struct
 
 
 @lru_cache(maxsize=64)
@@ -58,8 +60,11 @@ def _layouts(size: int, skip: int) -> _Layouts:
     )
 
 
-class KernelRows:
-    """Sockets kept as messages of one size, decoded at each iteration."""
+class InetDiagTable:
+    """Sockets as raw messages of one size, decoded at each iteration.
+
+    raw: the messages. size: bytes of each message. skip: bytes before struct inet_diag_msg.
+    """
 
     def __init__(self, raw: bytes, size: int = SIZE, skip: int = 0) -> None:
         self._raw = raw
@@ -71,35 +76,35 @@ class KernelRows:
         return len(self._raw) // self._size
 
     def __iter__(self) -> Iterator[Socket]:
-        # One flat loop, without a call for each socket.
+        # One flat loop without a function call for each socket.
         for (family, state, local_port, remote_port, local, remote), cookie, owner_key in zip(
-            self._layouts.ends.iter_unpack(self._raw), self.cookies(), self.owner_keys(), strict=True
+            self._layouts.socket.iter_unpack(self._raw), self.cookies(), self.owner_keys(), strict=True
         ):
             if family == AF_INET:
                 local, remote = local[:4], remote[:4]
             elif local[:12] == IPV4_MAPPED_PREFIX or remote[:12] == IPV4_MAPPED_PREFIX:
-                local, remote = address(family, local), address(family, remote)
-            yield _socket((state, local, local_port, remote, remote_port, owner_key, cookie))
+                local, remote = read_address(family, local), read_address(family, remote)
+            yield _make_socket((state, local, local_port, remote, remote_port, owner_key, cookie))
 
-    def select(self, positions: Sequence[int]) -> KernelRows:
+    def select(self, positions: Sequence[int]) -> InetDiagTable:
         if positions == range(len(self)):
             return self
-        return KernelRows(b"".join(self.messages(positions)))
+        return InetDiagTable(b"".join(self.messages(positions)))
 
-    def concat(self, others: Iterable[KernelRows]) -> KernelRows:
-        return joined([self, *others])
+    def concat(self, others: Iterable[InetDiagTable]) -> InetDiagTable:
+        return join_tables([self, *others])
 
-    def structures(self) -> bytes:
-        """The structures alone, one after the other."""
+    def payloads(self) -> bytes:
+        """Return the structures one after the other, without headers and attributes."""
         return self._raw if self._size == SIZE else b"".join(self.messages(range(len(self))))
 
     def messages(self, positions: Iterable[int]) -> list[bytes]:
-        """The structures at these positions."""
+        """Return the structures at these positions."""
         raw, size, skip, end = self._raw, self._size, self._skip, self._skip + SIZE
         return [raw[place * size + skip : place * size + end] for place in positions]
 
     def states(self) -> bytes:
-        return self._bytes(_STATE)
+        return self._byte_column(_STATE)
 
     def local_ports(self) -> list[int]:
         ports = array("H", self._raw)[(_LOCAL_PORT + self._skip) // 2 :: self._size // 2]
@@ -108,11 +113,11 @@ class KernelRows:
         return ports.tolist()
 
     def owner_keys(self) -> list[int]:
-        return self._column(_HOLDER).tolist()
+        return self._column(_INODE).tolist()
 
     def owner_key_column(self) -> bytes:
-        """The holders, as Batch has them."""
-        return self._column(_HOLDER).tobytes()
+        """Return the owner keys as SocketBatch.owner_keys has them."""
+        return self._column(_INODE).tobytes()
 
     def cookies(self) -> list[int]:
         low, high = self._column(_COOKIE).tolist(), self._column(_COOKIE + 4)
@@ -121,53 +126,56 @@ class KernelRows:
         return [upper << 32 | lower for lower, upper in zip(low, high.tolist(), strict=True)]
 
     def timers(self) -> bytes:
-        return self._bytes(_TIMER)
+        return self._byte_column(_TIMER)
 
     def queues(self) -> tuple[array[int], array[int]]:
-        """Unread and unacknowledged bytes, a column each."""
+        """Return the columns of unread and of unacknowledged bytes."""
         return self._column(_QUEUES[0]), self._column(_QUEUES[1])
 
     def inbound_signatures(self) -> Iterator[Hashable]:
-        return self._layouts.accepted.iter_unpack(self._raw)
+        return self._layouts.inbound_signature.iter_unpack(self._raw)
 
     def outbound_signatures(self) -> Iterable[Hashable]:
-        all_of_them = self._layouts.calling.iter_unpack(self._raw)
+        signatures = self._layouts.outbound_signature.iter_unpack(self._raw)
         states = self.states()
         if CLOSE not in states:
-            return all_of_them
-        # Only bound: its local port is all there is of it.
-        return [None if state == CLOSE else one for state, one in zip(states, all_of_them, strict=True)]
+            return signatures
+        # A bound-only socket has nothing but its local port.
+        return [
+            None if state == CLOSE else signature for state, signature in zip(states, signatures, strict=True)
+        ]
 
-    def local_endpoints(self, first: int, last: int) -> Iterator[tuple[bytes, int]]:
-        """The local addresses and ports of those whose port is from the first to the last."""
-        for family, port, local in self._layouts.local_endpoints.iter_unpack(self._raw):
-            if first <= port <= last:
-                yield local[:4] if family == AF_INET else address(family, local), port
+    def local_endpoints(self, min_port: int, max_port: int) -> Iterator[tuple[bytes, int]]:
+        for family, port, local in self._layouts.local_endpoint.iter_unpack(self._raw):
+            if min_port <= port <= max_port:
+                yield local[:4] if family == AF_INET else read_address(family, local), port
 
-    def are_held(self) -> int:
-        """A big integer with a byte for each socket, the first in the lowest: zero where nobody holds it."""
-        return self._not_zero(_HOLDER, 4)
+    def owned_mask(self) -> int:
+        """Return an integer with one byte for each socket, the first lowest: zero if it has no owner."""
+        return self._nonzero_mask(_INODE, 4)
 
-    def have_queues(self) -> int:
-        """As are_held(): zero where both queues are empty."""
-        return self._not_zero(_QUEUES[0], 8)
+    def queued_mask(self) -> int:
+        """Return an integer with one byte for each socket, the first lowest: zero if both queues are
+        empty."""
+        return self._nonzero_mask(_QUEUES[0], 8)
 
-    def _not_zero(self, place: int, number: int) -> int:
-        columns = map(self._bytes, range(place, place + number))
+    def _nonzero_mask(self, offset: int, size: int) -> int:
+        columns = map(self._byte_column, range(offset, offset + size))
         return reduce(or_, (int.from_bytes(column, "little") for column in columns))
 
-    def _bytes(self, place: int) -> bytes:
-        return self._raw[self._skip + place :: self._size]
+    def _byte_column(self, offset: int) -> bytes:
+        return self._raw[self._skip + offset :: self._size]
 
-    def _column(self, place: int) -> array[int]:
-        """A column of unsigned 32 bits. Slices of an array take a third of what those of a memoryview do."""
-        return self._words[(place + self._skip) // 4 :: self._size // 4]
+    def _column(self, offset: int) -> array[int]:
+        """Return a column of unsigned 32 bit integers. Slicing an array takes a third of slicing a
+        memoryview."""
+        return self._words[(offset + self._skip) // 4 :: self._size // 4]
 
     @cached_property
     def _words(self) -> array[int]:
         return array("I", self._raw)
 
 
-def joined(some: Iterable[KernelRows]) -> KernelRows:
-    """All of them, one after the other."""
-    return KernelRows(b"".join([rows.structures() for rows in some]))
+def join_tables(tables: Iterable[InetDiagTable]) -> InetDiagTable:
+    """Return one table of the sockets of all, in their order."""
+    return InetDiagTable(b"".join([table.payloads() for table in tables]))

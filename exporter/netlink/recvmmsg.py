@@ -1,6 +1,7 @@
-"""Receives many datagrams with one system call: recvmmsg(2), which Python's socket module does not have.
+"""Receives many datagrams with one system call: recvmmsg(2), which Python's socket module lacks.
 
-Python lets other threads run while the call lasts, and needs no step of its own for each datagram.
+The call releases the GIL for all datagrams together, and no Python code runs for each of them. At 150,000
+sockets the read-ahead thread and the caller's counting then overlap instead of competing for the GIL.
 Importable on Linux only.
 """
 
@@ -16,8 +17,9 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-# 128 KiB: together with what is left of the last piece, less than runtime.MMAP_THRESHOLD.
-_IN_ONE_PIECE: Final = 4
+# Datagrams that are copied at once, 128 KiB: together with the rest of the piece before, less than
+# runtime.MMAP_THRESHOLD.
+_COPY_CHUNK: Final = 4
 
 
 class _IoVec(ctypes.Structure):
@@ -47,35 +49,40 @@ def _recvmmsg() -> Any:
     return function
 
 
-class Datagrams:
-    """Room for so many datagrams, filled again and again.
+class DatagramBuffers:
+    """Buffers for a number of datagrams, reused by each receive().
 
-    usual: the size of most datagrams. Those of this size lie one after the other in memory. longest: none
-    is longer.
+    typical_size: bytes of most datagrams; those of this size are adjacent in memory.
+    max_size: bytes of the longest possible datagram.
     """
 
-    def __init__(self, number: int, usual: int, longest: int) -> None:
+    def __init__(self, number: int, typical_size: int, max_size: int) -> None:
         self._number = number
-        self._usual = usual
-        self._excess = max(longest - usual, 0)
-        # The system gives memory to a mapping where it is written to: room is free that is not used.
-        self._bytes = mmap.mmap(-1, number * usual)
-        self._excesses = mmap.mmap(-1, max(number * self._excess, 1))
-        parts = zip(
-            _places(self._bytes, usual, number), _places(self._excesses, self._excess, number), strict=True
+        self._typical_size = typical_size
+        self._overflow_size = max(max_size - typical_size, 0)
+        # The kernel allocates pages of a mapping when they are written: unused buffers take no memory.
+        self._bytes = mmap.mmap(-1, number * typical_size)
+        self._overflow = mmap.mmap(-1, max(number * self._overflow_size, 1))
+        addresses = zip(
+            _slice_addresses(self._bytes, typical_size, number),
+            _slice_addresses(self._overflow, self._overflow_size, number),
+            strict=True,
         )
         self._parts = [
-            (_IoVec * 2)(_IoVec(start, usual), _IoVec(more, self._excess)) for start, more in parts
+            (_IoVec * 2)(_IoVec(start, typical_size), _IoVec(overflow, self._overflow_size))
+            for start, overflow in addresses
         ]
         headers = (_MsgHdr(parts=parts, number_of_parts=2) for parts in self._parts)
         self._messages = (_MMsgHdr * number)(*map(_MMsgHdr, headers))
 
     def receive(self, channel: socket.socket) -> Iterator[bytes]:
-        """The datagrams that are there, at most so many as there is room for, joined; the last one for itself
-        where it is not of the usual size. An empty one where the other side has closed. To be taken before
-        others are received: each is copied then, so that the processor's cache has it.
+        """Return the available datagrams, joined; the last one separately if its size is not the typical one.
 
-        Raises BlockingIOError at once where there is none, and OSError as recv() does.
+        At most as many as there are buffers; an empty one if the kernel has closed the socket. The iterator
+        has to be exhausted before the next call. It copies late, so that the data are in the processor's
+        cache when the caller decodes them.
+
+        Raises BlockingIOError immediately if no datagram is available, and OSError as recv(2) does.
         """
         received = -1
         while received < 0:
@@ -84,27 +91,30 @@ class Datagrams:
             if received < 0 and error != errno.EINTR:
                 raise OSError(error, os.strerror(error))
         if any(message.header.flags & socket.MSG_TRUNC for message in self._messages[:received]):
-            raise OSError(errno.EMSGSIZE, "a datagram is longer than any should be")
+            raise OSError(errno.EMSGSIZE, "a netlink datagram exceeds the maximum size")
         sizes = [message.size for message in self._messages[:received]]
-        last = [] if sizes[-1] == self._usual else [self._one(received - 1, sizes.pop())]
+        last = [] if sizes[-1] == self._typical_size else [self._datagram(received - 1, sizes.pop())]
         return chain(self._joined(sizes), last)
 
     def _joined(self, sizes: Sequence[int]) -> Iterator[bytes]:
-        """In pieces that the processor's cache can hold."""
-        for first in range(0, len(sizes), _IN_ONE_PIECE):
-            some = sizes[first : first + _IN_ONE_PIECE]
-            if some.count(self._usual) == len(some):
-                yield self._bytes[first * self._usual : (first + len(some)) * self._usual]
+        """Yield the datagrams in pieces that fit into the processor's cache."""
+        for first in range(0, len(sizes), _COPY_CHUNK):
+            chunk = sizes[first : first + _COPY_CHUNK]
+            if chunk.count(self._typical_size) == len(chunk):
+                yield self._bytes[first * self._typical_size : (first + len(chunk)) * self._typical_size]
             else:
-                yield b"".join(self._one(first + i, size) for i, size in enumerate(some))
+                yield b"".join(self._datagram(first + i, size) for i, size in enumerate(chunk))
 
-    def _one(self, place: int, size: int) -> bytes:
-        excess = max(size - self._usual, 0)
-        start, more = place * self._usual, place * self._excess
-        return self._bytes[start : start + size - excess] + self._excesses[more : more + excess]
+    def _datagram(self, position: int, size: int) -> bytes:
+        overflow = max(size - self._typical_size, 0)
+        start, overflow_start = position * self._typical_size, position * self._overflow_size
+        return (
+            self._bytes[start : start + size - overflow]
+            + self._overflow[overflow_start : overflow_start + overflow]
+        )
 
 
-def _places(room: mmap.mmap, each: int, number: int) -> Iterator[int]:
-    """The addresses of so many equal parts."""
-    first = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    return (first + place * each for place in range(number))
+def _slice_addresses(memory: mmap.mmap, size: int, number: int) -> Iterator[int]:
+    """Return the addresses of equal slices of a mapping."""
+    first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    return (first + position * size for position in range(number))

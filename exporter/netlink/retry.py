@@ -1,4 +1,4 @@
-"""Asks the kernel again where it was merely busy."""
+"""Repeats a netlink request after a transient error."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from .transport import NetlinkError
 
 T = TypeVar("T")
 
-PASSING: Final = frozenset({errno.EBUSY, errno.EINTR, errno.ENOBUFS})
-"""What the kernel answers for a moment (netlink(7)): another dump goes on, a signal came, there was no memory
-for the next datagram. All else lasts: EPERM is a decision, and who did not answer has had the time to."""
+TRANSIENT_ERRNOS: Final = frozenset({errno.EBUSY, errno.EINTR, errno.ENOBUFS})
+"""Errors that pass (netlink(7)): another dump is running, a signal arrived, no memory for the next datagram.
+All
+others are permanent: EPERM is a decision, and a timeout has been waited for already."""
 
-PAUSES: Final = (0.02, 0.1, 0.4)
-"""Seconds to wait before each further attempt."""
+BACKOFF_SECONDS: Final = (0.02, 0.1, 0.4)
+"""Delay before each further attempt."""
 
-WITHIN: Final = 2.0
-"""Seconds after which there is no further attempt: a scrape has a timeout."""
+MAX_RETRY_SECONDS: Final = 2.0
+"""Time after which no further attempt is started: a scrape has a timeout."""
 
 
-def while_busy(
+def retry_transient(
     read: Callable[[], T],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """What `read` gives, which is begun anew where the kernel was busy, also half way.
+    """Return what `read` returns, calling it again from the start after a transient error.
 
-    Raises NetlinkError where it stays busy, and whatever else `read` raises.
+    Raises NetlinkError if the error persists, and every other exception of `read`.
     """
-    give_up_at = clock() + WITHIN
-    for pause in PAUSES:
+    give_up_at = clock() + MAX_RETRY_SECONDS
+    for delay in BACKOFF_SECONDS:
         try:
             return read()
-        except NetlinkError as failure:
-            if failure.errno not in PASSING or clock() + pause > give_up_at:
+        except NetlinkError as error:
+            if error.errno not in TRANSIENT_ERRNOS or clock() + delay > give_up_at:
                 raise
-        sleep(pause)
+        sleep(delay)
     return read()

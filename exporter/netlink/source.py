@@ -1,4 +1,4 @@
-"""The sockets of the exporter's network namespace, straight from the Linux kernel."""
+"""TCP sockets of the exporter's network namespace, read through netlink."""
 
 from __future__ import annotations
 
@@ -18,152 +18,168 @@ from ..model.sockets import (
     Listener,
     SocketBatch,
 )
-from . import decoder
-from .batches import batches_of
-from .close_wait import HalfClosedSource, merged
-from .messages import KernelRows, joined
-from .retry import while_busy
-from .tcp_info import LastHeard
-from .transport import AF_INET, AF_INET6, Transport, not_offered, request_both_families, request_one_family
-from .transport import NetlinkError as NetlinkError
+from .batches import split_by_keyspace
+from .close_wait import CloseWaitSource, merge_mptcp
+from .decoder import SizeSorter, decode_listeners, decode_sockets
+from .messages import InetDiagTable, join_tables
+from .retry import retry_transient
+from .tcp_info import TcpInfoCache
+from .transport import (
+    AF_INET,
+    AF_INET6,
+    NetlinkError,
+    SockDiagClient,
+    dump_request,
+    dump_request_compat,
+    is_unsupported,
+)
 
-_LISTENING: Final = 1 << LISTEN
-_CONNECTED: Final = 0xFFE & ~_LISTENING
-# The kernel keeps these in small structures without attributes, whose messages have another size than those
-# of full sockets. Asked for apart, the messages of a batch are of one size mostly, and need no sorting,
-# which takes longer than a second walk over the kernel's table where it is full. Nobody holds any of them.
-# FIN_WAIT2 is small, too, once it is closed; before, it is held.
-_IN_SMALL: Final = frozenset({TIME_WAIT, SYN_RECV})
-_SMALL: Final = sum(1 << state for state in _IN_SMALL)
-_FULL: Final = _CONNECTED & ~_SMALL
-# The second walk begins when the first one has come that far, by the number of sockets in the last one. The
-# second is twice as fast, and begun here it does not overtake the first: a connection that is closed
-# meanwhile is in both, rather than in neither.
-_BEGINS_AT: Final = 0.9
-# Bound, but neither listening nor connected: Linux' only sockets in CLOSE. The kernel has them in
-# a table of their own since 6.8 (commit 91051f003948) and older ones ignore the bit.
-_BOUND: Final = 1 << 13
+_LISTEN_MASK: Final = 1 << LISTEN
+_CONNECTED_MASK: Final = 0xFFE & ~_LISTEN_MASK
+# States of minisocks, small structures without attributes and without an owner (net/ipv4/tcp_minisocks.c).
+# Their messages differ in size from those of full sockets: dumped separately, the messages of a dump mostly
+# have one size and need no grouping, which takes longer than a second walk over a full table. FIN_WAIT2
+# becomes a minisock when it is closed; before, it has an owner.
+_MINISOCK_STATES: Final = frozenset({TIME_WAIT, SYN_RECV})
+_MINISOCK_MASK: Final = sum(1 << state for state in _MINISOCK_STATES)
+_FULLSOCK_MASK: Final = _CONNECTED_MASK & ~_MINISOCK_MASK
+# Share of the sockets of the previous dump after which the dump of minisocks starts. That one is twice as
+# fast; started here it does not overtake the first: a connection that closes meanwhile is in both instead of
+# in neither.
+_START_SECOND_DUMP_AT: Final = 0.9
+# Sockets that are bound, but neither listening nor connected: the only ones in CLOSE on Linux. The kernel has
+# them in a table of their own since 6.8 (commit 91051f003948); older kernels ignore the bit.
+_BOUND_ONLY_BIT: Final = 1 << 13
 
-# With so many sockets or fewer, one walk for all is the cheapest: 2 to 4 ms for an empty table.
-FEW: Final = 10_000
-# The table of bound sockets holds every connected one too: with 72,000 of them a look takes 40 ms.
-# Where there are more than few, it is repeated only so often, in seconds.
-BOUND_EVERY: Final = 60.0
+SINGLE_DUMP_MAX_SOCKETS: Final = 10_000
+"""Up to this number of sockets one dump of all states is cheapest: a walk costs 2 to 4 ms for an empty
+table."""
+
+BOUND_ONLY_INTERVAL_SECONDS: Final = 60.0
+"""Time between two reads of the bound-only sockets where there are more. That table contains the connected
+sockets as well: reading it takes 40 ms at 72,000 of them."""
 
 
-class KernelSource:
-    """Reads `sock_diag`. Ask for sockets() first, then for listeners(): a listener that accepted
-    one of the sockets is then among the listeners, however young it is."""
+class NetlinkSource:
+    """Reads `sock_diag`. Call full_sockets() first and then listeners(): the listener of every accepted
+    socket is then among the listeners, however young it is."""
 
     name: Final = "netlink"
 
     def __init__(
-        self, transport: Transport | None = None, clock: Callable[[], float] = time.monotonic
+        self, client: SockDiagClient | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._transport = transport or Transport()
+        self._client = client or SockDiagClient()
         self._clock = clock
-        self._one_request = True
-        self._runs = decoder.Runs()
-        self._half_closed = HalfClosedSource(self._transport)
-        self._last_heard = LastHeard(self._transport, self._half_closed.tcp)
-        # How many sockets the last dump had, and some of them.
+        self._compat_request = True
+        self._sorter = SizeSorter()
+        self._close_wait_source = CloseWaitSource(self._client)
+        self._tcp_info = TcpInfoCache(self._client, self._close_wait_source.tcp)
+        # Of the previous dump: all sockets, and those of full_sockets().
         self._number: int | None = None
-        self._full = inf
-        self._close_wait: KernelRows | None = None
-        self._rest: Iterator[SocketBatch] = iter(())
-        self.to_come: frozenset[int] = frozenset()
-        """The states that rest() will tell of, once sockets() has ended."""
-        self._bound = KernelRows(b"")
-        self._bound_again_at = 0.0
+        self._number_full = inf
+        self._close_wait: InetDiagTable | None = None
+        self._minisocks: Iterator[SocketBatch] = iter(())
+        self.pending_states: frozenset[int] = frozenset()
+        """States that minisocks() is going to return, once full_sockets() is exhausted."""
+        self._bound_only = InetDiagTable(b"")
+        self._read_bound_only_at = 0.0
 
-    def sockets(self) -> Iterator[SocketBatch]:
-        """All TCP sockets but listeners. Raises NetlinkError, also half way.
+    def full_sockets(self) -> Iterator[SocketBatch]:
+        """Yield all TCP sockets except listeners and those of pending_states. Raises NetlinkError, also half
+        way.
 
-        A connection that is closed between this and rest() is in both, rather than in neither.
+        A connection that is closed between this and minisocks() is in both, never in neither.
         """
-        self._rest, self.to_come = iter(()), frozenset()
-        few = self._number is not None and self._number <= FEW
-        bound = _BOUND if few or self._clock() >= self._bound_again_at else 0
-        apart: dict[int, list[KernelRows]] = {CLOSE_WAIT: [], CLOSE: []}
+        self._minisocks, self.pending_states = iter(()), frozenset()
+        single_dump = self._number is not None and self._number <= SINGLE_DUMP_MAX_SOCKETS
+        bound_only = _BOUND_ONLY_BIT if single_dump or self._clock() >= self._read_bound_only_at else 0
+        kept: dict[int, list[InetDiagTable]] = {CLOSE_WAIT: [], CLOSE: []}
         number, self._close_wait = 0, None
-        for batch in self._dump((_CONNECTED if few else _FULL) | bound):
+        for batch in self._dump((_CONNECTED_MASK if single_dump else _FULLSOCK_MASK) | bound_only):
             number += len(batch.keys)
-            if batch.keyspace.state in apart:
-                apart[batch.keyspace.state].append(_rows(batch))
-            if not few and not self.to_come and number > _BEGINS_AT * self._full:
-                self._begin_rest()
+            if batch.keyspace.state in kept:
+                kept[batch.keyspace.state].append(_table(batch))
+            started = single_dump or self.pending_states
+            if not started and number > _START_SECOND_DUMP_AT * self._number_full:
+                self._start_minisocks()
             yield batch
-        self._number = self._full = number
-        self._close_wait = joined(apart[CLOSE_WAIT])
-        if bound:
-            self._bound = joined(apart[CLOSE])
-            self._bound_again_at = self._clock() + BOUND_EVERY
+        self._number = self._number_full = number
+        self._close_wait = join_tables(kept[CLOSE_WAIT])
+        if bound_only:
+            self._bound_only = join_tables(kept[CLOSE])
+            self._read_bound_only_at = self._clock() + BOUND_ONLY_INTERVAL_SECONDS
         else:
-            yield from batches_of(self._bound)
-        if not few and not self.to_come:
-            self._begin_rest()
+            yield from split_by_keyspace(self._bound_only)
+        if not single_dump and not self.pending_states:
+            self._start_minisocks()
 
-    def rest(self) -> Iterator[SocketBatch]:
-        """Those that the kernel keeps in little memory, where there are many; it tells of them in the time
-        since sockets() has ended. Raises NetlinkError, also half way; when called again, it asks anew."""
+    def minisocks(self) -> Iterator[SocketBatch]:
+        """Yield the sockets of pending_states, which a thread has been reading since full_sockets().
+
+        Raises NetlinkError, also half way; the next call then starts a new dump.
+        """
         number = 0
         try:
-            for batch in self._rest:
+            for batch in self._minisocks:
                 number += len(batch.keys)
                 yield batch
         except NetlinkError:
-            # Without it the whole reading is of no use: the next one begins with all that there is.
-            self._bound_again_at = 0.0
-            self._rest = self._dump(_SMALL)
+            # The whole count fails if this is not repeated: the next one has to read everything.
+            self._read_bound_only_at = 0.0
+            self._minisocks = self._dump(_MINISOCK_MASK)
             raise
         self._number = (self._number or 0) + number
 
     def listeners(self) -> list[Listener]:
-        """All listening TCP sockets. Raises NetlinkError."""
+        """Return all listening TCP sockets. Raises NetlinkError."""
         return [
             listener
-            for request in self._requests(_LISTENING)
-            for listener in decoder.listeners(self._transport.exchange(request), self._runs)
+            for request in self._requests(_LISTEN_MASK)
+            for listener in decode_listeners(self._client.dump(request), self._sorter)
         ]
 
-    def half_closed(self) -> list[CloseWaitSocket]:
-        """The connections in CLOSE_WAIT of the last sockets(), with queues and ages; where that failed,
-        those there are now. Raises NetlinkError."""
+    def close_wait_sockets(self) -> list[CloseWaitSocket]:
+        """Return the connections in CLOSE_WAIT of the last full_sockets(), with queues and times.
+
+        If that failed, those that exist now. Raises NetlinkError.
+        """
         if self._close_wait is None:
-            return self._half_closed.read()
-        tcp = self._last_heard.complete(self._close_wait, self._number or 0)
-        return merged(tcp, self._half_closed.mptcp())
+            return self._close_wait_source.read()
+        tcp = self._tcp_info.with_tcp_info(self._close_wait, self._number or 0)
+        return merge_mptcp(tcp, self._close_wait_source.mptcp())
 
     def probe(self) -> None:
-        """Raises NetlinkError where this kernel, container or sandbox refuses sock_diag."""
+        """Raise NetlinkError if the kernel, container or sandbox refuses sock_diag."""
         try:
-            while_busy(self.listeners)
-        except NetlinkError as failure:
-            if not not_offered(failure) or not self._one_request:
+            retry_transient(self.listeners)
+        except NetlinkError as error:
+            if not is_unsupported(error) or not self._compat_request:
                 raise
-            self._one_request = False
+            self._compat_request = False
             self.listeners()
 
-    def _begin_rest(self) -> None:
-        self._rest, self.to_come = self._dump(_SMALL, at_once=True), _IN_SMALL
+    def _start_minisocks(self) -> None:
+        self._minisocks = self._dump(_MINISOCK_MASK, prefetch=True)
+        self.pending_states = _MINISOCK_STATES
 
-    def _dump(self, states: int, *, at_once: bool = False) -> Iterator[SocketBatch]:
-        answers = [self._transport.exchange(request, at_once=at_once) for request in self._requests(states)]
-        if at_once:
-            answers = list(map(_begun, answers))
-        return chain.from_iterable(decoder.batches(answer, self._runs) for answer in answers)
+    def _dump(self, states: int, *, prefetch: bool = False) -> Iterator[SocketBatch]:
+        replies = [self._client.dump(request, prefetch=prefetch) for request in self._requests(states)]
+        if prefetch:
+            replies = list(map(_start, replies))
+        return chain.from_iterable(decode_sockets(reply, self._sorter) for reply in replies)
 
     def _requests(self, states: int) -> list[bytes]:
-        if self._one_request:
-            return [request_both_families(states)]
-        return [request_one_family(family, states) for family in (AF_INET, AF_INET6)]
+        if self._compat_request:
+            return [dump_request_compat(states)]
+        return [dump_request(family, states) for family in (AF_INET, AF_INET6)]
 
 
-def _begun(answer: Iterator[bytes]) -> Iterator[bytes]:
-    """The same answer, being given from now on."""
-    first = next(answer)
-    return chain([first], answer)
+def _start(reply: Iterator[bytes]) -> Iterator[bytes]:
+    """Return an equal iterator after taking the first item, which sends the request."""
+    first = next(reply)
+    return chain([first], reply)
 
 
-def _rows(batch: SocketBatch) -> KernelRows:
-    return cast(KernelRows, batch.rows_at(range(len(batch.keys))))  # sockdiag's batches have no others
+def _table(batch: SocketBatch) -> InetDiagTable:
+    return cast(InetDiagTable, batch.rows_at(range(len(batch.keys))))  # the only class that the decoder makes

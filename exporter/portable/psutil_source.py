@@ -67,7 +67,7 @@ class PsutilSource:
     """Reads psutil. Ask for sockets() first, then for listeners(): both come from one look."""
 
     name: Final = "psutil"
-    to_come: Final[frozenset[int]] = frozenset()
+    pending_states: Final[frozenset[int]] = frozenset()
 
     def __init__(self, procfs: Path = Path("/proc")) -> None:
         # psutil has one for all who use it; read on Linux only.
@@ -75,7 +75,7 @@ class PsutilSource:
         self._listeners: list[Listener] = []
         self._sockets: list[Socket] = []
 
-    def sockets(self) -> Iterator[SocketBatch]:
+    def full_sockets(self) -> Iterator[SocketBatch]:
         """All TCP sockets but listeners. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
         self._listeners = [_listener(c) for c in connections if STATES[c.status] == LISTEN]
@@ -83,7 +83,7 @@ class PsutilSource:
         self._sockets = [_socket(c, listened_on) for c in connections if STATES[c.status] != LISTEN]
         yield from batches(self._sockets)
 
-    def rest(self) -> Iterator[SocketBatch]:
+    def minisocks(self) -> Iterator[SocketBatch]:
         """Nothing more."""
         return iter(())
 
@@ -91,7 +91,7 @@ class PsutilSource:
         """The listening TCP sockets of the last look, without queue figures."""
         return self._listeners
 
-    def half_closed(self) -> list[CloseWaitSocket]:
+    def close_wait_sockets(self) -> list[CloseWaitSocket]:
         """The connections in CLOSE_WAIT of the last look, without queues and ages."""
         return without_details(self._sockets)
 

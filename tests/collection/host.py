@@ -87,7 +87,7 @@ class Host:
         readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
         return SocketTracker(self, self, readers, Namer(), wanted, self.seconds)
 
-    def sockets(self) -> Iterator[SocketBatch]:
+    def full_sockets(self) -> Iterator[SocketBatch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
         late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
         given = list(map(self._keyed, batches([row for row in rows if row not in late])))
@@ -97,10 +97,10 @@ class Host:
         self._rest = late
 
     @property
-    def to_come(self) -> frozenset[int]:
+    def pending_states(self) -> frozenset[int]:
         return frozenset({TIME_WAIT} if self._rest else ())
 
-    def rest(self) -> Iterator[SocketBatch]:
+    def minisocks(self) -> Iterator[SocketBatch]:
         yield from map(self._keyed, batches(self._rest))
         self._break(REST)
 
@@ -113,7 +113,7 @@ class Host:
         self._break(CollectorName.LISTENERS)
         return self.listening
 
-    def half_closed(self) -> list[CloseWaitSocket]:
+    def close_wait_sockets(self) -> list[CloseWaitSocket]:
         self._break(CollectorName.CLOSE_WAIT)
         rows = [row for row in self.rows if row.state == CLOSE_WAIT]
         return [CloseWaitSocket(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]

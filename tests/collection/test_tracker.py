@@ -65,7 +65,7 @@ def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Hos
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
-    (half,) = host.half_closed()
+    (half,) = host.close_wait_sockets()
     group = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
     assert tracker.snapshot().stuck == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
 

@@ -160,7 +160,7 @@ def test_the_ports_on_the_fullest_address_are_counted(tracker: SocketTracker, ho
 
 
 def test_they_are_counted_down_when_the_last_socket_goes(tracker: SocketTracker, host: Host) -> None:
-    host.sockets = lambda: iter([])  # type: ignore[method-assign]
+    host.full_sockets = lambda: iter([])  # type: ignore[method-assign]
     host.listening = []
     assert tracker.snapshot().ports_on_one_address == 0
 

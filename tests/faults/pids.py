@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.model.process import ProcessId
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
@@ -78,7 +78,7 @@ def main(seconds: float) -> None:
     if churning == 0:
         churn(writer)
     os.close(writer)
-    source, owners = KernelSource(), InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+    source, owners = NetlinkSource(), InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
     counts = dict.fromkeys(("right", "unknown", "wrong"), 0)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -18,7 +18,7 @@ from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, LISTEN
 from exporter.naming.rules import Namer
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
@@ -63,7 +63,7 @@ class Host:
         self.kernel = Kernel()
         proc = Path("/proc")
         self._observer = SocketTracker(
-            KernelSource(self.kernel),
+            NetlinkSource(self.kernel),
             InodeOwners(Walk(root), Facts(ProcReader(root))),
             HostReaders(
                 partial(read_sysctls, proc), partial(read_counters, proc), partial(descriptors, root)

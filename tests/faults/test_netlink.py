@@ -26,8 +26,8 @@ from exporter.metrics.cardinality import SeriesLimits
 from exporter.metrics.collector import SocketCollector
 from exporter.naming.rules import Namer
 from exporter.netlink import retry
-from exporter.netlink.source import KernelSource
-from exporter.netlink.transport import NetlinkError, Transport
+from exporter.netlink.source import NetlinkSource
+from exporter.netlink.transport import NetlinkError, SockDiagClient
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
@@ -57,7 +57,7 @@ Fault = Callable[[bytes], None]
 _AT_ONCE = 50
 
 
-class Spoilt(Transport):
+class Spoilt(SockDiagClient):
     """The real kernel's answers, until something is wrong."""
 
     def __init__(self) -> None:
@@ -68,21 +68,21 @@ class Spoilt(Transport):
         """Called in the middle of it."""
         self.stalls = False
         self.asked = 0
-        self._kernel = Transport()
+        self._kernel = SockDiagClient()
         self._stack = ExitStack()
         self._answer: list[bytes] = []
 
-    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
+    def exchange(self, request: bytes, *, prefetch: bool = False) -> Iterator[bytes]:
         self.asked += 1
         self.fault(request)
         if self.half is None and not self.stalls:
-            yield from self._kernel.exchange(request, at_once=at_once)
+            yield from self._kernel.dump(request, prefetch=prefetch)
         messages = self._messages(request)
         half = min(len(messages) // 2, _AT_ONCE)
         self._answer = messages[:half]
         if self.stalls:
             # Through the real transport, with its deadline: the other end has no more to say.
-            yield from super().exchange(request, at_once=at_once)
+            yield from super().dump(request, prefetch=prefetch)
         yield from self._answer
         assert self.half
         self.half(request)
@@ -93,7 +93,7 @@ class Spoilt(Transport):
 
     def _messages(self, request: bytes) -> list[bytes]:
         messages: list[bytes] = []
-        for batch in self._kernel.exchange(request):
+        for batch in self._kernel.dump(request):
             messages += split(batch)
             if struct.unpack_from("=H", messages[-1], 4) == (DONE,):
                 break
@@ -119,7 +119,7 @@ class Host:
         readers = HostReaders(
             partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
         )
-        tracker = SocketTracker(KernelSource(transport), owners, readers, Namer())
+        tracker = SocketTracker(NetlinkSource(transport), owners, readers, Namer())
         self._collector = SocketCollector(tracker.snapshot, SeriesLimits(1000, 1000, 20_000), "netlink")
 
     def scrape(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.naming.rules import Namer
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
@@ -35,7 +35,7 @@ def observer() -> SocketTracker:
         partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
     )
     owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
-    return SocketTracker(KernelSource(), owners, readers, Namer())
+    return SocketTracker(NetlinkSource(), owners, readers, Namer())
 
 
 def take_name(name: str) -> None:

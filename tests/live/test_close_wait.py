@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from exporter.model.sockets import CloseWaitSocket
-from exporter.netlink.close_wait import HalfClosedSource
-from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, Transport
+from exporter.netlink.close_wait import CloseWaitSource
+from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, SockDiagClient
 from exporter.tracking.close_wait import AgeTracker, cause_of
 
 from . import leaks
@@ -43,17 +43,17 @@ class Look(NamedTuple):
     asked: float
 
 
-class NewerOnly(Transport):
+class NewerOnly(SockDiagClient):
     """A kernel that does not know the older request."""
 
-    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+    def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
         if struct.unpack_from("=H", request, 4) == (TCPDIAG_GETSOCK,):
             raise NetlinkError("not known", errno.EINVAL)
-        return super().exchange(request)
+        return super().dump(request)
 
 
 def look(*, newer_only: bool = False) -> Look:
-    source = HalfClosedSource(NewerOnly() if newer_only else None)
+    source = CloseWaitSource(NewerOnly() if newer_only else None)
     asked = time.monotonic()
     return Look(source.read(), time.monotonic(), asked)
 

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from exporter.model.sockets import STATE_NAMES, Socket
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 from exporter.portable.psutil_source import PsutilSource
 
 from ..tools import require
@@ -32,10 +32,10 @@ def psutil(held: Held) -> Scrape:
     return scrape(held.namespace, "--source=psutil")
 
 
-def rows_of(source: KernelSource | PsutilSource) -> Counter[tuple[object, ...]]:
+def rows_of(source: NetlinkSource | PsutilSource) -> Counter[tuple[object, ...]]:
     """State, addresses and ports of each socket."""
     sockets: list[Socket] = []
-    for batch in chain(source.sockets(), source.rest()):
+    for batch in chain(source.full_sockets(), source.minisocks()):
         sockets += batch.rows_at(range(len(batch.keys)))
     listeners = [("listen", listener.local_address, listener.local_port) for listener in source.listeners()]
     connected = [(STATE_NAMES[socket.state], *socket[1:5]) for socket in sockets]
@@ -43,7 +43,7 @@ def rows_of(source: KernelSource | PsutilSource) -> Counter[tuple[object, ...]]:
 
 
 def test_both_read_the_same_sockets(held: Held) -> None:
-    by_netlink = held.namespace.call(lambda: rows_of(KernelSource()))
+    by_netlink = held.namespace.call(lambda: rows_of(NetlinkSource()))
     by_psutil = held.namespace.call(lambda: rows_of(PsutilSource()))
     assert by_netlink
     assert by_netlink == by_psutil

@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 
 from exporter.model.sockets import STATE_NAMES, Listener, Socket
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 
 from ..oracle import Row
 from ..tools import require
@@ -72,10 +72,10 @@ def test_ss_lists_what_was_made(held: Held, state: str) -> None:
 
 
 def kernel_sockets() -> tuple[list[Socket], list[Listener]]:
-    source = KernelSource()
+    source = NetlinkSource()
     sockets = [
         socket
-        for batch in chain(source.sockets(), source.rest())
+        for batch in chain(source.full_sockets(), source.minisocks())
         for socket in batch.rows_at(range(len(batch.keys)))
     ]
     return sockets, source.listeners()

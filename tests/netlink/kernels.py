@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.model.sockets import SocketBatch
-from exporter.netlink.source import KernelSource
-from exporter.netlink.transport import Transport, request_one_family
+from exporter.netlink.source import NetlinkSource
+from exporter.netlink.transport import SockDiagClient, dump_request
 
 from .messages import GETSOCK, done
 
-UNKNOWN_FAMILY: Final = request_one_family(255, 0)
-NO_FAMILY: Final = request_one_family(0, 0)
+UNKNOWN_FAMILY: Final = dump_request(255, 0)
+NO_FAMILY: Final = dump_request(0, 0)
 
 
-class Refusing(Transport):
+class Refusing(SockDiagClient):
     """A kernel that does not know the older request: what is sent instead is refused for real."""
 
     def __init__(self, instead: bytes = UNKNOWN_FAMILY) -> None:
@@ -24,14 +24,14 @@ class Refusing(Transport):
         self._instead = instead
         self.older = 0
 
-    def exchange(self, request: bytes, *, at_once: bool = False) -> Iterator[bytes]:
+    def dump(self, request: bytes, *, prefetch: bool = False) -> Iterator[bytes]:
         if struct.unpack_from("=H", request, 4) == (GETSOCK,):
             self.older += 1
-            return super().exchange(self._instead, at_once=at_once)
-        return super().exchange(request, at_once=at_once)
+            return super().dump(self._instead, prefetch=prefetch)
+        return super().dump(request, prefetch=prefetch)
 
 
-class Canned(Transport):
+class Canned(SockDiagClient):
     """A kernel that answers with what it is told to, by the states asked for."""
 
     def __init__(self, answers: dict[int, list[bytes]]) -> None:
@@ -39,13 +39,13 @@ class Canned(Transport):
         self.answers = answers
         self.asked: list[int] = []
 
-    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+    def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
         (states,) = struct.unpack_from("=I", request, 16 + 52)
         self.asked.append(states)
         yield from self.answers.get(states, [done()])
 
 
-def everything(source: KernelSource) -> Iterator[SocketBatch]:
+def everything(source: NetlinkSource) -> Iterator[SocketBatch]:
     """All sockets but listeners."""
-    yield from source.sockets()
-    yield from source.rest()
+    yield from source.full_sockets()
+    yield from source.minisocks()

@@ -85,4 +85,4 @@ def rows_of(batches: Iterable[SocketBatch]) -> list[Socket]:
 
 def parsed(*batches: bytes) -> list[Socket]:
     """All sockets of a dump."""
-    return rows_of(decoder.batches(batches))
+    return rows_of(decoder.decode_sockets(batches))

@@ -64,7 +64,7 @@ def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, H
     """What each socket's key is in a reading of these, with the kind whose keys they are told apart from."""
     data = b"".join(message_of(one, sort=sort) for one in situations) + done()
     found: dict[Situation, Hashable] = {}
-    for batch in decoder.batches([data]):
+    for batch in decoder.decode_sockets([data]):
         for key, one in zip(batch.keys, batch.rows_at(range(len(batch.keys))), strict=True):
             situation = Situation(one.state, one.cookie, one.owner_key)
             found[situation] = (batch.keyspace, key)
@@ -92,7 +92,7 @@ def test_the_cookie_alone_is_the_key() -> None:
     """That is what makes a warm scrape one pass in C."""
     held = [row(ESTABLISHED, cookie, 1000 + cookie) for cookie in range(1, 6)]
     ending = [row(TIME_WAIT, cookie, 0, size=96) for cookie in range(11, 16)]
-    given = decoder.batches([b"".join(held + ending) + done()])
+    given = decoder.decode_sockets([b"".join(held + ending) + done()])
     assert {batch.keyspace: list(batch.keys) for batch in given} == {
         KeySpace(ESTABLISHED, owned=True): [1, 2, 3, 4, 5],
         KeySpace(TIME_WAIT, owned=False): [11, 12, 13, 14, 15],
@@ -120,7 +120,7 @@ def test_a_change_changes_the_key(earlier: tuple[int, int, int], later: tuple[in
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
 def test_no_two_sockets_of_a_dump_have_the_same_key(dump: Path) -> None:
     found: list[Hashable] = []
-    for batch in decoder.batches([dump.read_bytes()]):
+    for batch in decoder.decode_sockets([dump.read_bytes()]):
         found += [(batch.keyspace, key) for key in batch.keys]
     assert len(set(found)) == len(found)
 
@@ -132,4 +132,4 @@ def test_the_same_dump_read_again_has_the_same_keys(dump: Path) -> None:
 
 
 def _keys(dump: Path) -> list[tuple[KeySpace, list[Hashable]]]:
-    return [(batch.keyspace, list(batch.keys)) for batch in decoder.batches([dump.read_bytes()])]
+    return [(batch.keyspace, list(batch.keys)) for batch in decoder.decode_sockets([dump.read_bytes()])]

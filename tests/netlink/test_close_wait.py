@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitSocket, Socket
-from exporter.netlink.close_wait import HalfClosedSource, merged, parse_tcp
-from exporter.netlink.transport import NetlinkError, Transport
+from exporter.netlink.close_wait import CloseWaitSource, merge_mptcp, parse_tcp
+from exporter.netlink.transport import NetlinkError, SockDiagClient
 from exporter.portable.psutil_source import without_details
 
 from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info
@@ -23,7 +23,7 @@ from .messages import BY_FAMILY, DUMPS, GETSOCK, LOOPBACK, done, message, split
 TCP, MPTCP = 6, 262
 
 
-class Kernel(Transport):
+class Kernel(SockDiagClient):
     """A kernel that answers with messages, or an error number, by protocol and family (None: both)."""
 
     def __init__(self, answers: dict[tuple[int, int | None], list[bytes] | int]) -> None:
@@ -31,7 +31,7 @@ class Kernel(Transport):
         self.answers = answers
         self.asked: list[tuple[int, int | None]] = []
 
-    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+    def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
         size, kind, flags = struct.unpack_from("=IHH", request)
         assert (size, flags) == (len(request), 0x301)
         question = self._older(request) if kind == GETSOCK else self._newer(request)
@@ -64,14 +64,14 @@ REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
 class TestQuestions:
     def test_tcp_is_asked_once_for_both_families_and_mptcp_for_each(self) -> None:
         kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, owner_key=5)]})
-        assert [one.socket.cookie for one in HalfClosedSource(kernel).read()] == [1, 2]
+        assert [one.socket.cookie for one in CloseWaitSource(kernel).read()] == [1, 2]
         assert kernel.asked == [BOTH, *MPTCP_EACH]
 
     @pytest.mark.parametrize("error", REFUSALS)
     def test_where_the_older_request_is_unknown_families_are_asked_for_ever_after(self, error: int) -> None:
         v6 = half(cookie=2, family=V6, local=(bytes(15) + b"\1", 80), remote=(bytes(15) + b"\2", 9))
         kernel = Kernel({BOTH: error, (TCP, V4): [half(cookie=1)], (TCP, V6): [v6]})
-        source = HalfClosedSource(kernel)
+        source = CloseWaitSource(kernel)
         for _ in range(2):
             assert [one.socket.cookie for one in source.read()] == [1, 2]
         assert kernel.asked == [BOTH, *TCP_EACH, *MPTCP_EACH, *TCP_EACH, *MPTCP_EACH]
@@ -79,14 +79,14 @@ class TestQuestions:
     @pytest.mark.parametrize("error", REFUSALS)
     def test_a_kernel_without_mptcp_is_asked_for_it_once(self, error: int) -> None:
         kernel = Kernel({BOTH: [half()], (MPTCP, V4): error})
-        source = HalfClosedSource(kernel)
+        source = CloseWaitSource(kernel)
         assert source.read() == source.read()
         assert kernel.asked == [BOTH, (MPTCP, V4), BOTH]
 
     @pytest.mark.parametrize("question", [BOTH, *MPTCP_EACH])
     def test_other_refusals_are_raised_and_change_nothing(self, question: tuple[int, int | None]) -> None:
         kernel = Kernel({question: errno.EPERM})
-        source = HalfClosedSource(kernel)
+        source = CloseWaitSource(kernel)
         for _ in range(2):
             with pytest.raises(NetlinkError, match="EPERM"):
                 source.read()
@@ -97,7 +97,7 @@ class TestQuestions:
 
     def test_refusal_of_everything_is_raised(self) -> None:
         with pytest.raises(NetlinkError, match="ENOENT"):
-            HalfClosedSource(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
+            CloseWaitSource(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
 
 
 class TestTcp:
@@ -189,12 +189,12 @@ class TestMptcp:
         subflow = tcp(half(tcp_info(9000, 4000), cookie=1, queues=(0, 50)))
         fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
         other = mptcp(half(cookie=3, owner_key=9))
-        (both, left) = merged(subflow, [*fell_back, *other])
+        (both, left) = merge_mptcp(subflow, [*fell_back, *other])
         assert both == CloseWaitSocket(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
         assert left == other[0]
 
     def test_sockets_on_the_same_ports_but_of_others_are_not_taken_for_one(self) -> None:
-        assert len(merged(tcp(half(owner_key=1)), mptcp(half(owner_key=2)))) == 2
+        assert len(merge_mptcp(tcp(half(owner_key=1)), mptcp(half(owner_key=2)))) == 2
 
 
 def test_what_has_no_details_is_reported_with_nones() -> None:

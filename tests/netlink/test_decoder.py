@@ -56,7 +56,7 @@ class TestAgainstSs:
     @each_dump
     def test_accept_queues_are_those_that_ss_reads(self, dump: Path) -> None:
         messages = [one for one in split(dump.read_bytes())[:-1] if one[17] == LISTEN]
-        read = decoder.listeners([*messages, done()])
+        read = decoder.decode_listeners([*messages, done()])
         expected: list[Row] = [one for one in oracle(dump) if one.state == "listen"]
         assert Counter((one[0], one[1], *one[3:]) for one in read) == Counter(
             (*one[1:3], one.receive_queue, one.send_queue) for one in expected
@@ -73,7 +73,7 @@ def test_how_the_kernel_cuts_a_dump_into_batches_does_not_matter(dump: Path, lon
 
 @each_dump
 def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: Path) -> None:
-    for batch in decoder.batches([dump.read_bytes()]):
+    for batch in decoder.decode_sockets([dump.read_bytes()]):
         count = len(batch.keys)
         everything = batch.rows_at(range(count))
         assert list(everything) == list(everything)
@@ -86,7 +86,7 @@ def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: P
 def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
     at_rows: list[int] = []
     at_batches: list[int] = []
-    for batch in decoder.batches([dump.read_bytes()]):
+    for batch in decoder.decode_sockets([dump.read_bytes()]):
         messages = batch.rows_at(range(len(batch.keys)))
         owner_keys = [one.owner_key for one in messages]
         assert list(messages.owner_keys()) == owner_keys
@@ -96,14 +96,14 @@ def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
 
 
 def test_where_nobody_holds_any_there_are_no_holders() -> None:
-    (batch,) = decoder.batches([row(TIME_WAIT, 1, 0, size=96) + done()])
+    (batch,) = decoder.decode_sockets([row(TIME_WAIT, 1, 0, size=96) + done()])
     assert batch.owner_keys == b""
 
 
 def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_no_holder() -> None:
     """As far as we know no kernel does that, but nothing promises that none ever will."""
     mixture = [row(TIME_WAIT, 1, 0, size=96), row(ESTABLISHED, 2, 777, size=96)]
-    batches = decoder.batches([b"".join(mixture) + done()])
+    batches = decoder.decode_sockets([b"".join(mixture) + done()])
     owner_keys = {batch.keyspace: memoryview(batch.owner_keys).cast("I").tolist() for batch in batches}
     assert owner_keys == {KeySpace(ESTABLISHED, owned=True): [0, 777], KeySpace(TIME_WAIT, owned=False): []}
 
@@ -121,7 +121,7 @@ def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_n
 def test_mapped_addresses_are_ipv4_and_all_others_what_they_are(
     family: int, raw: bytes, expected: bytes
 ) -> None:
-    assert messages.address(family, raw.ljust(16, b"\0")) == expected
+    assert messages.read_address(family, raw.ljust(16, b"\0")) == expected
 
 
 @pytest.mark.parametrize("port", [1, 255, 256, 8080, 32768, 65535])
@@ -134,7 +134,7 @@ def test_ports_are_in_network_order(port: int) -> None:
 @pytest.mark.parametrize("state", [ESTABLISHED, TIME_WAIT])
 def test_a_cookie_has_64_bits(cookie: int, state: int) -> None:
     others = [row(state, number) for number in (2, 3)]
-    (batch,) = decoder.batches([b"".join([*others, row(state, cookie)]) + done()])
+    (batch,) = decoder.decode_sockets([b"".join([*others, row(state, cookie)]) + done()])
     assert [one.cookie for one in batch.rows_at([0, 1, 2])] == [2, 3, cookie]
     assert list(batch.keys) == [2, 3, cookie]
 
@@ -144,7 +144,7 @@ def test_a_listener_is_read_with_its_queue() -> None:
         row(LISTEN, 1, 5, local=(LOOPBACK, 80), remote=(b"", 0), queues=(3, 2)),
         row(LISTEN, 2, 6, local=(bytes(16), 443), remote=(b"", 0), queues=(0, 4096), family=V6, size=132),
     ]
-    assert set(decoder.listeners([both[0], both[1] + done()])) == {
+    assert set(decoder.decode_listeners([both[0], both[1] + done()])) == {
         Listener(LOOPBACK, 80, 5, 3, 2),
         Listener(bytes(16), 443, 6, 0, 4096),
     }
@@ -155,7 +155,7 @@ def test_an_answer_without_an_end_is_no_answer(messages: list[bytes]) -> None:
     with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
         parsed(*messages)
     with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
-        decoder.listeners(messages)
+        decoder.decode_listeners(messages)
 
 
 def test_nothing_is_read_after_the_end() -> None:
@@ -164,4 +164,4 @@ def test_nothing_is_read_after_the_end() -> None:
         raise AssertionError("asked for more")
 
     assert len(parsed(*[row() + done(), b"nonsense"])) == 1
-    assert len(list(decoder.batches(answer()))) == 1
+    assert len(list(decoder.decode_sockets(answer()))) == 1

@@ -39,7 +39,7 @@ def shuffled(draw: st.DrawFn) -> list[bytes]:
 def check(messages: list[bytes]) -> None:
     try:
         sockets = parsed(*messages)
-        listeners = decoder.listeners(messages)
+        listeners = decoder.decode_listeners(messages)
     except NetlinkError:
         return
     assert len(sockets) == len(listeners) <= sum(map(len, messages)) // 88

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.sockets import TIME_WAIT
-from exporter.netlink.decoder import Runs
+from exporter.netlink.decoder import SizeSorter
 from exporter.netlink.transport import NetlinkError
 
 from .messages import BY_FAMILY, DUMPS, ERROR, GETSOCK, SHORTEST, done, message, refusal, row, sizes, split
@@ -50,24 +50,24 @@ def by_size(messages: list[bytes]) -> dict[int, bytes]:
     return runs
 
 
-def trained(*messages: bytes) -> Runs:
+def trained(*messages: bytes) -> SizeSorter:
     """One that has met the sizes of all these messages."""
-    runs = Runs()
+    runs = SizeSorter()
     for one in messages:
-        runs.split(one)
+        runs.group_by_size(one)
     return runs
 
 
-def outcome(runs: Runs, data: bytes) -> Outcome:
+def outcome(runs: SizeSorter, data: bytes) -> Outcome:
     try:
-        return runs.split(data)
+        return runs.group_by_size(data)
     except NetlinkError as failure:
         return str(failure)
 
 
 @given(ROWS)
 def test_messages_are_sorted_by_size_and_stay_in_order(messages: list[bytes]) -> None:
-    assert Runs().split(b"".join(messages)) == (by_size(messages), False)
+    assert SizeSorter().group_by_size(b"".join(messages)) == (by_size(messages), False)
 
 
 @given(ROWS, st.lists(any_row() | row_of_few_sizes(), max_size=10))
@@ -75,7 +75,7 @@ def test_a_batch_of_known_sizes_is_sorted_as_one_of_unknown_sizes(
     messages: list[bytes], met_before: list[bytes]
 ) -> None:
     runs = trained(*met_before, *messages)
-    assert runs.split(b"".join(messages)) == (by_size(messages), False)
+    assert runs.group_by_size(b"".join(messages)) == (by_size(messages), False)
 
 
 @given(ROWS, st.data())
@@ -87,42 +87,42 @@ def test_a_garbled_batch_comes_out_the_same_whether_its_sizes_are_known_or_not(
         batch[data.draw(st.integers(0, len(batch) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(1, len(batch)))
     garbled = bytes(batch[:cut])
-    assert outcome(trained(*messages), garbled) == outcome(Runs(), garbled)
+    assert outcome(trained(*messages), garbled) == outcome(SizeSorter(), garbled)
 
 
 @pytest.mark.parametrize("ending", [done(), done(0, bytes(8)), refusal(0)], ids=["done", "extended", "ack"])
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 def test_the_end_may_share_a_batch_with_sockets(ending: bytes, known: bool) -> None:
-    runs = trained(SHORT, LONG) if known else Runs()
-    assert runs.split(SHORT + LONG + SHORT + ending) == ({96: SHORT + SHORT, 124: LONG}, True)
-    assert runs.split(ending) == ({}, True)
+    runs = trained(SHORT, LONG) if known else SizeSorter()
+    assert runs.group_by_size(SHORT + LONG + SHORT + ending) == ({96: SHORT + SHORT, 124: LONG}, True)
+    assert runs.group_by_size(ending) == ({}, True)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.EPERM, errno.ENOENT, errno.ENOMEM])
 def test_an_error_is_raised_by_its_number_wherever_it_stands(error: int, known: bool) -> None:
-    runs = trained(SHORT, LONG) if known else Runs()
+    runs = trained(SHORT, LONG) if known else SizeSorter()
     endings = [done(-error), done(-error, bytes(76)), refusal(error, b""), refusal(error)]
     assert {len(refusal(error)), len(done(-error, bytes(76)))} == {len(SHORT)}
     for ending in endings:
         for data in (ending, SHORT + ending, LONG + ending + SHORT):
             with pytest.raises(NetlinkError, match=errno.errorcode[error]) as raised:
-                runs.split(data)
+                runs.group_by_size(data)
             assert raised.value.errno == error
 
 
 @pytest.mark.parametrize("code", [-(2**31), -4096, 1, 2**31 - 1])
 def test_an_error_number_that_cannot_be_is_refused(code: int) -> None:
     with pytest.raises(NetlinkError):
-        Runs().split(done(code))
+        SizeSorter().group_by_size(done(code))
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("kind", [0, 1, 4, 16, 19, 21, GETSOCK << 8, BY_FAMILY << 8, GETSOCK | 0x100])
 def test_a_message_of_another_type_among_the_sockets_makes_no_sense(kind: int, known: bool) -> None:
-    runs = trained(SHORT, LONG) if known else Runs()
-    with pytest.raises(NetlinkError, match="makes no sense") as raised:
-        runs.split(SHORT + message(kind, bytes(80)) + LONG)
+    runs = trained(SHORT, LONG) if known else SizeSorter()
+    with pytest.raises(NetlinkError, match="malformed") as raised:
+        runs.group_by_size(SHORT + message(kind, bytes(80)) + LONG)
     assert raised.value.errno is None
 
 
@@ -134,20 +134,20 @@ def garble(size: int) -> bytes:
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("size", [0, 1, 4, 15, 16, 17, 84, 125, 126, 127, 65536, 2**31, 2**32 - 1])
 def test_a_length_that_cannot_be_is_refused(size: int, known: bool) -> None:
-    runs = trained(SHORT, LONG) if known else Runs()
+    runs = trained(SHORT, LONG) if known else SizeSorter()
     for data in (garble(size), SHORT + garble(size)):
         with pytest.raises(NetlinkError):
-            runs.split(data)
+            runs.group_by_size(data)
 
 
 @pytest.mark.parametrize("payload", [b"", bytes(3), bytes(4)], ids=len)
 @pytest.mark.parametrize("kind", [3, ERROR], ids=["done", "error"])
 def test_an_end_without_its_number_is_truncated(kind: int, payload: bytes) -> None:
     if len(payload) == 4:
-        assert Runs().split(message(kind, payload)) == ({}, True)
+        assert SizeSorter().group_by_size(message(kind, payload)) == ({}, True)
     else:
         with pytest.raises(NetlinkError, match="truncated"):
-            Runs().split(message(kind, payload))
+            SizeSorter().group_by_size(message(kind, payload))
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
@@ -155,19 +155,19 @@ def test_an_end_without_its_number_is_truncated(kind: int, payload: bytes) -> No
 def test_every_truncation_of_a_real_batch_is_refused_or_is_whole_messages(dump: Path, known: bool) -> None:
     real = dump.read_bytes()[:4000]
     boundaries = {start for start, _ in sizes(dump.read_bytes())}
-    runs = trained(*split(dump.read_bytes())[:-1]) if known else Runs()
+    runs = trained(*split(dump.read_bytes())[:-1]) if known else SizeSorter()
     for length in range(1, len(real)):
         if length in boundaries:
-            assert runs.split(real[:length]) == (by_size(split(real[:length])), False)
+            assert runs.group_by_size(real[:length]) == (by_size(split(real[:length])), False)
         else:
             with pytest.raises(NetlinkError, match="truncated"):
-                runs.split(real[:length])
+                runs.group_by_size(real[:length])
 
 
 def test_a_failed_batch_teaches_nothing_wrong() -> None:
-    runs = Runs()
+    runs = SizeSorter()
     for bad in (SHORT + garble(2**32 - 1), LONG + refusal(errno.EPERM)):
         with pytest.raises(NetlinkError):
-            runs.split(bad)
-    assert runs.split(LONG + SHORT) == ({124: LONG, 96: SHORT}, False)
-    assert runs.split(SHORT + LONG) == ({124: LONG, 96: SHORT}, False)
+            runs.group_by_size(bad)
+    assert runs.group_by_size(LONG + SHORT) == ({124: LONG, 96: SHORT}, False)
+    assert runs.group_by_size(SHORT + LONG) == ({124: LONG, 96: SHORT}, False)

@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 
 from exporter.netlink import dump_reader, recvmmsg
-from exporter.netlink.dump_reader import Reader
-from exporter.netlink.recvmmsg import Datagrams
+from exporter.netlink.dump_reader import DumpReader
+from exporter.netlink.recvmmsg import DatagramBuffers
 
 from ..running import until
 
@@ -26,7 +26,7 @@ FIRST, USUAL, LONGEST = 50, 120, 200
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(dump_reader, "_LONGEST", LONGEST)
+    monkeypatch.setattr(dump_reader, "_MAX_DATAGRAM", LONGEST)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(None)
     with ours, theirs:
@@ -67,23 +67,23 @@ def threads() -> int:
     return sum(thread.name == "netlink" for thread in threading.enumerate())
 
 
-def whole(reader: Reader, size: int) -> bytes:
+def whole(reader: DumpReader, size: int) -> bytes:
     read = b""
     while len(read) < size:
-        read += reader.next()
+        read += reader.recv()
     return read
 
 
 @pytest.mark.parametrize("number", [2, 3, 8, 9, 40, 700])
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("pause", [0.0, 0.002], ids=["quick", "slow"])
-def test_nothing_is_lost(pair: Pair, number: int, at_once: bool, pause: float) -> None:
+def test_nothing_is_lost(pair: Pair, number: int, prefetch: bool, pause: float) -> None:
     """Also where the other side is slower than the reader."""
     ours, theirs = pair
     dump = Dump(theirs, number if not pause else min(number, 40), pause)
     dump.start()
     expected = b"".join(dump.datagrams)
-    with Reader(ours, at_once=at_once) as reader:
+    with DumpReader(ours, prefetch=prefetch) as reader:
         assert whole(reader, len(expected)) == expected
     assert threads() == 0
 
@@ -92,11 +92,11 @@ def test_where_there_are_few_ctypes_is_not_even_loaded(pair: Pair, monkeypatch: 
     def fails(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("exporter.netlink.recvmmsg.Datagrams", fails)
+    monkeypatch.setattr("exporter.netlink.recvmmsg.DatagramBuffers", fails)
     ours, theirs = pair
     for datagram in (b"a" * FIRST, b"b" * 20):
         theirs.send(datagram)
-    with Reader(ours, at_once=True) as reader:
+    with DumpReader(ours, prefetch=True) as reader:
         assert whole(reader, FIRST + 20)
 
 
@@ -104,7 +104,7 @@ def test_few_are_read_without_a_thread(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 7)
     dump.start()
-    with Reader(ours) as reader:
+    with DumpReader(ours) as reader:
         assert whole(reader, len(b"".join(dump.datagrams)))
         assert threads() == 0
 
@@ -113,8 +113,8 @@ def test_it_reads_while_nobody_asks_if_told_to(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 2_000)
     full = dump.fills()
-    with Reader(ours, at_once=True) as reader:
-        read = reader.next()
+    with DumpReader(ours, prefetch=True) as reader:
+        read = reader.recv()
         for _ in until("more has been sent"):
             if dump.sent > full + 10:
                 break
@@ -122,13 +122,13 @@ def test_it_reads_while_nobody_asks_if_told_to(pair: Pair) -> None:
         assert read + whole(reader, len(expected) - len(read)) == expected
 
 
-@pytest.mark.parametrize("at_once", [False, True])
-def test_it_ends_when_nobody_reads_on(pair: Pair, at_once: bool) -> None:
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_it_ends_when_nobody_reads_on(pair: Pair, prefetch: bool) -> None:
     ours, theirs = pair
     Dump(theirs, 100_000).start()
-    with Reader(ours, at_once=at_once) as reader:
+    with DumpReader(ours, prefetch=prefetch) as reader:
         for _ in range(20):
-            reader.next()
+            reader.recv()
     assert threads() == 0
     ours.close()
 
@@ -139,29 +139,29 @@ def test_the_other_sides_end_is_told(pair: Pair) -> None:
     dump.start()
     dump.join(20)
     theirs.shutdown(socket.SHUT_WR)
-    with Reader(ours) as reader:
+    with DumpReader(ours) as reader:
         whole(reader, len(b"".join(dump.datagrams)))
-        assert reader.next() == b""
+        assert reader.recv() == b""
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("exporter.netlink.recvmmsg.Datagrams", fails)
+    monkeypatch.setattr("exporter.netlink.recvmmsg.DatagramBuffers", fails)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("refused"), ImportError("no ctypes")], ids=repr)
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 def test_without_ctypes_they_are_read_one_by_one(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception, at_once: bool
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception, prefetch: bool
 ) -> None:
     failing(monkeypatch, error)
     ours, theirs = pair
     dump = Dump(theirs, 300)
     dump.start()
     expected = b"".join(dump.datagrams)
-    with Reader(ours, at_once=at_once) as reader:
+    with DumpReader(ours, prefetch=prefetch) as reader:
         assert whole(reader, len(expected)) == expected
 
 
@@ -169,21 +169,21 @@ def test_without_ctypes_they_are_read_one_by_one(
 def test_where_there_is_no_room_for_more_at_once_the_rest_is_read_one_by_one(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    made: list[Datagrams] = []
+    made: list[DatagramBuffers] = []
 
-    def make(*sizes: int) -> Datagrams:
+    def make(*sizes: int) -> DatagramBuffers:
         if made:
             raise error
-        made.append(Datagrams(*sizes))
+        made.append(DatagramBuffers(*sizes))
         return made[0]
 
-    monkeypatch.setattr(recvmmsg, "Datagrams", make)
-    monkeypatch.setattr(dump_reader, "_ALL_AT_ONCE", 4)
+    monkeypatch.setattr(recvmmsg, "DatagramBuffers", make)
+    monkeypatch.setattr(dump_reader, "_BATCH_PREFETCH", 4)
     ours, theirs = pair
     dump = Dump(theirs, 300)
     assert dump.fills() > 20
     expected = b"".join(dump.datagrams)
-    with Reader(ours, at_once=True) as reader:
+    with DumpReader(ours, prefetch=True) as reader:
         assert whole(reader, len(expected)) == expected
 
 
@@ -193,5 +193,5 @@ def test_whatever_else_goes_wrong_in_the_thread_is_raised_where_it_is_waited_for
     failing(monkeypatch, RuntimeError("a fault of ours"))
     ours, theirs = pair
     Dump(theirs, 300).start()
-    with Reader(ours) as reader, pytest.raises(RuntimeError, match="ours"):
+    with DumpReader(ours) as reader, pytest.raises(RuntimeError, match="ours"):
         whole(reader, 1 << 30)

@@ -1,4 +1,4 @@
-"""A kernel that is busy for a moment is asked again; one that refuses is not."""
+"""A request is repeated after a transient error, and only then."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.model.sockets import LISTEN
-from exporter.netlink.retry import PAUSES, WITHIN, while_busy
-from exporter.netlink.source import KernelSource
-from exporter.netlink.transport import NetlinkError, Transport
+from exporter.netlink.retry import (
+    BACKOFF_SECONDS,
+    MAX_RETRY_SECONDS,
+    TRANSIENT_ERRNOS,
+    retry_transient,
+)
+from exporter.netlink.source import NetlinkSource
+from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from ..procfs.trees import Clock
 from .messages import done, refusal, row
 
 
 class Busy:
-    """Fails so many times before it answers, which takes so many seconds each time."""
+    """Fails `times` times before it answers; each call takes `seconds`."""
 
     def __init__(self, clock: Clock, error: int | None, times: int, seconds: float = 0.0) -> None:
         self._clock = clock
@@ -34,7 +39,7 @@ class Busy:
         return "answer"
 
     def ask(self) -> str:
-        return while_busy(self, self._clock, self._sleep)
+        return retry_transient(self, self._clock, self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self._clock.now += seconds
@@ -44,44 +49,50 @@ def by_name(error: int) -> str:
     return errno.errorcode[error]
 
 
+def test_limits_of_the_retries() -> None:
+    assert BACKOFF_SECONDS == (0.02, 0.1, 0.4)
+    assert MAX_RETRY_SECONDS == 2.0
+    assert {errno.EBUSY, errno.EINTR, errno.ENOBUFS} == TRANSIENT_ERRNOS
+
+
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EINTR, errno.ENOBUFS], ids=by_name)
-@pytest.mark.parametrize("times", range(len(PAUSES) + 1))
-def test_what_passes_is_waited_for(clock: Clock, error: int, times: int) -> None:
+@pytest.mark.parametrize("times", range(4))
+def test_a_transient_error_is_retried_up_to_three_times(clock: Clock, error: int, times: int) -> None:
     busy = Busy(clock, error, times)
     assert busy.ask() == "answer"
     assert busy.asked == times + 1
 
 
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EINTR, errno.ENOBUFS], ids=by_name)
-def test_what_lasts_is_raised_in_time(clock: Clock, error: int) -> None:
+def test_a_persistent_error_is_raised_within_two_seconds(clock: Clock, error: int) -> None:
     started = clock.now
     with pytest.raises(NetlinkError) as raised:
         Busy(clock, error, 1000).ask()
     assert raised.value.errno == error
-    assert clock.now - started <= WITHIN
+    assert clock.now - started <= 2.0
 
 
-def test_a_long_answer_is_not_begun_again_and_again(clock: Clock) -> None:
-    busy = Busy(clock, errno.ENOBUFS, 1000, seconds=WITHIN)
+def test_no_attempt_starts_after_two_seconds(clock: Clock) -> None:
+    busy = Busy(clock, errno.ENOBUFS, 1000, seconds=2.0)
     with pytest.raises(NetlinkError):
         busy.ask()
     assert busy.asked == 1
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EMFILE, errno.ETIMEDOUT, errno.EIO, None])
-def test_what_waiting_would_not_mend_is_raised_at_once(clock: Clock, error: int | None) -> None:
+def test_a_permanent_error_is_raised_immediately(clock: Clock, error: int | None) -> None:
     busy = Busy(clock, error, 1)
     with pytest.raises(NetlinkError):
         busy.ask()
     assert busy.asked == 1
 
 
-def test_a_kernel_that_is_busy_at_the_start_is_not_taken_for_one_that_refuses() -> None:
+def test_probe_retries_while_the_kernel_is_busy() -> None:
     answers = [refusal(errno.EBUSY), refusal(errno.EINTR), row(LISTEN) + done()]
 
-    class BusyAtFirst(Transport):
-        def exchange(self, request: bytes) -> Iterator[bytes]:  # noqa: ARG002  # the same for all
+    class BusyAtFirst(SockDiagClient):
+        def dump(self, request: bytes) -> Iterator[bytes]:  # noqa: ARG002  # the same for all
             yield answers.pop(0)
 
-    KernelSource(BusyAtFirst()).probe()
+    NetlinkSource(BusyAtFirst()).probe()
     assert answers == []

@@ -11,8 +11,8 @@ import pytest
 
 from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
 from exporter.netlink import source
-from exporter.netlink.source import BOUND_EVERY, KernelSource
-from exporter.netlink.transport import NetlinkError, Transport
+from exporter.netlink.source import BOUND_ONLY_INTERVAL_SECONDS, NetlinkSource
+from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from .kernels import NO_FAMILY, UNKNOWN_FAMILY, Canned, Refusing, everything
 from .messages import LOOPBACK, SHORTEST, done, row, rows_of
@@ -33,9 +33,9 @@ class TestProbe:
     @pytest.mark.parametrize("instead", [UNKNOWN_FAMILY, NO_FAMILY], ids=["EINVAL", "ENOENT"])
     def test_falls_back_once_and_for_all_where_the_older_request_is_not_known(self, instead: bytes) -> None:
         transport = Refusing(instead)
-        source = KernelSource(transport)
+        source = NetlinkSource(transport)
         source.probe()
-        list(source.sockets())
+        list(source.full_sockets())
         source.listeners()
         source.probe()
         assert transport.older == 1
@@ -43,18 +43,18 @@ class TestProbe:
     @linux
     def test_does_not_hide_that_both_requests_are_refused(self) -> None:
         class RefusingAll(Refusing):
-            def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
-                list(super().exchange(request)) if self.older else None
-                return Transport.exchange(self, UNKNOWN_FAMILY)
+            def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
+                list(super().dump(request)) if self.older else None
+                return SockDiagClient.dump(self, UNKNOWN_FAMILY)
 
         with pytest.raises(NetlinkError, match="EINVAL"):
-            KernelSource(RefusingAll()).probe()
+            NetlinkSource(RefusingAll()).probe()
 
     @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM])
     def test_raises_what_no_other_request_would_mend(self, error: int) -> None:
         transport = Canned({LISTENING: [done(-error)]})
         with pytest.raises(NetlinkError) as raised:
-            KernelSource(transport).probe()
+            NetlinkSource(transport).probe()
         assert raised.value.errno == error
         assert transport.asked == [LISTENING]
 
@@ -62,7 +62,7 @@ class TestProbe:
 @pytest.mark.parametrize("states", [FULL | BOUND, SMALL])
 def test_a_dump_that_fails_half_way_raises(states: int) -> None:
     answer = [row(ESTABLISHED, 1), row(ESTABLISHED, 2) + done(-errno.EIO)]
-    source = KernelSource(Canned({states: answer}))
+    source = NetlinkSource(Canned({states: answer}))
     with pytest.raises(NetlinkError, match="EIO"):
         list(everything(source))
 
@@ -73,7 +73,7 @@ class Host:
     def __init__(self) -> None:
         self.now = 1000.0
         self.kernel = Canned({})
-        self.source = KernelSource(self.kernel, clock=lambda: self.now)
+        self.source = NetlinkSource(self.kernel, clock=lambda: self.now)
 
     def has(self, *, full: bytes = b"", small: bytes = b"", bound: bytes = b"") -> None:
         self.kernel.answers = {
@@ -101,7 +101,7 @@ def host() -> Host:
 @pytest.fixture
 def crowded(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Where there are more than few sockets."""
-    monkeypatch.setattr(source, "FEW", 1)
+    monkeypatch.setattr(source, "SINGLE_DUMP_MAX_SOCKETS", 1)
     return host
 
 
@@ -122,26 +122,26 @@ class TestTheRest:
         held = b"".join(row(ESTABLISHED, cookie) for cookie in range(10, 30))
         crowded.has(full=held + row(CLOSE_WAIT, 30), small=row(TIME_WAIT, 2, size=96))
         crowded.cookies()
-        sockets = crowded.source.sockets()
+        sockets = crowded.source.full_sockets()
         assert next(sockets).keyspace.state == ESTABLISHED
-        assert crowded.source.to_come == {TIME_WAIT, SYN_RECV}
+        assert crowded.source.pending_states == {TIME_WAIT, SYN_RECV}
         list(sockets)
-        assert [one.cookie for one in rows_of(crowded.source.rest())] == [2]
+        assert [one.cookie for one in rows_of(crowded.source.minisocks())] == [2]
 
     def test_of_few_sockets_there_is_none(self, host: Host) -> None:
         for _ in range(2):
             host.cookies()
-        list(host.source.sockets())
-        assert host.source.to_come == frozenset()
-        assert list(host.source.rest()) == []
+        list(host.source.full_sockets())
+        assert host.source.pending_states == frozenset()
+        assert list(host.source.minisocks()) == []
 
     def test_is_read_anew_when_it_failed(self, crowded: Host) -> None:
         crowded.kernel.answers[SMALL] = [done(-errno.ENOBUFS)]
-        list(crowded.source.sockets())
+        list(crowded.source.full_sockets())
         with pytest.raises(NetlinkError, match="ENOBUFS"):
-            list(crowded.source.rest())
+            list(crowded.source.minisocks())
         crowded.has(small=row(TIME_WAIT, 7, size=96))
-        assert [one.cookie for one in rows_of(crowded.source.rest())] == [7]
+        assert [one.cookie for one in rows_of(crowded.source.minisocks())] == [7]
 
 
 class TestBoundSockets:
@@ -150,7 +150,7 @@ class TestBoundSockets:
     def test_are_remembered_for_a_minute(self, crowded: Host) -> None:
         assert crowded.cookies() == [1, 2, 5]
         crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 6))
-        crowded.now += BOUND_EVERY - 0.001
+        crowded.now += BOUND_ONLY_INTERVAL_SECONDS - 0.001
         assert crowded.cookies() == [1, 2, 5]
         crowded.now += 0.001
         assert crowded.cookies() == [1, 2, 6]
@@ -177,7 +177,9 @@ class TestCloseWait:
         host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))
         host.cookies()
         host.kernel.answers[INFO_OF_CLOSE_WAIT] = [done()]
-        assert [(one.socket.cookie, one.receive_queue) for one in host.source.half_closed()] == [(8, 3)]
+        assert [(one.socket.cookie, one.receive_queue) for one in host.source.close_wait_sockets()] == [
+            (8, 3)
+        ]
 
     def test_is_asked_for_alone_where_that_failed(self, host: Host) -> None:
         host.has(full=row(CLOSE_WAIT, 8))
@@ -186,4 +188,4 @@ class TestCloseWait:
         with pytest.raises(NetlinkError):
             host.cookies()
         host.kernel.answers[INFO_OF_CLOSE_WAIT] = [row(CLOSE_WAIT, 10, size=SHORTEST) + done()]
-        assert [one.socket.cookie for one in host.source.half_closed()] == [10]
+        assert [one.socket.cookie for one in host.source.close_wait_sockets()] == [10]

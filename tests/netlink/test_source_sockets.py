@@ -29,7 +29,7 @@ from exporter.model.sockets import (
     SocketBatch,
     SocketKey,
 )
-from exporter.netlink.source import KernelSource
+from exporter.netlink.source import NetlinkSource
 
 from ..live.namespace import Namespace, missing
 from ..running import until
@@ -55,22 +55,22 @@ class Reading(NamedTuple):
     listeners: list[Listener]
 
 
-def read(source: KernelSource) -> Reading:
+def read(source: NetlinkSource) -> Reading:
     batches: list[SocketBatch] = list(everything(source))
     keys: list[SocketKey] = [(batch.keyspace, key) for batch in batches for key in batch.keys]
     return Reading(rows_of(batches), keys, source.listeners())
 
 
-def by_family() -> KernelSource:
+def by_family() -> NetlinkSource:
     """A source whose kernel has refused the older request."""
     transport = Refusing()
-    source = KernelSource(transport)
+    source = NetlinkSource(transport)
     source.probe()
     assert transport.older == 1
     return source
 
 
-BOTH_WAYS = pytest.mark.parametrize("source", [KernelSource, by_family], ids=["one walk", "by family"])
+BOTH_WAYS = pytest.mark.parametrize("source", [NetlinkSource, by_family], ids=["one walk", "by family"])
 
 
 def cookie_of(one: socket.socket) -> int:
@@ -112,7 +112,7 @@ def connect(
 
 @BOTH_WAYS
 class TestOurOwnSockets:
-    def test_a_connection_is_read_from_both_ends(self, source: type[KernelSource], stack: ExitStack) -> None:
+    def test_a_connection_is_read_from_both_ends(self, source: type[NetlinkSource], stack: ExitStack) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=7))
         client, server = connect(stack, listener)
         found = read(source())
@@ -126,7 +126,7 @@ class TestOurOwnSockets:
         assert listening == Listener(socket.inet_aton("127.0.0.1"), port, inode_of(listener), 0, 7)
 
     def test_a_mapped_address_is_ipv4_and_a_real_ipv6_one_is_not(
-        self, source: type[KernelSource], stack: ExitStack
+        self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         listener = stack.enter_context(
             socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -140,7 +140,7 @@ class TestOurOwnSockets:
         assert listening.local_address == bytes(16)
 
     def test_a_socket_keeps_its_cookie_through_its_states_and_its_key_changes_with_each(
-        self, source: type[KernelSource], stack: ExitStack
+        self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         client, server = connect(stack, listener)
@@ -168,7 +168,7 @@ class TestOurOwnSockets:
         assert len({(state == TIME_WAIT, key) for (state, _), key in zip(situations, keys, strict=True)}) == 3
 
     def test_a_connection_that_waits_for_accept_has_no_holder_and_gets_another_key_with_one(
-        self, source: type[KernelSource], stack: ExitStack
+        self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
@@ -195,7 +195,7 @@ class TestOurOwnSockets:
 
     @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not tell")
     def test_a_socket_that_is_only_bound_is_closed_and_there_once(
-        self, source: type[KernelSource], stack: ExitStack
+        self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         bound = stack.enter_context(socket.socket())
         bound.bind(("127.0.0.1", 0))
@@ -219,9 +219,9 @@ def _both_ways() -> tuple[Reading, Reading]:
                 server.close()
             stack.enter_context(socket.socket(family)).bind((host, 0))
         for _ in until("nothing changes any more"):
-            if not {one.state for one in read(KernelSource()).sockets} & PASSING:
+            if not {one.state for one in read(NetlinkSource()).sockets} & PASSING:
                 break
-        return read(KernelSource()), read(by_family())
+        return read(NetlinkSource()), read(by_family())
 
 
 @pytest.mark.live

@@ -10,9 +10,9 @@ import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, LAST_ACK, CloseWaitSocket, Socket
 from exporter.netlink import tcp_info as module
-from exporter.netlink.messages import KernelRows
-from exporter.netlink.tcp_info import LastHeard
-from exporter.netlink.transport import NetlinkError, Transport
+from exporter.netlink.messages import InetDiagTable
+from exporter.netlink.tcp_info import TcpInfoCache
+from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from ..procfs.trees import Clock
 from .close_wait_messages import HERE, V4, half, tcp, tcp_info
@@ -21,7 +21,7 @@ from .messages import LOOPBACK, refusal, row
 MANY = 1_000_000
 
 
-class Kernel(Transport):
+class Kernel(SockDiagClient):
     """Knows these sockets, by cookie: the messages that answer for them."""
 
     def __init__(self, known: dict[int, bytes]) -> None:
@@ -30,7 +30,7 @@ class Kernel(Transport):
         self.asked: list[int] = []
         self.dumps = 0
 
-    def ask(self, requests: Iterable[bytes]) -> Iterator[bytes]:
+    def get(self, requests: Iterable[bytes]) -> Iterator[bytes]:
         for request in requests:
             size, kind, flags, family, protocol, extensions = struct.unpack_from("=IHH8xBBB", request)
             assert (size, kind, flags, family, protocol, extensions) == (len(request), 20, 1, V4, 6, 2)
@@ -54,50 +54,52 @@ def kernel() -> Kernel:
 
 
 @pytest.fixture
-def heard(kernel: Kernel, clock: Clock) -> LastHeard:
-    return LastHeard(kernel, kernel.dump, clock)
+def heard(kernel: Kernel, clock: Clock) -> TcpInfoCache:
+    return TcpInfoCache(kernel, kernel.dump, clock)
 
 
-def dumped(*cookies: int) -> KernelRows:
+def dumped(*cookies: int) -> InetDiagTable:
     """What the dump of all sockets has of those in CLOSE_WAIT."""
-    return KernelRows(b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies))
+    return InetDiagTable(b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies))
 
 
 def ages(halves: list[CloseWaitSocket]) -> list[tuple[float | None, float | None]]:
     return [(half.seconds_since_ack, half.seconds_since_data) for half in halves]
 
 
-def test_a_socket_is_read_whole(heard: LastHeard) -> None:
+def test_a_socket_is_read_whole(heard: TcpInfoCache) -> None:
     expected = Socket(CLOSE_WAIT, *HERE, LOOPBACK, 40_000, 1000, 2)
-    assert heard.complete(dumped(2), MANY) == [CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
+    assert heard.with_tcp_info(dumped(2), MANY) == [CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
 
 
-def test_each_is_asked_for_once_and_its_times_go_on(heard: LastHeard, kernel: Kernel, clock: Clock) -> None:
-    assert ages(heard.complete(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
+def test_each_is_asked_for_once_and_its_times_go_on(
+    heard: TcpInfoCache, kernel: Kernel, clock: Clock
+) -> None:
+    assert ages(heard.with_tcp_info(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
     clock.now += 5
     kernel.known.clear()
-    assert ages(heard.complete(dumped(2, 1), MANY)) == [(7.0, 14.0), (6.0, 14.0)]
+    assert ages(heard.with_tcp_info(dumped(2, 1), MANY)) == [(7.0, 14.0), (6.0, 14.0)]
     assert (kernel.asked, kernel.dumps) == ([1, 2], 0)
 
 
-def test_a_new_one_among_known_ones_is_asked_for_alone(heard: LastHeard, kernel: Kernel) -> None:
-    heard.complete(dumped(1), MANY)
-    heard.complete(dumped(1, 3), MANY)
+def test_a_new_one_among_known_ones_is_asked_for_alone(heard: TcpInfoCache, kernel: Kernel) -> None:
+    heard.with_tcp_info(dumped(1), MANY)
+    heard.with_tcp_info(dumped(1, 3), MANY)
     assert kernel.asked == [1, 3]
 
 
 def test_where_many_are_new_one_dump_is_cheaper(
-    heard: LastHeard, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    heard: TcpInfoCache, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ONE_BY_ONE", 2)
-    assert ages(heard.complete(dumped(1, 2, 3), 100)) == [(1.0, 9.0), (2.0, 9.0), (3.0, 9.0)]
+    monkeypatch.setattr(module, "_MAX_SINGLE_QUERIES", 2)
+    assert ages(heard.with_tcp_info(dumped(1, 2, 3), 100)) == [(1.0, 9.0), (2.0, 9.0), (3.0, 9.0)]
     assert (kernel.asked, kernel.dumps) == ([], 1)
 
 
-def test_what_is_gone_is_forgotten(heard: LastHeard, kernel: Kernel) -> None:
-    heard.complete(dumped(1, 2), MANY)
-    assert heard.complete(dumped(), MANY) == []
-    heard.complete(dumped(1), MANY)
+def test_what_is_gone_is_forgotten(heard: TcpInfoCache, kernel: Kernel) -> None:
+    heard.with_tcp_info(dumped(1, 2), MANY)
+    assert heard.with_tcp_info(dumped(), MANY) == []
+    heard.with_tcp_info(dumped(1), MANY)
     assert kernel.asked == [1, 2, 1]
 
 
@@ -107,32 +109,32 @@ def test_what_is_gone_is_forgotten(heard: LastHeard, kernel: Kernel) -> None:
     ids=["ENOENT", "ESTALE", "LAST_ACK"],
 )
 def test_one_that_went_on_meanwhile_is_still_counted_but_without_times(
-    heard: LastHeard, kernel: Kernel, answer: bytes
+    heard: TcpInfoCache, kernel: Kernel, answer: bytes
 ) -> None:
     kernel.known[2] = answer
-    assert ages(heard.complete(dumped(1, 2, 3), MANY)) == [(1.0, 9.0), (None, None), (3.0, 9.0)]
+    assert ages(heard.with_tcp_info(dumped(1, 2, 3), MANY)) == [(1.0, 9.0), (None, None), (3.0, 9.0)]
 
 
-def test_a_kernel_that_tells_no_times_is_asked_once(heard: LastHeard, kernel: Kernel) -> None:
+def test_a_kernel_that_tells_no_times_is_asked_once(heard: TcpInfoCache, kernel: Kernel) -> None:
     kernel.known[1] = half(None, cookie=1)
     for _ in range(2):
-        assert ages(heard.complete(dumped(1), MANY)) == [(None, None)]
+        assert ages(heard.with_tcp_info(dumped(1), MANY)) == [(None, None)]
     assert kernel.asked == [1]
 
 
-def test_any_other_refusal_is_raised_and_nothing_is_lost(heard: LastHeard, kernel: Kernel) -> None:
-    heard.complete(dumped(1), MANY)
+def test_any_other_refusal_is_raised_and_nothing_is_lost(heard: TcpInfoCache, kernel: Kernel) -> None:
+    heard.with_tcp_info(dumped(1), MANY)
     kernel.known[2] = refusal(errno.EPERM)
     with pytest.raises(NetlinkError, match="EPERM"):
-        heard.complete(dumped(1, 2), MANY)
+        heard.with_tcp_info(dumped(1, 2), MANY)
     kernel.asked.clear()
     kernel.known[2] = half(tcp_info(9000, 2000), cookie=2)
-    assert ages(heard.complete(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
+    assert ages(heard.with_tcp_info(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
     assert kernel.asked == [2]
 
 
-def test_cookies_have_64_bits(heard: LastHeard, kernel: Kernel) -> None:
+def test_cookies_have_64_bits(heard: TcpInfoCache, kernel: Kernel) -> None:
     cookie = 2**63 + 9
     kernel.known[cookie] = half(tcp_info(9000, 4000), cookie=cookie)
-    assert ages(heard.complete(dumped(cookie), MANY)) == [(4.0, 9.0)]
+    assert ages(heard.with_tcp_info(dumped(cookie), MANY)) == [(4.0, 9.0)]
     assert kernel.asked == [cookie]

@@ -15,14 +15,14 @@ import pytest
 
 from exporter.cli import choose_source
 from exporter.netlink import transport
-from exporter.netlink.decoder import Runs
-from exporter.netlink.source import KernelSource
+from exporter.netlink.decoder import SizeSorter
+from exporter.netlink.source import NetlinkSource
 from exporter.netlink.transport import (
     NetlinkError,
-    Transport,
-    not_offered,
-    request_both_families,
-    request_one_family,
+    SockDiagClient,
+    dump_request,
+    dump_request_compat,
+    is_unsupported,
 )
 
 from ..children import can_forbid, forbid, forbidden, in_child
@@ -38,12 +38,12 @@ def header(size: int, kind: int) -> bytes:
     return struct.pack("=IHHII", size, kind, 0x301, 1, 0)
 
 
-def answer_to(request: bytes, transport: Transport | None = None) -> list[bytes]:
+def answer_to(request: bytes, transport: SockDiagClient | None = None) -> list[bytes]:
     """The whole answer, up to its end."""
-    runs, messages = Runs(), []
-    for data in (transport or Transport()).exchange(request):
+    runs, messages = SizeSorter(), []
+    for data in (transport or SockDiagClient()).dump(request):
         messages.append(data)
-        if runs.split(data)[1]:
+        if runs.group_by_size(data)[1]:
             return messages
     raise AssertionError
 
@@ -70,7 +70,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 class TestTheRealKernel:
     @pytest.mark.parametrize(
         ("request_", "kind"),
-        [(request_both_families(ALL), GETSOCK), (request_one_family(socket.AF_INET, ALL), BY_FAMILY)],
+        [(dump_request_compat(ALL), GETSOCK), (dump_request(socket.AF_INET, ALL), BY_FAMILY)],
     )
     def test_answers_each_request_with_sockets_of_its_type(self, request_: bytes, kind: int) -> None:
         with socket.create_server(("127.0.0.1", 0)):
@@ -81,15 +81,15 @@ class TestTheRealKernel:
     def test_gives_a_family_only_when_asked_for_it(self) -> None:
         with socket.create_server(("::1", 0), family=socket.AF_INET6), socket.create_server(("127.0.0.1", 0)):
             for family in (socket.AF_INET, socket.AF_INET6):
-                answer = answer_to(request_one_family(family, ALL))
+                answer = answer_to(dump_request(family, ALL))
                 messages = [one for data in answer for one in split(data)][:-1]
                 assert {one[16] for one in messages} == {family}
 
     @pytest.mark.parametrize(
         ("refused", "error"),
         [
-            (request_one_family(socket.AF_UNSPEC, ALL), errno.ENOENT),
-            (request_one_family(255, ALL), errno.EINVAL),
+            (dump_request(socket.AF_UNSPEC, ALL), errno.ENOENT),
+            (dump_request(255, ALL), errno.EINVAL),
             (header(18, BY_FAMILY) + b"\2\6\0\0", errno.EINVAL),
             (header(24, GETSOCK) + bytes(8), errno.EINVAL),
             (header(16 + 56, 77) + bytes(56), errno.EINVAL),
@@ -103,12 +103,12 @@ class TestTheRealKernel:
         assert os.strerror(error) in str(raised.value)
 
     def test_says_nothing_at_all_to_garbage_which_is_not_waited_for(self) -> None:
-        with pytest.raises(NetlinkError, match="stopped answering") as raised:
-            answer_to(bytes(16), Transport(timeout=0.01))
+        with pytest.raises(NetlinkError, match="timed out waiting for a reply") as raised:
+            answer_to(bytes(16), SockDiagClient(timeout=0.01))
         assert raised.value.errno == errno.ETIMEDOUT
 
     def test_is_let_go_when_nobody_reads_on(self) -> None:
-        answer = Transport().exchange(request_both_families(ALL))
+        answer = SockDiagClient().dump(dump_request_compat(ALL))
         next(answer)
         del answer
 
@@ -119,16 +119,16 @@ class TestAStandIn:
     def test_that_stalls_is_not_waited_for(self, peer: socket.socket, batches: list[bytes]) -> None:
         for batch in batches:
             peer.send(batch)
-        answer = Transport(timeout=0.01).exchange(b"request")
+        answer = SockDiagClient(timeout=0.01).dump(b"request")
         assert [next(answer) for _ in batches] == batches
-        with pytest.raises(NetlinkError, match="stopped answering") as raised:
+        with pytest.raises(NetlinkError, match="timed out waiting for a reply") as raised:
             next(answer)
         assert raised.value.errno == errno.ETIMEDOUT
 
     def test_gets_the_request_and_gives_the_answer(self, peer: socket.socket) -> None:
         peer.send(row())
         peer.send(row(size=96) + done())
-        request = request_both_families(ALL)
+        request = dump_request_compat(ALL)
         assert answer_to(request) == [row(), row(size=96) + done()]
         assert peer.recv(100) == request
 
@@ -167,7 +167,7 @@ def test_a_socket_that_cannot_be_opened_is_told_by_the_errors_name(
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(socket, "socket", refuse)
-    for ask in (lambda: answer_to(b""), KernelSource().probe, lambda: list(KernelSource().sockets())):
+    for ask in (lambda: answer_to(b""), NetlinkSource().probe, lambda: list(NetlinkSource().full_sockets())):
         with pytest.raises(NetlinkError, match=by_name(error)) as raised:
             ask()
         assert raised.value.errno == error
@@ -176,7 +176,7 @@ def test_a_socket_that_cannot_be_opened_is_told_by_the_errors_name(
 def _probe_in_a_sandbox(error: int) -> tuple[int | None, object]:
     forbid(transport.AF_NETLINK, error)
     try:
-        KernelSource().probe()
+        NetlinkSource().probe()
     except NetlinkError as failure:
         return forbidden(transport.AF_NETLINK), failure.errno
     return forbidden(transport.AF_NETLINK), "answered"
@@ -201,7 +201,7 @@ def test_in_such_a_sandbox_psutil_is_taken_unless_netlink_is_demanded() -> None:
 
 
 def test_an_error_without_a_name_is_told_by_its_number() -> None:
-    assert "errno 3999" in str(NetlinkError.of_kernel(3999, "asking"))
+    assert "errno 3999" in str(NetlinkError.from_errno(3999, "asking"))
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_an_error_without_a_name_is_told_by_its_number() -> None:
 def test_only_a_kernel_that_does_not_know_the_request_is_asked_differently(
     error: int | None, worth_a_try: bool
 ) -> None:
-    assert not_offered(NetlinkError("refused", error)) is worth_a_try
+    assert is_unsupported(NetlinkError("refused", error)) is worth_a_try
 
 
 @pytest.mark.parametrize("timeout", [0.25, 1, 5.0, 61.5])
 def test_the_kernel_is_given_the_seconds_asked_for(timeout: float) -> None:
     given: list[float] = []
 
-    class Recording(Transport):
+    class Recording(SockDiagClient):
         def _open(self) -> socket.socket:
             channel = super()._open()
             value = channel.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
@@ -233,6 +233,6 @@ def test_the_kernel_is_given_the_seconds_asked_for(timeout: float) -> None:
             given.append(seconds + microseconds / 1e6)
             return channel
 
-    answer_to(request_both_families(1), Recording(timeout))
+    answer_to(dump_request_compat(1), Recording(timeout))
     # The kernel counts in ticks, of 10 ms at most.
     assert given == [pytest.approx(timeout, abs=0.01)]

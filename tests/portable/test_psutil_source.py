@@ -76,7 +76,7 @@ def read(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> tuple[list[Socket], lis
 
     monkeypatch.setattr(psutil, "net_connections", net_connections)
     source = PsutilSource()
-    return rows_of(source.sockets()), source.listeners()
+    return rows_of(source.full_sockets()), source.listeners()
 
 
 class TestStates:
@@ -157,7 +157,7 @@ class TestAStandIn:
 
         monkeypatch.setattr(psutil, "net_connections", refuse)
         with pytest.raises(type(failure)):
-            list(PsutilSource().sockets())
+            list(PsutilSource().full_sockets())
 
 
 @pytest.mark.parametrize(

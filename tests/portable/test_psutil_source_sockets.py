@@ -29,7 +29,7 @@ def stack() -> Iterator[ExitStack]:
 def ours() -> tuple[list[Socket], list[Listener]]:
     """What is ours among all there are."""
     source, pid = PsutilSource(), os.getpid()
-    sockets = [one for one in rows_of(source.sockets()) if one.owner_key == pid]
+    sockets = [one for one in rows_of(source.full_sockets()) if one.owner_key == pid]
     return sockets, [one for one in source.listeners() if one.owner_key == pid]
 
 
@@ -75,7 +75,7 @@ class TestOurOwnSockets:
             source = PsutilSource()
             return {
                 key
-                for one in source.sockets()
+                for one in source.full_sockets()
                 for key in one.keys
                 if isinstance(key, Socket) and key[2] == port
             }
@@ -102,10 +102,10 @@ class TestOurOwnSockets:
         accepted.close()
         expected = Socket(TIME_WAIT, LOOPBACK, client_port, LOOPBACK, port, NO_OWNER_KEY, 0)
         for _ in until("it is in TIME_WAIT"):
-            if expected in rows_of(PsutilSource().sockets()):
+            if expected in rows_of(PsutilSource().full_sockets()):
                 break
 
 
 def test_listeners_are_no_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)):
-        assert LISTEN not in {one.state for one in rows_of(PsutilSource().sockets())}
+        assert LISTEN not in {one.state for one in rows_of(PsutilSource().full_sockets())}

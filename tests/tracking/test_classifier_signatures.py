@@ -22,7 +22,7 @@ from exporter.model.sockets import (
     Socket,
     SocketTable,
 )
-from exporter.netlink.messages import KernelRows
+from exporter.netlink.messages import InetDiagTable
 from exporter.portable.psutil_source import SocketRows
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
@@ -71,7 +71,7 @@ def plain(sockets: Sequence[Socket]) -> SocketTable:
 def from_the_kernel(sockets: Sequence[Socket]) -> SocketTable:
     """The same as messages, all of one size."""
     size = 140
-    return KernelRows(b"".join(_message(one, size) for one in sockets), size, 16)
+    return InetDiagTable(b"".join(_message(one, size) for one in sockets), size, 16)
 
 
 def _message(one: Socket, size: int) -> bytes:
