@@ -42,12 +42,12 @@ from .owners.inode import InodeOwners
 from .owners.pid import PidOwners
 from .owners.process_cache import Facts, ProcessReader
 from .owners.resolver import NoOwners, Owners
-from .portable.psutil_process import PsutilReader
+from .portable.psutil_process import PsutilProcessReader
 from .portable.psutil_source import PsutilSource
 from .portable.registry import read_registry
-from .procfs.fd_usage import descriptors
+from .procfs.fd_usage import read_fd_usage
 from .procfs.netstat import read_counters
-from .procfs.process import ProcReader
+from .procfs.process import ProcfsProcessReader
 from .procfs.sysctl import read_sysctls
 from .reload import ConfigReloader
 from .runtime import freeze_startup_objects
@@ -153,7 +153,7 @@ def build(flags: argparse.Namespace, settings: Config, source: SocketSource) -> 
     readers = HostReaders(
         limits=partial(read_limits, flags.procfs),
         counters=partial(read_counters, flags.procfs),
-        descriptors=partial(descriptors, flags.procfs),
+        descriptors=partial(read_fd_usage, flags.procfs),
     )
     serves = not getattr(flags, "once", True)
     return SocketTracker(source, owners, readers, settings.namer, wanted(flags), long_running=serves)
@@ -198,7 +198,7 @@ def read_limits(procfs: Path) -> SysctlLimits:
 
 def process_reader(procfs: Path) -> ProcessReader:
     """Return the reader of process attributes for this system."""
-    return ProcReader(procfs) if sys.platform == "linux" else PsutilReader()
+    return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
 def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> Owners:

@@ -15,8 +15,8 @@ import pytest
 
 from exporter import __version__, cli
 from exporter.model.host import EphemeralRange, SysctlLimits
-from exporter.portable.psutil_process import PsutilReader
-from exporter.procfs.process import ProcReader
+from exporter.portable.psutil_process import PsutilProcessReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from .running import run, running, samples, until, value
 
@@ -222,7 +222,12 @@ def test_its_own_metrics_can_be_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("platform", "reader"),
-    [("linux", ProcReader), ("win32", PsutilReader), ("darwin", PsutilReader), ("freebsd14", PsutilReader)],
+    [
+        ("linux", ProcfsProcessReader),
+        ("win32", PsutilProcessReader),
+        ("darwin", PsutilProcessReader),
+        ("freebsd14", PsutilProcessReader),
+    ],
 )
 def test_each_system_has_its_process_reader(
     monkeypatch: pytest.MonkeyPatch, platform: str, reader: type

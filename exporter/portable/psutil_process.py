@@ -1,4 +1,4 @@
-"""Attributes of a process from psutil, where there is no /proc."""
+"""Attributes of a process from psutil, for systems without /proc."""
 
 from __future__ import annotations
 
@@ -13,46 +13,49 @@ from ..model.process import Process, ProcessId
 _T = TypeVar("_T")
 
 
-class PsutilReader:
-    """Reads processes through psutil, where there is no /proc."""
+class PsutilProcessReader:
+    """Reads attributes of processes through psutil."""
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
-        """As ProcReader.identify."""
+        """Return the process that has this pid now, and its name. Raises OSError if there is none."""
         with _os_errors():
             process = psutil.Process(pid)
             return ProcessId(pid, process.create_time()), process.name()
 
     def describe(self, pid: int, details: bool) -> Process:
-        """As ProcReader.describe."""
+        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+
+        details: read more than the name.
+        """
         identity, name = self.identify(pid)
         if not details:
             return Process(pid, identity.start_time, name)
         with _os_errors():
             process = psutil.Process(pid)
-        cmdline = _or_nothing(process.cmdline) or []
+        cmdline = _or_none(process.cmdline) or []
         return Process(
             pid,
             identity.start_time,
             name,
             cmdline=tuple(cmdline),
-            username=_or_nothing(process.username) or "",
-            cwd=_or_nothing(process.cwd) or "",
+            username=_or_none(process.username) or "",
+            cwd=_or_none(process.cwd) or "",
         )
 
 
 @contextmanager
 def _os_errors() -> Iterator[None]:
-    """Raises what psutil does as the OSError that it stands for."""
+    """Raise exceptions of psutil as the OSError that they stand for."""
     try:
         yield
-    except psutil.AccessDenied as failure:
-        raise PermissionError(str(failure)) from failure
-    except psutil.Error as failure:
-        raise ProcessLookupError(str(failure)) from failure
+    except psutil.AccessDenied as error:
+        raise PermissionError(str(error)) from error
+    except psutil.Error as error:
+        raise ProcessLookupError(str(error)) from error
 
 
-def _or_nothing(ask: Callable[[], _T]) -> _T | None:
+def _or_none(read: Callable[[], _T]) -> _T | None:
     try:
-        return ask()
+        return read()
     except (psutil.Error, OSError):
         return None

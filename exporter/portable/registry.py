@@ -1,4 +1,4 @@
-"""What Windows allows TCP to use: the registry."""
+"""Limits of TCP on Windows: the registry."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ..model.host import EphemeralRange, SysctlLimits
 
 _REGISTRY_KEY: Final = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 # https://learn.microsoft.com/previous-versions/windows/it-pro/windows-server-2003/cc757512(v=ws.10)
-_LONGEST_TIME_WAIT: Final = 300
+_MAX_TIME_WAIT_SECONDS: Final = 300
 _FIRST_USER_PORT: Final = 1025
-_LAST_PORT: Final = 65535
+_MAX_PORT: Final = 65535
 
 
 def read_registry() -> SysctlLimits:
-    """The limits of Windows that somebody has set in the registry. Raises OSError when it is not readable.
+    """Return the limits that are set in the registry. Raises OSError if it is unreadable.
 
-    Both values are absent by default, and what holds then depends on the release: nothing is said of it.
-    MaxUserPort makes the dynamic range 1025 to that port, as before Windows Vista; the range that
-    `netsh int ipv4 show dynamicport tcp` shows is not in the registry in any documented way.
+    Both values are absent by default. The effective limit then depends on the release of Windows, and stays
+    None. MaxUserPort makes the dynamic range 1025 to that port, as before Windows Vista; the range shown by
+    `netsh int ipv4 show dynamicport tcp` is at no documented place in the registry.
     """
     winreg: Any = import_module("winreg")  # on Windows only
-    problems: list[str] = []
+    errors: list[str] = []
     with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _REGISTRY_KEY) as key:
 
         def value(name: str, low: int, high: int) -> int | None:
@@ -32,13 +32,13 @@ def read_registry() -> SysctlLimits:
                 return None
             if isinstance(number, int) and low <= number <= high:
                 return number
-            problems.append(f"registry: {name} should be {low} to {high}, is {number!r}")
+            errors.append(f"registry: {name} should be {low} to {high}, is {number!r}")
             return None
 
-        delay = value("TcpTimedWaitDelay", 0, _LONGEST_TIME_WAIT)
-        last = value("MaxUserPort", _FIRST_USER_PORT, _LAST_PORT)
+        delay = value("TcpTimedWaitDelay", 0, _MAX_TIME_WAIT_SECONDS)
+        last = value("MaxUserPort", _FIRST_USER_PORT, _MAX_PORT)
     return SysctlLimits(
         time_wait_seconds=None if delay is None else float(delay),
         ephemeral=None if last is None else EphemeralRange(_FIRST_USER_PORT, last),
-        errors=tuple(problems),
+        errors=tuple(errors),
     )

@@ -1,7 +1,7 @@
-"""What the paths of a process's control groups tell: its systemd unit and its container. Pure.
+"""systemd unit and container of a process, from the paths of its control groups. Pure.
 
-Only the ends of paths are looked at: a private cgroup namespace shows them relative (`/../x.scope`).
-Formats: systemd.unit(5); docker, containerd, cri-o, podman and kubelet with either cgroup driver.
+Only the ends of the paths are used: a private cgroup namespace shows relative ones (`/../x.scope`). Formats:
+systemd.unit(5); docker, containerd, cri-o, podman and kubelet with either cgroup driver.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# conmon watches over a container from outside.
+# conmon monitors a container, and is not part of it.
 _CONTAINER: Final = re.compile(r"(?:^|[/:-])(?<!conmon-)([0-9a-f]{64})(?=\.scope|/|$)")
 _UNIT: Final = re.compile(r"(?:^|/)([^/]+\.(?:service|scope|socket|mount|swap))(?=/|$)")
 
@@ -26,12 +26,12 @@ def unified_first(text: str) -> tuple[str, ...]:
 
 
 def unit(paths: Iterable[str]) -> str:
-    """The innermost systemd unit, such as `cups.service`, or nothing."""
+    """Return the innermost systemd unit, such as `cups.service`, or an empty string."""
     return _innermost(_UNIT, paths)
 
 
 def container(paths: Iterable[str]) -> str:
-    """The innermost container's id, 64 hexadecimal digits, or nothing."""
+    """Return the id of the innermost container, 64 hexadecimal digits, or an empty string."""
     return _innermost(_CONTAINER, paths)
 
 

@@ -1,4 +1,4 @@
-"""How many descriptors a process has open, and may have open (proc_pid_fd(5), proc_pid_limits(5))."""
+"""Open file descriptors of a process and their limit (proc_pid_fd(5), proc_pid_limits(5))."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from pathlib import Path
 from typing import Final
 
 from ..model.host import FdUsage
-from .files import read_whole
+from .files import read_file
 
 _SOFT_LIMIT: Final = re.compile(rb"^Max open files +(?:([0-9]+)|unlimited) ", re.MULTILINE)
 
 
-def descriptors(procfs: Path, pid: int) -> FdUsage:
-    """Both figures. Raises OSError as the two functions below."""
-    return FdUsage(open_descriptors(procfs, pid), descriptor_limit(procfs, pid))
+def read_fd_usage(procfs: Path, pid: int) -> FdUsage:
+    """Return open descriptors and limit. Raises OSError as the two functions below."""
+    return FdUsage(count_open_fds(procfs, pid), read_fd_limit(procfs, pid))
 
 
-def open_descriptors(procfs: Path, pid: int) -> int:
-    """How many descriptors are open. Raises OSError when the process is gone, or may not be looked into.
+def count_open_fds(procfs: Path, pid: int) -> int:
+    """Return the number of open descriptors. Raises OSError if the process has vanished or is not readable.
 
-    Linux 6.2 tells with one stat (commit f1f1f2569901), of anybody's process. Older ones say 0: there
-    they are listed, which takes CAP_DAC_READ_SEARCH for other users' processes (and opens one in ours).
+    Since Linux 6.2 (commit f1f1f2569901) one stat(2) gives it, of every user's processes. Older kernels give
+    0: the directory is listed, which requires CAP_DAC_READ_SEARCH for processes of other users (and opens a
+    descriptor in the exporter itself).
     """
     directory = f"{procfs}/{pid}/fd"
     return os.stat(directory).st_size or len(os.listdir(directory))
 
 
-def descriptor_limit(procfs: Path, pid: int) -> int | None:
-    """The soft limit (RLIMIT_NOFILE), None for no limit; everybody may read it. Changes hardly ever,
-    and costs five times what the count does: worth remembering. Raises OSError when the process is gone.
+def read_fd_limit(procfs: Path, pid: int) -> int | None:
+    """Return the soft limit (RLIMIT_NOFILE), None for no limit. Raises OSError if the process has vanished.
+
+    Readable for every user. Costs five times as much as counting, and hardly ever changes.
     """
-    match = _SOFT_LIMIT.search(read_whole(f"{procfs}/{pid}/limits"))
+    match = _SOFT_LIMIT.search(read_file(f"{procfs}/{pid}/limits"))
     if match is None:
-        raise ProcessLookupError(f"process {pid}: limits make no sense")
+        raise ProcessLookupError(f"process {pid}: malformed limits")
     return int(match[1]) if match[1] else None

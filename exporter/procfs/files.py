@@ -1,4 +1,4 @@
-"""Reads the small files of /proc, whose content the kernel makes while it is read (proc(5))."""
+"""Reads files of /proc, whose content the kernel makes while it is read (proc(5))."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def read_whole(path: str, size: int = 4096, limit: int = sys.maxsize) -> bytes:
-    """All that is in a file, up to a limit in bytes. A third of what Python's own files take. size: of a
-    read; nearly all of these files are shorter. Raises OSError; what read() raises names no file."""
+def read_file(path: str, size: int = 4096, limit: int = sys.maxsize) -> bytes:
+    """Return the content of a file, in a third of the time of Python's own files.
+
+    size: bytes for each read(2); nearly all files of /proc are shorter than the default.
+    limit: bytes after which the content is cut off.
+
+    Raises OSError; an error of read(2) names no file.
+    """
     file = os.open(path, os.O_RDONLY)
     try:
         pieces = []
@@ -25,44 +30,53 @@ def read_whole(path: str, size: int = 4096, limit: int = sys.maxsize) -> bytes:
         os.close(file)
 
 
-class Files:
-    """Reads files of a directory. One that cannot be read, or makes no sense, does not hide the others."""
+class ProcDirectory:
+    """Reads and parses files of one directory. An unreadable or malformed file does not affect the others."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._failures: list[OSError] = []
-        self._answered = False
+        self._any_read = False
         self.errors: list[str] = []
+        """One sentence for each file that exists but is unreadable or malformed."""
 
     def parse(
         self, name: str, parser: Callable[[str], _T], absent: _T | None = None, size: int = 4096
     ) -> _T | None:
-        """What the parser makes of a file, `absent` where there is no such file. None where it cannot
-        be read or the parser raises ValueError: that is then among the errors. `size`: of a read."""
+        """Return what the parser makes of a file.
+
+        None, and an entry in `errors`, if it is unreadable or the parser raises ValueError.
+
+        absent: returned if there is no such file. size: bytes for each read(2).
+        """
         path = f"{self._directory}/{name}"
         try:
-            text = read_whole(path, size).decode("utf-8", "replace")
-        except FileNotFoundError as failure:
-            self._note(failure)
+            text = read_file(path, size).decode("utf-8", "replace")
+        except FileNotFoundError as error:
+            self._record_failure(error)
             return absent
-        except OSError as failure:
-            failure.filename = path  # read() does not know it
-            self._note(failure)
-            self.errors.append(str(failure))
+        except OSError as error:
+            error.filename = path  # read(2) does not know it
+            self._record_failure(error)
+            self.errors.append(str(error))
             return None
-        self._answered = True
+        self._any_read = True
         try:
             return parser(text)
-        except ValueError as failure:
-            self.errors.append(f"{path}: {failure}")
+        except ValueError as error:
+            self.errors.append(f"{path}: {error}")
             return None
 
-    def _note(self, failure: OSError) -> None:
-        """Without its traceback, which leads back here and to all that is being done at the moment: such a
-        ring would keep a whole look, megabytes on a big host, until Python searches for garbage."""
-        self._failures.append(failure.with_traceback(None))
+    def _record_failure(self, error: OSError) -> None:
+        """Keep an error without its traceback, which refers to this object and to all that the collection has
+        made.
 
-    def require_any(self) -> None:
-        """Raises the first OSError when no file could be read."""
-        if self._failures and not self._answered:
+        Such a cycle would keep the whole collection, megabytes on a large host, until the garbage collector
+        runs.
+        """
+        self._failures.append(error.with_traceback(None))
+
+    def raise_if_unreadable(self) -> None:
+        """Raise the first OSError if no file at all was readable."""
+        if self._failures and not self._any_read:
             raise self._failures[0]

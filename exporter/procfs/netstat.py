@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..model.host import KernelCounters
-from .files import Files
+from .files import ProcDirectory
 
 Tables = dict[str, dict[str, int]]
 """Prefix, such as `TcpExt` -> name -> value."""
@@ -40,10 +40,10 @@ def read_counters(procfs: Path) -> KernelCounters:
     """
     if sys.platform != "linux":
         return KernelCounters()
-    files = Files(procfs / "thread-self/net")
+    files = ProcDirectory(procfs / "thread-self/net")
     extended = (files.parse("netstat", parse_netstat) or {}).get("TcpExt", {})
     sockets = (files.parse("sockstat", parse_sockstat) or {}).get("TCP", {})
-    files.require_any()
+    files.raise_if_unreadable()
     return KernelCounters(
         time_wait_started=extended.get("TW"),
         time_wait_reused=extended.get("TWRecycled"),

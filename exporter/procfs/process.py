@@ -11,9 +11,9 @@ from typing import Final
 
 from ..model.process import Process, ProcessId
 from . import cgroup as control_groups
-from .files import read_whole
+from .files import read_file
 
-# proc_pid_stat(5): starttime is field 22, that is the 20th behind the comm's closing bracket.
+# proc_pid_stat(5): starttime is field 22, the 20th after the closing parenthesis of comm.
 _START_TIME_FIELD: Final = 19
 
 MAX_COMMAND_LINE_BYTES: Final = 128 * 1024
@@ -25,37 +25,44 @@ PR_SET_MM_MAP) and change it before every collection. A pattern with a repeat in
 
 
 def list_pids(procfs: Path) -> list[int]:
-    """The pids that can be seen, ascending, but init last: with socket activation it holds sockets
-    that really serve somebody else. Raises OSError where there is no /proc, or an empty directory."""
+    """Return the visible pids in ascending order, but init last.
+
+    With socket activation init has sockets open that serve other processes: those are to be found first.
+
+    Raises OSError if there is no /proc, or an empty directory.
+    """
     pids = sorted(int(name) for name in os.listdir(procfs) if name.isdigit())
     if not pids:
         raise FileNotFoundError(errno.ENOENT, "no processes: is /proc mounted there?", str(procfs))
     return [pid for pid in pids if pid != 1] + [pid for pid in pids if pid == 1]
 
 
-class ProcReader:
-    """Reads processes from a /proc tree."""
+class ProcfsProcessReader:
+    """Reads attributes of processes from a /proc tree."""
 
     def __init__(self, procfs: Path) -> None:
         self._procfs = procfs
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
-        """The process that has this pid now, and its comm. Raises OSError when it is gone."""
+        """Return the process that has this pid now, and its comm. Raises OSError if there is none."""
         text = _read(f"{self._procfs}/{pid}/stat")
         try:
             opening, closing = text.index("("), text.rindex(")")
             ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
-        except (ValueError, IndexError) as failure:
-            raise ProcessLookupError(f"process {pid}: stat makes no sense") from failure
+        except (ValueError, IndexError) as error:
+            raise ProcessLookupError(f"process {pid}: malformed stat") from error
         return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
 
     def describe(self, pid: int, details: bool) -> Process:
-        """The facts of a process; what cannot be read stays empty. Raises OSError when it is gone."""
+        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+
+        details: read more than the comm.
+        """
         identity, comm = self.identify(pid)
         started = self._boot_time() + identity.start_time
         if not details:
             return Process(pid, started, comm)
-        cgroups = _read_or_nothing(f"{self._procfs}/{pid}/cgroup")
+        cgroups = _read_or_empty(f"{self._procfs}/{pid}/cgroup")
         by_preference = control_groups.unified_first(cgroups)
         return Process(
             pid,
@@ -70,14 +77,14 @@ class ProcReader:
         )
 
     def _boot_time(self) -> float:
-        """0 where /proc is mounted with subset=pid, which hides its stat."""
+        """Return seconds since the epoch; 0 if /proc is mounted with subset=pid, which hides /proc/stat."""
         try:
             return _boot_time(self._procfs)
         except OSError:
             return 0.0
 
     def _cmdline(self, pid: int) -> tuple[str, ...]:
-        text = _read_or_nothing(f"{self._procfs}/{pid}/cmdline", limit=MAX_COMMAND_LINE_BYTES)
+        text = _read_or_empty(f"{self._procfs}/{pid}/cmdline", limit=MAX_COMMAND_LINE_BYTES)
         return tuple(text.rstrip("\0").split("\0")) if text else ()
 
     def _username(self, pid: int) -> str:
@@ -94,7 +101,7 @@ class ProcReader:
 
 
 def network_namespace(process: str) -> str | None:
-    """The network namespace of a process, by its directory in /proc; None where it cannot be told."""
+    """Return the network namespace of a process, given its directory in /proc; None if it is not readable."""
     try:
         return os.readlink(f"{process}/ns/net")
     except OSError:
@@ -102,10 +109,10 @@ def network_namespace(process: str) -> str | None:
 
 
 def _read(path: str, limit: int = sys.maxsize) -> str:
-    return read_whole(path, limit=limit).decode("utf-8", "surrogateescape")
+    return read_file(path, limit=limit).decode("utf-8", "surrogateescape")
 
 
-def _read_or_nothing(path: str, limit: int = sys.maxsize) -> str:
+def _read_or_empty(path: str, limit: int = sys.maxsize) -> str:
     try:
         return _read(path, limit)
     except OSError:

@@ -27,7 +27,7 @@ from exporter.model.sockets import (
 )
 from exporter.naming.rules import Namer
 from exporter.owners.resolver import Live
-from exporter.portable.psutil_source import batches
+from exporter.portable.psutil_source import to_batches
 
 REST: Final = "rest"
 """What to break so that the sockets fail in the second half."""
@@ -90,7 +90,7 @@ class Host:
     def full_sockets(self) -> Iterator[SocketBatch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
         late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
-        given = list(map(self._keyed, batches([row for row in rows if row not in late])))
+        given = list(map(self._keyed, to_batches([row for row in rows if row not in late])))
         yield from given[:1]
         self._break(CollectorName.STATES)
         yield from given[1:]
@@ -101,7 +101,7 @@ class Host:
         return frozenset({TIME_WAIT} if self._rest else ())
 
     def minisocks(self) -> Iterator[SocketBatch]:
-        yield from map(self._keyed, batches(self._rest))
+        yield from map(self._keyed, to_batches(self._rest))
         self._break(REST)
 
     def _keyed(self, batch: SocketBatch) -> SocketBatch:

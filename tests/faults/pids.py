@@ -24,7 +24,7 @@ from exporter.netlink.source import NetlinkSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 
 PROC: Final = Path("/proc")
 LAST_PID: Final = PROC / "sys/kernel/ns_last_pid"
@@ -78,7 +78,7 @@ def main(seconds: float) -> None:
     if churning == 0:
         churn(writer)
     os.close(writer)
-    source, owners = NetlinkSource(), InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+    source, owners = NetlinkSource(), InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
     counts = dict.fromkeys(("right", "unknown", "wrong"), 0)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -23,9 +23,9 @@ from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 from exporter.procfs.sysctl import read_sysctls
 
 from ..netlink.kernels import Canned
@@ -64,9 +64,9 @@ class Host:
         proc = Path("/proc")
         self._observer = SocketTracker(
             NetlinkSource(self.kernel),
-            InodeOwners(Walk(root), Facts(ProcReader(root))),
+            InodeOwners(Walk(root), Facts(ProcfsProcessReader(root))),
             HostReaders(
-                partial(read_sysctls, proc), partial(read_counters, proc), partial(descriptors, root)
+                partial(read_sysctls, proc), partial(read_counters, proc), partial(read_fd_usage, root)
             ),
             Namer(),
         )

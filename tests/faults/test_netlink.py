@@ -31,9 +31,9 @@ from exporter.netlink.transport import NetlinkError, SockDiagClient
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 from exporter.procfs.sysctl import read_sysctls
 
 from ..netlink.messages import DONE, split
@@ -115,9 +115,9 @@ class Host:
 
     def __init__(self, transport: Spoilt) -> None:
         self.transport = transport
-        owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+        owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
         readers = HostReaders(
-            partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+            partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
         )
         tracker = SocketTracker(NetlinkSource(transport), owners, readers, Namer())
         self._collector = SocketCollector(tracker.snapshot, SeriesLimits(1000, 1000, 20_000), "netlink")

@@ -18,9 +18,9 @@ from exporter.netlink.source import NetlinkSource
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 from exporter.procfs.sysctl import read_sysctls
 
 PROC: Final = Path("/proc")
@@ -32,9 +32,9 @@ _PR_SET_NAME: Final = 15
 def observer() -> SocketTracker:
     """As the command builds it."""
     readers = HostReaders(
-        partial(read_sysctls, PROC), partial(read_counters, PROC), partial(descriptors, PROC)
+        partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
     )
-    owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC)))
+    owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
     return SocketTracker(NetlinkSource(), owners, readers, Namer())
 
 

@@ -13,7 +13,7 @@ from time import sleep
 import pytest
 
 from exporter.model.host import FdUsage, KernelCounters
-from exporter.procfs.fd_usage import descriptors
+from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
 
 from .helpers import wait_until
@@ -156,7 +156,7 @@ def test_counters_are_those_of_the_threads_namespace(namespace: Namespace) -> No
 def as_nobody(pid: int) -> FdUsage:
     os.setgroups([])
     os.setresuid(NOBODY, NOBODY, NOBODY)
-    return descriptors(PROC, pid)
+    return read_fd_usage(PROC, pid)
 
 
 def test_descriptors_of_others_are_known_without_privileges(namespace: Namespace) -> None:
@@ -165,4 +165,4 @@ def test_descriptors_of_others_are_known_without_privileges(namespace: Namespace
     process = namespace.popen(["sh", "-c", "echo started; read line"])
     assert process.stdout is not None
     process.stdout.readline()
-    assert namespace.call(as_nobody, process.pid) == descriptors(PROC, process.pid)
+    assert namespace.call(as_nobody, process.pid) == read_fd_usage(PROC, process.pid)

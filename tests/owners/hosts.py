@@ -9,7 +9,7 @@ from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import Clock, Tree
 
@@ -28,7 +28,7 @@ class Host:
     """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
 
     def __init__(self, tree: Tree, clock: Clock) -> None:
-        self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcReader(tree.root)), clock)
+        self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcfsProcessReader(tree.root)), clock)
         self.live: set[int] = {NO_OWNER_KEY}
         self.asked_for_live = 0
 

@@ -13,7 +13,7 @@ from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Clock, Tree, Watch
 from .hosts import ALL, Host, Live
@@ -237,7 +237,7 @@ class TestPidsUsedAgain:
     def raced(self, tree: Tree, clock: Clock, processes: None) -> InodeOwners:  # noqa: ARG002  # they are to be there
         """Before process 10 is described it has died, and its pid is another's."""
 
-        class Late(ProcReader):
+        class Late(ProcfsProcessReader):
             def identify(self, pid: int) -> tuple[ProcessId, str]:
                 if pid == 10 and not (tree.root / "10" / "reused").exists():
                     tree.kill(10)
@@ -263,7 +263,7 @@ class TestPidsUsedAgain:
         clock: Clock,
         processes: None,  # noqa: ARG002  # they are to be there
     ) -> None:
-        class Late(ProcReader):
+        class Late(ProcfsProcessReader):
             def identify(self, pid: int) -> tuple[ProcessId, str]:
                 if pid == 10:
                     tree.put(10, 3, "/dev/null")

@@ -19,7 +19,7 @@ from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import Clock
 from ..running import until
@@ -61,7 +61,7 @@ class Host:
     """The owners, and all sockets of the children as the live ones."""
 
     def __init__(self, clock: Clock) -> None:
-        self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcReader(PROC)), clock)
+        self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcfsProcessReader(PROC)), clock)
         self.live = Live({NO_OWNER_KEY})
 
     def owner(self, inode: int) -> Owner:

@@ -15,7 +15,7 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.owners.fd_scanner import Walk
 from exporter.owners.inode import InodeOwners
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader, list_pids
+from exporter.procfs.process import ProcfsProcessReader, list_pids
 
 from ..children import CannotMountError, become_nobody, in_child, mount_proc
 from .hosts import Live
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 def look(roots: int) -> Seen:
     """Looks for the socket with that inode, and for one of our own."""
-    owners = InodeOwners(Walk(PROC), Facts(ProcReader(PROC), details=True))
+    owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC), details=True))
     with socket.socket() as mine:
         own = os.fstat(mine.fileno()).st_ino
         owners.resolve({roots, own}, Live({roots, own}))

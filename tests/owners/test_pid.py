@@ -13,8 +13,8 @@ from exporter.model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
 from exporter.owners.pid import PidOwners
 from exporter.owners.process_cache import Facts
 from exporter.owners.resolver import NoOwners, Owners
-from exporter.portable.psutil_process import PsutilReader
-from exporter.procfs.process import ProcReader
+from exporter.portable.psutil_process import PsutilProcessReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from ..portable.test_psutil_process import PID, STARTED, StandIn
 from ..procfs.trees import TICKS, Tree
@@ -39,7 +39,7 @@ nobody_asks = Nobody()
 def owners(tree: Tree) -> PidOwners:
     for pid in (10, 20):
         tree.process(pid, comm=f"worker{pid}")
-    return PidOwners(Facts(ProcReader(tree.root)))
+    return PidOwners(Facts(ProcfsProcessReader(tree.root)))
 
 
 @linux
@@ -93,7 +93,7 @@ class TestPidOwners:
 
     def test_a_process_that_may_not_be_read_is_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
-        refused = PidOwners(Facts(PsutilReader()))
+        refused = PidOwners(Facts(PsutilProcessReader()))
         refused.resolve({PID}, nobody_asks)
         assert refused.unreadable == {"permission": 1}
         assert refused.not_found_because == "unreadable"
@@ -104,7 +104,7 @@ def test_a_process_that_goes_at_any_moment_never_fails_the_look(
     monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     monkeypatch.setattr(psutil, "Process", StandIn(at))
-    owners = PidOwners(Facts(PsutilReader(), details=True))
+    owners = PidOwners(Facts(PsutilProcessReader(), details=True))
     owners.resolve({PID}, nobody_asks)
     assert owners.owner_of(PID) in (ProcessId(PID, STARTED), Unowned.NOT_FOUND)
 

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.model.process import Process, ProcessId
 from exporter.owners.process_cache import Facts
-from exporter.procfs.process import ProcReader
+from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Tree
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 PID = 500
 
 
-class Counting(ProcReader):
+class Counting(ProcfsProcessReader):
     """Counts the descriptions read, and can fail."""
 
     descriptions = 0

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from exporter.model.process import Process, ProcessId
-from exporter.portable.psutil_process import PsutilReader
+from exporter.portable.psutil_process import PsutilProcessReader
 
 T = TypeVar("T")
 
@@ -72,9 +72,9 @@ Become = Callable[[StandIn], StandIn]
 
 def test_all_that_psutil_knows_is_told(become: Become) -> None:
     become(StandIn())
-    assert PsutilReader().identify(PID) == (ProcessId(PID, STARTED), "spoolsv.exe")
-    assert PsutilReader().describe(PID, details=False) == Process(PID, STARTED, "spoolsv.exe")
-    assert PsutilReader().describe(PID, details=True) == Process(
+    assert PsutilProcessReader().identify(PID) == (ProcessId(PID, STARTED), "spoolsv.exe")
+    assert PsutilProcessReader().describe(PID, details=False) == Process(PID, STARTED, "spoolsv.exe")
+    assert PsutilProcessReader().describe(PID, details=True) == Process(
         PID,
         STARTED,
         "spoolsv.exe",
@@ -87,7 +87,7 @@ def test_all_that_psutil_knows_is_told(become: Become) -> None:
 def questions(become: Become) -> int:
     """How many questions a full description asks."""
     stand_in = become(StandIn())
-    PsutilReader().describe(PID, details=True)
+    PsutilProcessReader().describe(PID, details=True)
     return stand_in.asked
 
 
@@ -98,7 +98,7 @@ def test_whenever_psutil_fails_it_is_an_os_error_or_a_gap(become: Become, failur
         for only in (False, True):
             become(StandIn(at, failure, only))
             try:
-                described = PsutilReader().describe(PID, details=True)
+                described = PsutilProcessReader().describe(PID, details=True)
             except expected:
                 continue
             assert described.comm == "spoolsv.exe"
@@ -108,11 +108,11 @@ def test_whenever_psutil_fails_it_is_an_os_error_or_a_gap(become: Become, failur
 def test_what_may_not_be_read_stays_empty(become: Become, failure: Failure) -> None:
     all_asked = questions(become)
     become(StandIn(all_asked - 2, failure))
-    assert PsutilReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv.exe")
+    assert PsutilProcessReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv.exe")
 
 
 def test_the_real_psutil_knows_us() -> None:
-    described = PsutilReader().describe(os.getpid(), details=True)
+    described = PsutilProcessReader().describe(os.getpid(), details=True)
     assert described.pid == os.getpid()
     assert described.started_at == psutil.Process().create_time()
     assert described.cmdline == tuple(psutil.Process().cmdline())
@@ -121,6 +121,6 @@ def test_the_real_psutil_knows_us() -> None:
 def test_the_real_psutil_does_not_know_nobody() -> None:
     free = max(psutil.pids()) + 1_000_000
     with pytest.raises(ProcessLookupError):
-        PsutilReader().identify(free)
+        PsutilProcessReader().identify(free)
     with pytest.raises(ProcessLookupError):
-        PsutilReader().describe(free, details=True)
+        PsutilProcessReader().describe(free, details=True)

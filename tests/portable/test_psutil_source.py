@@ -23,7 +23,7 @@ from exporter.model.sockets import (
     Listener,
     Socket,
 )
-from exporter.portable.psutil_source import STATES, PsutilSource, batches
+from exporter.portable.psutil_source import PSUTIL_STATES, PsutilSource, to_batches
 
 from ..netlink.messages import rows_of
 
@@ -86,13 +86,13 @@ class TestStates:
         text = "".join(path.read_text(encoding="utf-8") for path in package.glob("_*.py"))
         known = set(re.findall(r"^CONN_[A-Z0-9_]+ *= *[\"'](\w+)[\"']", text, re.MULTILINE))
         assert known >= {"ESTABLISHED", "DELETE_TCB", "NONE"}
-        assert known - STATES.keys() == set()
+        assert known - PSUTIL_STATES.keys() == set()
 
     def test_each_of_ours_is_one_of_psutils(self) -> None:
-        assert set(STATES.values()) == set(STATE_NAMES)
+        assert set(PSUTIL_STATES.values()) == set(STATE_NAMES)
 
     def test_those_with_the_same_name_are_the_same(self) -> None:
-        for status, state in STATES.items():
+        for status, state in PSUTIL_STATES.items():
             if status.lower() in STATE_NAMES.values():
                 assert STATE_NAMES[state] == status.lower()
 
@@ -183,7 +183,7 @@ def test_an_address_is_4_or_16_bytes_without_its_scope(text: str, raw: bytes) ->
 
 def test_a_batch_has_the_whole_rows_for_keys() -> None:
     rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
-    (made,) = batches(rows)
+    (made,) = to_batches(rows)
     assert list(made.keys) == rows
     assert made.keyspace == KeySpace(ESTABLISHED)
     assert memoryview(made.owner_keys).cast("I").tolist() == [7, 0, 4294967295]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.host import FdUsage
-from exporter.procfs.fd_usage import descriptor_limit, descriptors, open_descriptors
+from exporter.procfs.fd_usage import count_open_fds, read_fd_limit, read_fd_usage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -53,7 +53,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize(("soft", "limit"), [("1024", 1024), ("0", 0), ("unlimited", None)])
 def test_the_limit_is_the_soft_one_of_open_files(tmp_path: Path, soft: str, limit: int | None) -> None:
-    assert descriptor_limit(tree(tmp_path, LIMITS.format(soft=soft)), 10) == limit
+    assert read_fd_limit(tree(tmp_path, LIMITS.format(soft=soft)), 10) == limit
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_limit_is_the_soft_one_of_open_files(tmp_path: Path, soft: str, limi
 )
 def test_limits_that_make_no_sense_are_a_process_that_is_gone(tmp_path: Path, limits: str) -> None:
     with pytest.raises(ProcessLookupError, match="process 10"):
-        descriptor_limit(tree(tmp_path, limits), 10)
+        read_fd_limit(tree(tmp_path, limits), 10)
 
 
 @given(st.binary())
@@ -71,7 +71,7 @@ def test_whatever_limits_say_is_read_or_refused(
     root = tree(tmp_path_factory.mktemp("proc"), "")
     (root / "10/limits").write_bytes(b"Max open files            " + text)
     try:
-        limit = descriptor_limit(root, 10)
+        limit = read_fd_limit(root, 10)
     except OSError:
         return
     assert limit is None or limit >= 0
@@ -90,16 +90,16 @@ def test_a_kernel_that_does_not_tell_the_number_has_them_listed(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", without_size)
-        found = descriptors(root, 10)
+        found = read_fd_usage(root, 10)
     assert found == FdUsage(open=7, limit=16)
 
 
 def test_a_process_that_opens_more_has_more() -> None:
-    before = open_descriptors(PROC, os.getpid())
+    before = count_open_fds(PROC, os.getpid())
     with ExitStack() as stack:
         for _ in range(20):
             stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
-        assert open_descriptors(PROC, os.getpid()) == before + 20
+        assert count_open_fds(PROC, os.getpid()) == before + 20
 
 
 def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) -> None:
@@ -107,13 +107,13 @@ def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) ->
 
     for limit in (64, 32):
         resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (limit, 128))
-        assert descriptors(PROC, child.pid) == FdUsage(open=3, limit=limit)
+        assert read_fd_usage(PROC, child.pid) == FdUsage(open=3, limit=limit)
 
 
 def test_a_zombie_has_none_open_and_is_gone_once_waited_for(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert open_descriptors(PROC, child.pid) == 0
+    assert count_open_fds(PROC, child.pid) == 0
     child.wait()
     with pytest.raises(FileNotFoundError):
-        descriptors(PROC, child.pid)
+        read_fd_usage(PROC, child.pid)

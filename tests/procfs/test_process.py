@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from exporter.model.process import Process, ProcessId
-from exporter.portable.psutil_process import PsutilReader
-from exporter.procfs.process import ProcReader, list_pids
+from exporter.portable.psutil_process import PsutilProcessReader
+from exporter.procfs.process import ProcfsProcessReader, list_pids
 
 from ..children import in_child
 from .trees import BOOT_TIME, TICKS, Tree
@@ -67,29 +67,29 @@ class TestIdentity:
     @pytest.mark.parametrize("comm", COMMS)
     def test_a_comm_may_hold_anything(self, tree: Tree, comm: bytes) -> None:
         tree.process(PID, comm=comm, started=12345)
-        identity, name = ProcReader(tree.root).identify(PID)
+        identity, name = ProcfsProcessReader(tree.root).identify(PID)
         assert identity == ProcessId(PID, 12345 / TICKS)
         assert name.encode("utf-8", "surrogateescape") == comm
 
     def test_is_another_when_the_pid_is_used_again(self, tree: Tree) -> None:
         tree.process(PID, started=100)
-        before, _ = ProcReader(tree.root).identify(PID)
+        before, _ = ProcfsProcessReader(tree.root).identify(PID)
         tree.name(PID, "worker", started=101)
-        after, _ = ProcReader(tree.root).identify(PID)
+        after, _ = ProcfsProcessReader(tree.root).identify(PID)
         assert before.pid == after.pid
         assert before != after
 
     def test_is_the_same_under_another_name(self, tree: Tree) -> None:
         tree.process(PID)
-        before = ProcReader(tree.root).identify(PID)
+        before = ProcfsProcessReader(tree.root).identify(PID)
         tree.name(PID, "renamed")
-        after = ProcReader(tree.root).identify(PID)
+        after = ProcfsProcessReader(tree.root).identify(PID)
         assert before[0] == after[0]
         assert (before[1], after[1]) == ("worker", "renamed")
 
     def test_raises_for_nobody(self, tree: Tree) -> None:
         with pytest.raises(FileNotFoundError):
-            ProcReader(tree.root).identify(PID)
+            ProcfsProcessReader(tree.root).identify(PID)
 
     def test_raises_for_a_stat_cut_off_anywhere_before_it(self, tree: Tree) -> None:
         tree.process(PID, comm="a) b", started=77)
@@ -99,20 +99,20 @@ class TestIdentity:
         for length in range(enough + 1):
             path.write_bytes(whole[:length])
             with pytest.raises(ProcessLookupError):
-                ProcReader(tree.root).identify(PID)
+                ProcfsProcessReader(tree.root).identify(PID)
 
     @pytest.mark.parametrize("content", [b"500 (a) " + b"S " * 40, b"500 (a", b"nonsense", b") ("])
     def test_raises_for_a_stat_without_a_meaning(self, tree: Tree, content: bytes) -> None:
         tree.process(PID)
         (tree.root / str(PID) / "stat").write_bytes(content)
         with pytest.raises(ProcessLookupError):
-            ProcReader(tree.root).identify(PID)
+            ProcfsProcessReader(tree.root).identify(PID)
 
 
 class TestDescription:
     def test_has_the_comm_only_when_no_more_is_asked_for(self, tree: Tree) -> None:
         tree.process(PID, comm="nginx", started=250 * TICKS, cmdline="nginx\0-g\0")
-        described = ProcReader(tree.root).describe(PID, details=False)
+        described = ProcfsProcessReader(tree.root).describe(PID, details=False)
         assert described == Process(PID, BOOT_TIME + 250, "nginx")
 
     def test_has_all_there_is_when_asked_for_it(self, tree: Tree) -> None:
@@ -125,7 +125,7 @@ class TestDescription:
             cgroup=f"1:name=systemd:/\n0::/system.slice/nginx.service/docker-{container}.scope\n",
         )
         (tree.root / str(PID) / "cwd").symlink_to("/var/www")
-        assert ProcReader(tree.root).describe(PID, details=True) == Process(
+        assert ProcfsProcessReader(tree.root).describe(PID, details=True) == Process(
             pid=PID,
             started_at=BOOT_TIME + 250,
             comm="nginx",
@@ -150,16 +150,16 @@ class TestDescription:
     )
     def test_has_the_arguments(self, tree: Tree, content: bytes, arguments: tuple[str, ...]) -> None:
         tree.process(PID, cmdline=content)
-        assert ProcReader(tree.root).describe(PID, details=True).cmdline == arguments
+        assert ProcfsProcessReader(tree.root).describe(PID, details=True).cmdline == arguments
 
     def test_command_line_is_read_up_to_128_kib(self, tree: Tree) -> None:
         tree.process(PID, cmdline=b"java\0" + b"x" * 131_066 + b"y" + b"z" * 1_000_000)
-        arguments = ProcReader(tree.root).describe(PID, details=True).cmdline
+        arguments = ProcfsProcessReader(tree.root).describe(PID, details=True).cmdline
         assert arguments == ("java", "x" * 131_066 + "y")
 
     def test_is_empty_where_nothing_can_be_read(self, tree: Tree) -> None:
         tree.process(PID)
-        described = ProcReader(tree.root).describe(PID, details=True)
+        described = ProcfsProcessReader(tree.root).describe(PID, details=True)
         assert (described.cmdline, described.cwd, described.cgroups) == ((), "", ())
         assert (described.unit, described.container) == ("", "")
 
@@ -167,33 +167,34 @@ class TestDescription:
     def test_has_the_number_of_a_user_without_a_name(self, tree: Tree) -> None:
         tree.process(PID)
         os.chown(tree.root / str(PID), 3_000_000_000, 0)
-        assert ProcReader(tree.root).describe(PID, details=True).username == "3000000000"
+        assert ProcfsProcessReader(tree.root).describe(PID, details=True).username == "3000000000"
 
     @pytest.mark.parametrize("details", [False, True])
     def test_does_without_the_time_of_boot(self, tree: Tree, details: bool) -> None:
         """/proc mounted with subset=pid has the processes, and no /proc/stat."""
         tree.process(PID, comm="nginx", started=250 * TICKS)
         (tree.root / "stat").unlink()
-        described = ProcReader(tree.root).describe(PID, details)
+        described = ProcfsProcessReader(tree.root).describe(PID, details)
         assert (described.comm, described.started_at) == ("nginx", 250)
 
     @pytest.mark.parametrize("details", [False, True])
     def test_raises_for_nobody(self, tree: Tree, details: bool) -> None:
         with pytest.raises(FileNotFoundError):
-            ProcReader(tree.root).describe(PID, details)
+            ProcfsProcessReader(tree.root).describe(PID, details)
 
 
 def _renamed(comm: bytes) -> tuple[str, int]:
     """Takes a name as programs do."""
     assert ctypes.CDLL(None).prctl(PR_SET_NAME, ctypes.c_char_p(comm), 0, 0, 0) == 0
-    identity, name = ProcReader(PROC).identify(os.getpid())
+    identity, name = ProcfsProcessReader(PROC).identify(os.getpid())
     return name, identity.pid - os.getpid()
 
 
 class TestRealProcesses:
     def test_we_are_described_as_psutil_describes_us(self) -> None:
         ours, theirs = (
-            reader.describe(os.getpid(), details=True) for reader in (ProcReader(PROC), PsutilReader())
+            reader.describe(os.getpid(), details=True)
+            for reader in (ProcfsProcessReader(PROC), PsutilProcessReader())
         )
         assert ours.started_at == pytest.approx(theirs.started_at, abs=1)
         assert (ours.cmdline, ours.username, ours.cwd) == (theirs.cmdline, theirs.username, theirs.cwd)
@@ -205,7 +206,7 @@ class TestRealProcesses:
         assert in_child(_renamed, comm) == (comm.decode("utf-8", "surrogateescape"), 0)
 
     def test_a_kernel_thread_or_any_other_process_is_described(self) -> None:
-        reader, described = ProcReader(PROC), 0
+        reader, described = ProcfsProcessReader(PROC), 0
         for pid in list_pids(PROC):
             try:
                 described += reader.describe(pid, details=True).pid == pid
@@ -213,8 +214,10 @@ class TestRealProcesses:
                 continue
         assert described >= 1
 
-    @pytest.mark.parametrize("reader", [ProcReader(PROC), PsutilReader()])
-    def test_a_process_is_there_until_it_is_reaped(self, reader: ProcReader | PsutilReader) -> None:
+    @pytest.mark.parametrize("reader", [ProcfsProcessReader(PROC), PsutilProcessReader()])
+    def test_a_process_is_there_until_it_is_reaped(
+        self, reader: ProcfsProcessReader | PsutilProcessReader
+    ) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
             before = reader.identify(process.pid)
             process.kill()

@@ -52,7 +52,7 @@ def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[Socke
 
 
 def _batch(kind: KeySpace, sockets: Sequence[Socket], queues: Queues) -> SocketBatch:
-    (plain,) = psutil_source.batches(sockets)
+    (plain,) = psutil_source.to_batches(sockets)
     if kind.state == TIME_WAIT:
         queues = NO_QUEUES
     queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]

@@ -23,7 +23,7 @@ from exporter.model.sockets import (
     SocketTable,
 )
 from exporter.netlink.messages import InetDiagTable
-from exporter.portable.psutil_source import SocketRows
+from exporter.portable.psutil_source import SocketList
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
@@ -65,7 +65,7 @@ MANY = st.lists(st.tuples(SOCKETS | BOUND, BEFORE), max_size=30)
 
 
 def plain(sockets: Sequence[Socket]) -> SocketTable:
-    return SocketRows(sockets)
+    return SocketList(sockets)
 
 
 def from_the_kernel(sockets: Sequence[Socket]) -> SocketTable:
@@ -134,7 +134,7 @@ def test_clients_of_one_service_share_a_signature() -> None:
         for state, owner_key in ((1, 999), (TIME_WAIT, NO_OWNER_KEY))
         for number in range(100)
     ]
-    Counting(http, DestinationOwners(), owner_of, EPHEMERAL).group_ids(SocketRows(clients), (), Numbers().of)
+    Counting(http, DestinationOwners(), owner_of, EPHEMERAL).group_ids(SocketList(clients), (), Numbers().of)
     assert len(recorded) == 2
 
 

@@ -127,7 +127,7 @@ def test_source_without_cookies_has_no_previous_groups() -> None:
     counter = SocketCounter()
     recorded = RecordingClassifier()
     for state in (ESTABLISHED, CLOSE_WAIT):
-        read = counter.begin(psutil_source.batches([socket(0, state)]))
+        read = counter.begin(psutil_source.to_batches([socket(0, state)]))
         complete(counter, read, recorded)
     assert recorded.previous == [None, None]
 

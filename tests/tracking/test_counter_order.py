@@ -24,7 +24,7 @@ def test_time_wait_is_classified_last(source: str) -> None:
         for cookie, state in enumerate([TIME_WAIT, ESTABLISHED, TIME_WAIT, CLOSE_WAIT], 1)
     ]
     counter = SocketCounter()
-    pending = counter.begin(batches(rows) if source == "kernel" else psutil_source.batches(rows))
+    pending = counter.begin(batches(rows) if source == "kernel" else psutil_source.to_batches(rows))
     recorded = RecordingClassifier()
     states_before_time_wait: list[int] = []
 
@@ -55,7 +55,7 @@ def test_deferred_sockets_are_classified_before_time_wait() -> None:
 @pytest.mark.parametrize("source", ["kernel", "portable"])
 def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
     rows = [socket(1), socket(2, TIME_WAIT, 443), socket(3, TIME_WAIT, 80), socket(4, CLOSE_WAIT)]
-    given = batches(rows) if source == "kernel" else list(psutil_source.batches(rows))
+    given = batches(rows) if source == "kernel" else list(psutil_source.to_batches(rows))
     counter = SocketCounter()
     count(counter, *given)
     counter.invalidate_time_wait(lambda one: one.state == TIME_WAIT and one.port == 443)
