@@ -69,7 +69,7 @@ test-browser: $(VENV)/.installed ## the tests of the status page in Chromium, wh
 .PHONY: test-grafana
 test-grafana: $(VENV)/.installed tools ## the tests of dashboards with Grafana's own code for tables, from npm, which this installs
 	command -v npm >/dev/null || .ci/apt-install npm || true
-	npm ci --silent --ignore-scripts --prefix tests/grafana/shown || \
+	npm ci --silent --ignore-scripts --prefix tests/grafana/renderer || \
 		echo "not installed: @grafana/data; its tests are skipped" >&2
 	$(VENV)/bin/python -m pytest -m grafana $(PYTEST_ARGS)
 
@@ -159,7 +159,7 @@ lock: ## lock dependencies anew; LOCK_ARGS=--upgrade takes the newest
 
 .PHONY: clean
 clean: ## remove what make and the tools made
-	rm -rf $(VENV) $(WHEEL_VENV) .venv-lock dist tests/grafana/shown/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WHEEL_VENV) .venv-lock dist tests/grafana/renderer/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: tools

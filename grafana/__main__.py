@@ -1,4 +1,4 @@
-"""`python -m grafana [FOLDER]` writes dashboards, and alerts for Grafana, into this folder or another."""
+"""`python -m grafana [DIRECTORY]` writes the dashboards and alert rules, by default into this directory."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import sys
 from pathlib import Path
 
 from . import alerting
-from .boards.exporter import exporter
-from .boards.fleet import fleet
-from .boards.host import host
-from .boards.process import process_board
+from .dashboard_sources.exporter import exporter_dashboard
+from .dashboard_sources.fleet import fleet_dashboard
+from .dashboard_sources.host import host_dashboard
+from .dashboard_sources.process import process_dashboard
 
 HERE = Path(__file__).parent
 
 
-def files() -> dict[str, str]:
-    """Path of each file -> what is in it."""
-    boards = {"fleet": fleet(), "host": host(), "process": process_board(), "exporter": exporter()}
-    places = alerting.places(boards[name] for name in ("host", "exporter", "fleet"))
-    written = {
-        f"dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n"
-        for name, board in boards.items()
+def generate_files() -> dict[str, str]:
+    """Return the relative path of each generated file -> its text."""
+    dashboards = {
+        "fleet": fleet_dashboard(),
+        "host": host_dashboard(),
+        "process": process_dashboard(),
+        "exporter": exporter_dashboard(),
     }
-    return {**written, "provisioning/alerting-optional/sockets.yml": alerting.document(places)}
+    panel_by_alert = alerting.panel_by_alert(dashboards[name] for name in ("host", "exporter", "fleet"))
+    files = {
+        f"dashboards/{name}.json": json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
+        for name, dashboard in dashboards.items()
+    }
+    return {**files, "provisioning/alerting-optional/sockets.yml": alerting.render(panel_by_alert)}
 
 
-def main(folder: Path) -> None:
-    """Writes every file below a folder."""
-    for name, text in files().items():
-        path = folder / name
+def main(directory: Path) -> None:
+    """Write every generated file below `directory`."""
+    for name, text in generate_files().items():
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

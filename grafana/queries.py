@@ -1,4 +1,4 @@
-"""Queries: what is asked of Prometheus, about the jobs and hosts that are chosen."""
+"""PromQL queries, restricted to the selected jobs and hosts."""
 
 from __future__ import annotations
 
@@ -11,94 +11,104 @@ from . import rules
 
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
-CHOSEN: Final = 'job=~"$job", instance=~"$instance"'
-"""Matchers that every query has."""
+SELECTED: Final = 'job=~"$job", instance=~"$instance"'
+"""Matchers of every query."""
 
-PROCESS: Final = 'process="$process"'
-"""The matcher of the board about one process. Not =~: of one value Grafana escapes nothing."""
+SELECTED_PROCESS: Final = 'process="$process"'
+"""Matcher of the process dashboard. Not `=~`: Grafana does not escape single values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query of a panel. `kind`: `range` for a course, `now`, or `table` or `heatmap` for those panels."""
+    """A query of a panel. `kind` is `range`, `instant`, `table` or `heatmap`."""
 
     expression: str
     legend: str = ""
     kind: str = "range"
 
-    def target(self, number: int) -> dict[str, Any]:
-        """As it stands in a panel, as the number-th of its queries."""
+    def target(self, index: int) -> dict[str, Any]:
+        """Return the query in Grafana's model, as number `index` of its panel."""
         return {
             "datasource": DATASOURCE,
             "editorMode": "code",
             "expr": self.expression,
             "format": {"table": "table", "heatmap": "heatmap"}.get(self.kind, "time_series"),
-            "instant": self.kind in {"table", "now"},
+            "instant": self.kind in {"table", "instant"},
             "legendFormat": self.legend,
-            "range": self.kind not in {"table", "now"},
-            "refId": chr(ord("A") + number),
+            "range": self.kind not in {"table", "instant"},
+            "refId": chr(ord("A") + index),
         }
 
 
-def of(metric: MetricSpec, *matchers: str) -> str:
-    """The series of a metric."""
-    return named(metric.exposed_name, *matchers)
+def selector(metric: MetricSpec, *matchers: str) -> str:
+    """Return a selector for the series of a metric."""
+    return selector_for_name(metric.exposed_name, *matchers)
 
 
-def buckets(metric: MetricSpec, *matchers: str) -> str:
-    """The buckets of a gauge histogram."""
-    return named(f"{metric.name}_bucket", *matchers)
+def bucket_selector(metric: MetricSpec, *matchers: str) -> str:
+    """Return a selector for the buckets of a gauge histogram."""
+    return selector_for_name(f"{metric.name}_bucket", *matchers)
 
 
-def count(metric: MetricSpec, *matchers: str) -> str:
-    """The counts of a gauge histogram."""
-    return named(f"{metric.name}_gcount", *matchers)
+def gcount_selector(metric: MetricSpec, *matchers: str) -> str:
+    """Return a selector for the counts of a gauge histogram."""
+    return selector_for_name(f"{metric.name}_gcount", *matchers)
 
 
 def recorded(name: str, *matchers: str) -> str:
-    """The series that a rule in recording.yml records. Raises LookupError where none does."""
-    return named(rules.recorded(name), *matchers)
+    """Return a selector for a recorded series.
+
+    Raises:
+        LookupError: recording.yml does not record it.
+    """
+    return selector_for_name(rules.require_recording_rule(name), *matchers)
 
 
-def named(name: str, *matchers: str) -> str:
-    """The series of a name, of the jobs and hosts that are chosen."""
-    return f"{name}{{{', '.join((CHOSEN, *matchers))}}}"
+def selector_for_name(name: str, *matchers: str) -> str:
+    """Return a selector for the series of a name on the selected jobs and hosts."""
+    return f"{name}{{{', '.join((SELECTED, *matchers))}}}"
 
 
-def worst(number: int, series: str, by: str = "job, instance", how: str = "max") -> str:
-    """The courses of those that were highest at some time in the range shown: the same at every moment."""
-    highest = f"topk({number}, {how} by ({by}) (max_over_time({series}[$__range] @ end())))"
-    return f"{how} by ({by}) ({series}) and on ({by}) {highest}"
+def topk_over_range(number: int, series: str, by: str = "job, instance", aggregation: str = "max") -> str:
+    """Return the series with the highest values within the displayed range.
+
+    Unlike topk(), which selects at each step, the selection is the same over the whole range.
+    """
+    highest = f"topk({number}, {aggregation} by ({by}) (max_over_time({series}[$__range] @ end())))"
+    return f"{aggregation} by ({by}) ({series}) and on ({by}) {highest}"
 
 
-def firing(*matchers: str) -> str:
-    """The alerts of ours that fire. One about all hosts, or about none, has no instance and no job."""
-    ours = "|".join(rules.alert_names())
-    every = ", ".join(
+def firing_alerts(*matchers: str) -> str:
+    """Return a selector for the firing alerts of alerts.yml.
+
+    Alerts without a host have no instance and no job.
+    """
+    names = "|".join(rules.alert_names())
+    all_matchers = ", ".join(
         (
             'alertstate="firing"',
-            f'alertname=~"{ours}"',
+            f'alertname=~"{names}"',
             'job=~"$job|"',
             'instance=~"$instance|"',
             *matchers,
         )
     )
-    return f"ALERTS{{{every}}}"
+    return f"ALERTS{{{all_matchers}}}"
 
 
-def reaching(name: str, expression: str) -> str:
-    """Those of an expression that reach a threshold, as Prometheus has it now."""
+def above_threshold(name: str, expression: str) -> str:
+    """Return the samples of an expression that reach the current value of a threshold."""
     return f"{expression} >= on () group_left () {rules.threshold_series(name)}"
 
 
-def exporters(name: str, *matchers: str) -> str:
-    """Series that Prometheus has of every target, of those jobs that are exporters' or were within a day."""
+def exporter_jobs(name: str, *matchers: str) -> str:
+    """Return a selector for series of Prometheus itself, of jobs with an exporter within the last day."""
     return (
-        f"{named(name, *matchers)} and on (job) "
-        f"count by (job) (last_over_time({named('socket_exporter_build_info')}[1d]))"
+        f"{selector_for_name(name, *matchers)} and on (job) "
+        f"count by (job) (last_over_time({selector_for_name('socket_exporter_build_info')}[1d]))"
     )
 
 
-def number_of(selection: str) -> str:
-    """How many there are; zero where there are none."""
-    return f"count({selection}) or vector(0)"
+def count_or_zero(expression: str) -> str:
+    """Return the number of series, 0 if there are none."""
+    return f"count({expression}) or vector(0)"

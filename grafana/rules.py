@@ -1,4 +1,4 @@
-"""What deploy/prometheus/rules/ says: thresholds, recorded series, alerts."""
+"""Thresholds, recorded series and alerts, as read from deploy/prometheus/rules/."""
 
 from __future__ import annotations
 
@@ -18,32 +18,40 @@ Rule = dict[str, Any]
 
 
 @cache
-def groups(name: str) -> list[dict[str, Any]]:
-    """The groups of a rule file; not to be changed."""
-    document = yaml.safe_load((RULES / f"{name}.yml").read_text(encoding="utf-8"))
+def groups(file_stem: str) -> list[dict[str, Any]]:
+    """Return the groups of a rule file. The list is cached and must not be modified."""
+    document = yaml.safe_load((RULES / f"{file_stem}.yml").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = document["groups"]
     return found
 
 
-def rules(name: str) -> Iterator[Rule]:
-    """All rules of a file, in their order."""
-    for group in groups(name):
+def iter_rules(file_stem: str) -> Iterator[Rule]:
+    """Yield all rules of a rule file in order."""
+    for group in groups(file_stem):
         yield from group["rules"]
 
 
 def threshold(name: str, severity: str | None = None) -> float:
-    """What alerts compare with. Raises LookupError where thresholds.yml does not have it."""
-    for rule in rules("thresholds"):
+    """Return the value of a threshold.
+
+    Raises:
+        LookupError: thresholds.yml does not define it.
+    """
+    for rule in iter_rules("thresholds"):
         if rule["record"] == threshold_series(name) and rule.get("labels", {}).get("severity") == severity:
             return float(rule["expr"].removeprefix("vector(").removesuffix(")"))
     raise LookupError(f"thresholds.yml has no {name} of severity {severity}")
 
 
-def severities(name: str) -> tuple[str | None, ...]:
-    """The severities of a threshold, None for one that has no levels. Raises LookupError without any."""
+def threshold_severities(name: str) -> tuple[str | None, ...]:
+    """Return the severities of a threshold; (None,) for one without severities.
+
+    Raises:
+        LookupError: thresholds.yml does not define it.
+    """
     found = tuple(
         rule.get("labels", {}).get("severity")
-        for rule in rules("thresholds")
+        for rule in iter_rules("thresholds")
         if rule["record"] == threshold_series(name)
     )
     if not found:
@@ -52,25 +60,33 @@ def severities(name: str) -> tuple[str | None, ...]:
 
 
 def threshold_series(name: str) -> str:
-    """The name of the series with a threshold."""
+    """Return the name of the series with a threshold."""
     return f"socket:threshold:{name}"
 
 
-def recorded(name: str) -> str:
-    """The name of a recorded series. Raises LookupError where recording.yml has none of that name."""
-    if not any(rule["record"] == name for rule in rules("recording")):
-        raise LookupError(f"recording.yml does not record {name}")
-    return name
+def require_recording_rule(series: str) -> str:
+    """Return the name of a recorded series.
+
+    Raises:
+        LookupError: recording.yml does not record it.
+    """
+    if not any(rule["record"] == series for rule in iter_rules("recording")):
+        raise LookupError(f"recording.yml does not record {series}")
+    return series
 
 
 def alert_names() -> list[str]:
-    """The names of all alerts, each once, in their order."""
-    return list(dict.fromkeys(rule["alert"] for rule in rules("alerts")))
+    """Return the unique names of all alerts in order."""
+    return list(dict.fromkeys(rule["alert"] for rule in iter_rules("alerts")))
 
 
-def runbook(alert: str) -> str:
-    """Where the runbook of an alert is. Raises LookupError where alerts.yml has no such alert."""
-    for rule in rules("alerts"):
+def runbook_url(alert: str) -> str:
+    """Return the URL of the runbook of an alert.
+
+    Raises:
+        LookupError: alerts.yml does not define the alert.
+    """
+    for rule in iter_rules("alerts"):
         if rule["alert"] == alert:
             return str(rule["annotations"]["runbook_url"])
     raise LookupError(f"alerts.yml has no {alert}")

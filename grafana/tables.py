@@ -1,8 +1,8 @@
-"""Tables: one query a column, joined by the labels that they share."""
+"""Table panels: one query per column, joined by common labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from .queries import Query
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of figures: its heading and query, unit and thresholds. `gauge`: a bar from 0 to 1."""
+    """A column of values: heading, query, unit and thresholds. `gauge` draws a bar from 0 to 1."""
 
     heading: str
     expression: str
@@ -26,31 +26,37 @@ class Column:
 def table(
     title: str,
     description: str,
-    labels: dict[str, str],
+    labels: Mapping[str, str],
     columns: Sequence[Column],
     *,
-    links: dict[str, tuple[Json, ...]] | None = None,
+    data_links: Mapping[str, tuple[Json, ...]] | None = None,
     sort: str | None = None,
     ascending: bool = False,
-    mappings: dict[str, list[Json]] | None = None,
-    **more: Any,
+    mappings: Mapping[str, list[Json]] | None = None,
+    alerts: Sequence[str] = (),
 ) -> Json:
-    """A table. `labels`: which are shown -> with which heading; `links`: heading -> where its cells lead."""
+    """Return a table panel.
+
+    labels: displayed label -> heading.
+    data_links, mappings: heading -> links or value mappings of its cells.
+    sort: heading to sort by, by default the first column of values.
+    """
     headings = [*labels.values(), *(column.heading for column in columns)]
-    values = _values(columns)
-    settings = [_as_it_is(heading) for heading in labels.values()]
-    settings += [_override(column) for column in columns]
-    for heading, leads in (links or {}).items():
-        settings.append(override("byName", heading, links=list(leads)))
+    values = _value_fields(columns)
+    overrides = [_as_string(heading) for heading in labels.values()]
+    overrides += [_column_override(column) for column in columns]
+    for heading, links in (data_links or {}).items():
+        overrides.append(override("byName", heading, {"links": list(links)}))
     for heading, texts in (mappings or {}).items():
         cell = {"mode": "basic", "type": "color-background"}
-        settings.append(override("byName", heading, mappings=texts, custom__cellOptions=cell))
-    return panel(
+        overrides.append(override("byName", heading, {"mappings": texts, "custom.cellOptions": cell}))
+    made = panel(
         "table",
         title,
         description,
         [Query(column.expression, kind="table") for column in columns],
-        fieldConfig={
+        alerts=alerts,
+        field_config={
             "defaults": {
                 "custom": {
                     "align": "auto",
@@ -61,7 +67,7 @@ def table(
                 "noValue": "",
                 "unit": SHORT,
             },
-            "overrides": settings,
+            "overrides": overrides,
         },
         options={
             "cellHeight": "sm",
@@ -69,36 +75,34 @@ def table(
             "showHeader": True,
             "sortBy": [{"desc": not ascending, "displayName": sort or columns[0].heading}],
         },
-        transformations=[
-            {"id": "merge", "options": {}},
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": {
-                        name: True for name in ("Time", "job", "__name__") if name not in labels
-                    },
-                    "indexByName": {name: place for place, name in enumerate([*labels, *values])},
-                    "renameByName": dict(zip([*labels, *values], headings, strict=True)),
-                },
-            },
-        ],
-        **more,
     )
+    made["transformations"] = [
+        {"id": "merge", "options": {}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {name: True for name in ("Time", "job", "__name__") if name not in labels},
+                "indexByName": {name: index for index, name in enumerate([*labels, *values])},
+                "renameByName": dict(zip([*labels, *values], headings, strict=True)),
+            },
+        },
+    ]
+    return made
 
 
-def _values(columns: Sequence[Column]) -> list[str]:
-    """What Grafana calls the values of each query."""
+def _value_fields(columns: Sequence[Column]) -> list[str]:
+    """Return Grafana's field names for the values of each query."""
     if len(columns) == 1:
         return ["Value"]
-    return [f"Value #{chr(ord('A') + number)}" for number in range(len(columns))]
+    return [f"Value #{chr(ord('A') + index)}" for index in range(len(columns))]
 
 
-def _as_it_is(heading: str) -> Json:
-    """Else Grafana takes a port for a number, and shows 19.6 K."""
-    return override("byName", heading, unit="string")
+def _as_string(heading: str) -> Json:
+    """Return an override for text: Grafana would format a port as a number, 19.6 K."""
+    return override("byName", heading, {"unit": "string"})
 
 
-def _override(column: Column) -> Json:
+def _column_override(column: Column) -> Json:
     settings: dict[str, Any] = {"unit": column.unit}
     if column.decimals is not None:
         settings["decimals"] = column.decimals
@@ -107,13 +111,13 @@ def _override(column: Column) -> Json:
     if column.thresholds:
         settings["thresholds"] = column.thresholds
         settings["color"] = {"mode": "thresholds"}
-        settings["custom__cellOptions"] = {"mode": "basic", "type": "color-background"}
+        settings["custom.cellOptions"] = {"mode": "basic", "type": "color-background"}
     if column.gauge:
-        settings |= {"min": 0, "max": 1, "custom__cellOptions": {"mode": "basic", "type": "gauge"}}
-    return override("byName", column.heading, **settings)
+        settings |= {"min": 0, "max": 1, "custom.cellOptions": {"mode": "basic", "type": "gauge"}}
+    return override("byName", column.heading, settings)
 
 
-def matrix(
+def pivot_table(
     title: str,
     description: str,
     expression: str,
@@ -121,11 +125,14 @@ def matrix(
     column: str,
     overrides: Sequence[Json] = (),
 ) -> Json:
-    """A table of sums: a line for each value of the label in `row` (and its heading), a column for each
-    of the label `column`."""
+    """Return a table with a row per value of one label and a column per value of another.
+
+    row: label of the rows and its heading.
+    column: label of the columns.
+    """
     label, heading = row
     made = table(title, description, {label: heading}, [Column("Value", expression)])
-    made["fieldConfig"]["overrides"] = [_as_it_is(heading), *overrides]
+    made["fieldConfig"]["overrides"] = [_as_string(heading), *overrides]
     made["options"]["sortBy"] = []
     made["transformations"] = [
         {
@@ -137,7 +144,7 @@ def matrix(
                 "valueField": "Value",
             },
         },
-        # What it calls the first column.
+        # groupingToMatrix names the first column `row\column`.
         {"id": "organize", "options": {"renameByName": {f"{label}\\{column}": heading}}},
     ]
     return made

@@ -1,8 +1,8 @@
-"""Every query of every dashboard, asked of a real Prometheus that has scraped a host in trouble.
+"""Run every query of every dashboard in a real Prometheus that has scraped a host with problems.
 
-The host is a network namespace. There are leaks of every cause, one of which grows, sockets in TIME_WAIT, a
-destination towards which no port is left and one that fills up. Rules are those of deploy/, with shorter
-intervals.
+The host is a network namespace. It has leaks of every cause, one of which grows, sockets in TIME_WAIT, a
+destination with exhausted ports, and one whose ports are being exhausted. Rules are those of deploy/, with
+shorter intervals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ import yaml
 
 from ..demo.monitoring import monitoring
 from ..demo.ports import HOME, Ports
-from ..grafana.boards import BOARDS, Json, Question, filled, panels, questions, variables
+from ..grafana.dashboards import (
+    DASHBOARDS,
+    Json,
+    PanelQuery,
+    panel_queries,
+    panels,
+    substitute_variables,
+    variables,
+)
 from ..live.helpers import hold_leak
 from ..running import until
 from ..tools import require
@@ -33,29 +41,29 @@ pytestmark = [pytest.mark.live, once, require("prometheus", "prometheus-alertman
 
 PORTS: Final = Ports()
 RANGE: Final = 150
-"""Ports to connect from."""
+"""Size of the ephemeral port range."""
 LEAKED: Final = 130
-"""Enough to page, while the descriptors of the one that leaks them rise."""
+"""Enough for a critical alert, while the file descriptors of the leaking process grow."""
 OTHER_LEAKS: Final = {"not_read": 12, "not_accepted": 12, "sending": 2}
-"""Cause -> how many other processes of the same name leak."""
-HERE: Final = Path(__file__).parents[1] / "grafana"
-EMPTY: Final = HERE / "empty.yml"
-SHOWN: Final = HERE / "shown"
-"""Grafana's own code for tables; `make test-grafana` installs what it needs."""
+"""Cause -> number of leaked connections of another process with the same name."""
+GRAFANA_TESTS: Final = Path(__file__).parents[1] / "grafana"
+EXPECTED_EMPTY: Final = GRAFANA_TESTS / "expected_empty.yml"
+RENDERER: Final = GRAFANA_TESTS / "renderer"
+"""Grafana's own code for tables; `make test-grafana` installs its dependencies."""
 
-RIPE: Final = 120.0
-"""Seconds after which everything has long happened: it takes some twenty."""
+SETTLE_SECONDS: Final = 120.0
+"""Maximum time until every query returns data; it takes about 20 s."""
 
 INSTANCE: Final = f"{HOME}:{PORTS.exporter}"
 SPANS: Final = {"__rate_interval": "15s", "__range": "1m"}
 ALL: Final = {**SPANS, "job": ".+", "instance": ".+", "process": "leaky"}
 CHOSEN: Final = {**SPANS, "job": "socket-state-exporter", "instance": INSTANCE, "process": "leaky"}
-"""Values of the variables: everything, and one host."""
+"""Values of the variables: all hosts, and one host."""
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HTTPConnection]:
-    """One connection for all questions: there are few ports to connect from."""
+    """One connection for all queries, because the namespace has few ephemeral ports."""
     folder = tmp_path_factory.mktemp("dashboards")
     configuration = folder / "exporter.yml"
     configuration.write_text("max_processes: 50\n")
@@ -77,8 +85,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HTTPConnect
             yield connection
 
 
-def ask(prometheus: HTTPConnection, path: str, **parameters: Any) -> list[Any]:
-    """What Prometheus finds. It fails for an expression that Prometheus does not take."""
+def api_get(prometheus: HTTPConnection, path: str, **parameters: Any) -> list[Any]:
+    """Return the data of an API call. It fails for an invalid expression."""
     prometheus.request("GET", f"/api/v1/{path}?{urlencode(parameters, doseq=True)}")
     answer = json.load(prometheus.getresponse())
     assert answer["status"] == "success", answer
@@ -86,119 +94,127 @@ def ask(prometheus: HTTPConnection, path: str, **parameters: Any) -> list[Any]:
     return data["result"] if isinstance(data, dict) else data
 
 
-def found(
-    prometheus: HTTPConnection, asked: Question, values: Mapping[str, str], now: float = 0
+def run_query(
+    prometheus: HTTPConnection, query: PanelQuery, values: Mapping[str, str], now: float = 0
 ) -> list[Any]:
-    """What a query finds, as Grafana asks it, of the minute before some time, or before now."""
-    expression, now = filled(asked.expression, values), now or time.time()
-    if asked.instant:
-        return ask(prometheus, "query", query=expression, time=now)
-    return ask(prometheus, "query_range", query=expression, start=now - 60, end=now, step=3)
+    """Return the result of a query, as Grafana sends it, for the minute before `now`."""
+    expression, now = substitute_variables(query.expression, values), now or time.time()
+    if query.instant:
+        return api_get(prometheus, "query", query=expression, time=now)
+    return api_get(prometheus, "query_range", query=expression, start=now - 60, end=now, step=3)
 
 
-def listed() -> dict[tuple[str, str, str], str]:
-    """(board, panel, query) -> why it is empty."""
-    return {
-        (one["board"], one["panel"], one["query"]): one["reason"] for one in yaml.safe_load(EMPTY.read_text())
-    }
+def expected_empty() -> dict[tuple[str, str, str], str]:
+    """Return (dashboard, panel, query) -> why it returns no data."""
+    entries = yaml.safe_load(EXPECTED_EMPTY.read_text())
+    return {(entry["dashboard"], entry["panel"], entry["query"]): entry["reason"] for entry in entries}
 
 
-def key(asked: Question) -> tuple[str, str, str]:
-    return asked.board, asked.panel, asked.number
+def key(query: PanelQuery) -> tuple[str, str, str]:
+    return query.dashboard, query.panel, query.ref_id
 
 
 @pytest.mark.parametrize("values", [ALL, CHOSEN], ids=["all", "one-host"])
 def test_every_query_returns_data(prometheus: HTTPConnection, values: dict[str, str]) -> None:
-    empty = [asked for asked in questions() if key(asked) not in listed()]
+    empty = [query for query in panel_queries() if key(query) not in expected_empty()]
     assert len(empty) > 100
-    deadline = time.monotonic() + RIPE
+    deadline = time.monotonic() + SETTLE_SECONDS
     while empty and time.monotonic() < deadline:
-        empty = [asked for asked in empty if not found(prometheus, asked, values)]
+        empty = [query for query in empty if not run_query(prometheus, query, values)]
         time.sleep(1)
     assert not empty, "\n".join(map(str, empty))
 
 
-def test_what_is_listed_as_empty_is_there_and_empty(prometheus: HTTPConnection) -> None:
-    there = {key(asked): asked for asked in questions()}
-    assert listed().keys() <= there.keys()
-    assert [where for where in listed() if found(prometheus, there[where], ALL)] == []
+def test_listed_queries_exist_and_return_no_data(prometheus: HTTPConnection) -> None:
+    queries = {key(query): query for query in panel_queries()}
+    assert expected_empty().keys() <= queries.keys()
+    assert [listed for listed in expected_empty() if run_query(prometheus, queries[listed], ALL)] == []
 
 
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_variable_has_values(prometheus: HTTPConnection, name: str) -> None:
-    for variable in variables(BOARDS[name]).values():
+    for variable in variables(DASHBOARDS[name]).values():
         if variable["type"] == "query":
-            selection, _, label = (
+            series, _, label = (
                 variable["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
             )
-            values = ask(prometheus, f"label/{label}/values", **{"match[]": filled(selection, ALL)})
-            assert CHOSEN[label] in values
+            match = {"match[]": substitute_variables(series, ALL)}
+            assert CHOSEN[label] in api_get(prometheus, f"label/{label}/values", **match)
 
 
-TABLES: Final = sum(panel["type"] == "table" for board in BOARDS.values() for panel in panels(board)) - 1
-"""All but that of the exporter's alerts."""
+def table_panels(dashboard: Json) -> list[Json]:
+    return [panel for panel in panels(dashboard) if panel["type"] == "table"]
+
+
+MIN_TABLES: Final = sum(len(table_panels(dashboard)) for dashboard in DASHBOARDS.values()) - 1
+"""All tables except the one with the exporter's alerts."""
 
 Answers = dict[str, list[Any]]
-"""Letter of a query -> the series that it finds."""
+"""refId of a query -> its result."""
 
 
-def tables(prometheus: HTTPConnection) -> list[tuple[Json, Answers]]:
-    """Every table that finds anything, with what its queries find."""
-    # Grafana asks all queries of a panel about the same time, and merges by it.
-    now, found_by = time.time(), []
-    for name, board in BOARDS.items():
-        for panel in (one for one in panels(board) if one["type"] == "table"):
-            asked = [one for one in questions() if (one.board, one.panel) == (name, panel["title"])]
-            answers = {one.number: found(prometheus, one, ALL, now) for one in asked}
+def tables_with_data(prometheus: HTTPConnection) -> list[tuple[Json, Answers]]:
+    """Return every table panel that has data, with the results of its queries."""
+    # Grafana runs all queries of a panel for the same time, and merges their results by time.
+    now, tables = time.time(), []
+    for name, dashboard in DASHBOARDS.items():
+        for panel in table_panels(dashboard):
+            answers = {
+                query.ref_id: run_query(prometheus, query, ALL, now)
+                for query in panel_queries()
+                if (query.dashboard, query.panel) == (name, panel["title"])
+            }
             if any(answers.values()):
-                found_by.append((panel, answers))
-    return found_by
+                tables.append((panel, answers))
+    return tables
 
 
-def expected_of_a_table(headings: dict[str, str], answers: Answers) -> tuple[set[str], list[str]]:
-    """All headings, and those of labels, which name the lines."""
-    series = [one["metric"] for found in answers.values() for one in found]
-    labels = [heading for label, heading in headings.items() if any(one.get(label) for one in series)]
-    values = ["Value"] if len(answers) == 1 else [f"Value #{number}" for number in answers if answers[number]]
+def expected_table(headings: dict[str, str], answers: Answers) -> tuple[set[str], list[str]]:
+    """Return all headings, and the headings of the labels that identify a row."""
+    all_labels = [series["metric"] for result in answers.values() for series in result]
+    labels = [heading for label, heading in headings.items() if any(one.get(label) for one in all_labels)]
+    values = ["Value"] if len(answers) == 1 else [f"Value #{ref_id}" for ref_id in answers if answers[ref_id]]
     return {*labels, *(headings[value] for value in values)}, labels
 
 
-def expected_of_a_matrix(
+def expected_pivot_table(
     headings: dict[str, str], answers: Answers, column: str
 ) -> tuple[set[str], list[str]]:
-    """The same where a label makes the columns."""
-    lines = [*headings.values()]
-    return {*lines, *(one["metric"][column] for one in answers["A"])}, lines
+    """Return all headings, and the headings of the labels that identify a row, of a pivot table."""
+    row_headings = [*headings.values()]
+    return {*row_headings, *(series["metric"][column] for series in answers["A"])}, row_headings
 
 
 @pytest.mark.grafana
 @pytest.mark.skipif(
-    shutil.which("node") is None or not (SHOWN / "node_modules").exists(),
+    shutil.which("node") is None or not (RENDERER / "node_modules").exists(),
     reason="needs node and @grafana/data (make test-grafana)",
 )
-def test_grafana_shows_every_label_and_figure_under_its_heading(prometheus: HTTPConnection) -> None:
-    for _ in until("nearly every table has something to show", RIPE):
-        if len(asked := tables(prometheus)) >= TABLES:
+def test_grafana_shows_labels_and_values_under_their_headings(prometheus: HTTPConnection) -> None:
+    for _ in until("nearly every table has data", SETTLE_SECONDS):
+        if len(tables := tables_with_data(prometheus)) >= MIN_TABLES:
             break
-    told = subprocess.run(
-        ["node", SHOWN / "tables.cjs"],
-        input=json.dumps([{"panel": panel, "answers": answers} for panel, answers in asked]),
+    rendered = subprocess.run(
+        ["node", RENDERER / "tables.cjs"],
+        input=json.dumps([{"panel": panel, "answers": answers} for panel, answers in tables]),
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    for (panel, answers), (table,) in zip(asked, json.loads(told.stdout), strict=True):
-        first, last = (panel["transformations"][place]["options"] for place in (0, -1))
+    for (panel, answers), (table,) in zip(tables, json.loads(rendered.stdout), strict=True):
+        first, last = (panel["transformations"][index]["options"] for index in (0, -1))
         headings = last["renameByName"]
         if "columnField" in first:
-            expected, lines = expected_of_a_matrix(headings, answers, first["columnField"])
+            expected, row_headings = expected_pivot_table(headings, answers, first["columnField"])
             labels = [first["rowField"]]
         else:
-            expected, lines = expected_of_a_table(headings, answers)
-            labels = [label for label, heading in headings.items() if heading in lines]
+            expected, row_headings = expected_table(headings, answers)
+            labels = [label for label, heading in headings.items() if heading in row_headings]
         assert set(table["headings"]) == expected, panel["title"]
-        places = [table["headings"].index(line) for line in lines]
-        named = [tuple(row[place] for place in places) for row in table["rows"]]
-        series = (one["metric"] for found in answers.values() for one in found)
-        assert sorted(named) == sorted({tuple(one.get(label, "") for label in labels) for one in series})
+        columns = [table["headings"].index(heading) for heading in row_headings]
+        row_keys = [tuple(row[column] for column in columns) for row in table["rows"]]
+        all_labels = (series["metric"] for result in answers.values() for series in result)
+        assert sorted(row_keys) == sorted(
+            {tuple(one.get(label, "") for label in labels) for one in all_labels}
+        )

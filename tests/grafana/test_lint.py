@@ -1,6 +1,6 @@
-"""The rules of grafana/dashboard-linter that apply; each exception with its reason.
+"""The applicable rules of grafana/dashboard-linter, with the reason for each exception.
 
-Not here: those about Loki, which is not asked. https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
+The rules about Loki do not apply. https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
 """
 
 from __future__ import annotations
@@ -12,46 +12,54 @@ import pytest
 
 from .. import promql
 from ..deploy.rules import problems
-from .boards import BOARDS, Question, each_board, panels, questions, readable, variables
+from .dashboards import (
+    DASHBOARDS,
+    PanelQuery,
+    each_dashboard,
+    panel_queries,
+    panels,
+    substitute_spans,
+    variables,
+)
 
 UNITS: Final = {"short", "percentunit", "s", "bytes", "cps", "dateTimeFromNow", "string"}
-"""Of Grafana's units those that are used. https://github.com/grafana/grafana: valueFormats/categories.ts"""
+"""The units in use, of https://github.com/grafana/grafana: valueFormats/categories.ts"""
 
 NO_TARGET: Final = {
     "socket:threshold:": "a constant, the same for all hosts",
     "ALERTS_FOR_STATE": "joined with ALERTS, which has the matchers",
 }
-"""Beginning of a name -> why the series needs no matchers for job and instance."""
+"""Prefix of a series name -> why it needs no matchers for job and instance."""
 
 MATCHED: Final = {"job": {"$job", "$job|"}, "instance": {"$instance", "$instance|"}}
-"""Label -> what it may be matched with. `|`: an alert about no host has no such label."""
+"""Label -> accepted matchers. `|` also matches alerts without the label, which are not about a host."""
 
-each_question = pytest.mark.parametrize(
-    "asked", list(questions()), ids=lambda asked: f"{asked.board}-{asked.panel}-{asked.number}"
+each_query = pytest.mark.parametrize(
+    "query", list(panel_queries()), ids=lambda query: f"{query.dashboard}-{query.panel}-{query.ref_id}"
 )
 
 
-@each_board
+@each_dashboard
 def test_template_datasource(name: str) -> None:
-    variable = variables(BOARDS[name])["datasource"]
+    variable = variables(DASHBOARDS[name])["datasource"]
     assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
     assert variable["label"] == "Data Source"
-    assert [one["type"] for one in BOARDS[name]["templating"]["list"]].count("datasource") == 1
+    assert [one["type"] for one in DASHBOARDS[name]["templating"]["list"]].count("datasource") == 1
 
 
-@each_board
+@each_dashboard
 @pytest.mark.parametrize("target", ["job", "instance"])
 def test_template_job_and_instance(name: str, target: str) -> None:
-    variable = variables(BOARDS[name])[target]
+    variable = variables(DASHBOARDS[name])[target]
     assert variable["type"] == "query"
     assert variable["label"] == target
     assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
 
 
-@each_board
-def test_template_label_promql_and_reload_when_the_time_changes(name: str) -> None:
-    for variable in variables(BOARDS[name]).values():
+@each_dashboard
+def test_template_label_promql_and_on_time_change_reload(name: str) -> None:
+    for variable in variables(DASHBOARDS[name]).values():
         if variable["type"] == "query":
             selection = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
             assert selection
@@ -60,49 +68,49 @@ def test_template_label_promql_and_reload_when_the_time_changes(name: str) -> No
             assert variable["refresh"] == 2
 
 
-@each_board
+@each_dashboard
 def test_panel_datasource(name: str) -> None:
-    for panel in panels(BOARDS[name]):
+    for panel in panels(DASHBOARDS[name]):
         for one in (panel, *panel.get("targets", ())):
             assert one["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
 
 
-@each_board
+@each_dashboard
 def test_panel_title_and_description(name: str) -> None:
-    titles = [panel["title"] for panel in panels(BOARDS[name])]
+    titles = [panel["title"] for panel in panels(DASHBOARDS[name])]
     assert all(titles)
     assert len(set(titles)) == len(titles)
-    for panel in panels(BOARDS[name]):
+    for panel in panels(DASHBOARDS[name]):
         assert re.fullmatch(r"\S.*[.]", panel["description"]), panel["title"]
 
 
-@each_board
+@each_dashboard
 def test_panel_units(name: str) -> None:
-    for panel in panels(BOARDS[name]):
+    for panel in panels(DASHBOARDS[name]):
         if panel["type"] != "text":
             assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
         for override in panel.get("fieldConfig", {}).get("overrides", ()):
             assert {one["value"] for one in override["properties"] if one["id"] == "unit"} <= UNITS
 
 
-@each_board
+@each_dashboard
 def test_panel_no_targets(name: str) -> None:
-    for panel in panels(BOARDS[name]):
+    for panel in panels(DASHBOARDS[name]):
         assert panel["type"] == "text" or panel["targets"]
-        numbers = [target["refId"] for target in panel.get("targets", ())]
-        assert numbers == [chr(ord("A") + place) for place in range(len(numbers))]
+        ref_ids = [target["refId"] for target in panel.get("targets", ())]
+        assert ref_ids == [chr(ord("A") + index) for index in range(len(ref_ids))]
 
 
-@each_question
-def test_target_promql(asked: Question) -> None:
-    """That Prometheus reads it is seen in tests/end_to_end; here, that it asks for what there is."""
-    assert problems(promql.without_variables(asked.expression)) == []
+@each_query
+def test_target_promql(query: PanelQuery) -> None:
+    """Check that series and labels exist; tests/end_to_end runs the queries in Prometheus."""
+    assert problems(promql.without_variables(query.expression)) == []
 
 
-@each_question
-def test_target_rate_interval(asked: Question) -> None:
-    """A fixed range is for what is longer than a step of the picture on purpose."""
-    for function, span in re.findall(r"\b(\w+)\([^()]*\[([^\]:]+)\]", asked.expression):
+@each_query
+def test_target_rate_interval(query: PanelQuery) -> None:
+    """Require $__rate_interval, except where the range is longer than a step on purpose."""
+    for function, span in re.findall(r"\b(\w+)\([^()]*\[([^\]:]+)\]", query.expression):
         if function in {"rate", "irate", "increase"}:
             assert span == "$__rate_interval"
         else:
@@ -113,24 +121,24 @@ def test_target_rate_interval(asked: Question) -> None:
             }
 
 
-@each_question
-def test_target_job_and_instance(asked: Question) -> None:
-    for selector in promql.read(readable(asked.expression)).selectors:
+@each_query
+def test_target_job_and_instance(query: PanelQuery) -> None:
+    for selector in promql.read(substitute_spans(query.expression)).selectors:
         if selector.name.startswith(tuple(NO_TARGET)):
             continue
-        # A variable with one value is put in as it is, one with several as a regular expression.
+        # Grafana escapes multi-value variables for regular expressions, but not single-value variables.
         assert ("process", "=~", "$process") not in selector.matchers
         matched = {label: value for label, operator, value in selector.matchers if operator == "=~"}
         for label, values in MATCHED.items():
             assert matched[label] in values, selector
 
 
-@each_question
-def test_target_counter_aggregation(asked: Question) -> None:
-    for counter in re.finditer(r"\w+_total\b", asked.expression):
-        assert asked.expression[: counter.start()].endswith(("rate(", "increase("))
+@each_query
+def test_target_counter_aggregation(query: PanelQuery) -> None:
+    for counter in re.finditer(r"\w+_total\b", query.expression):
+        assert query.expression[: counter.start()].endswith(("rate(", "increase("))
 
 
-@each_board
+@each_dashboard
 def test_uneditable_dashboard(name: str) -> None:
-    assert BOARDS[name]["editable"] is False
+    assert DASHBOARDS[name]["editable"] is False

@@ -1,4 +1,4 @@
-"""What Grafana is provisioned with: data source, dashboards, and alerts as an option."""
+"""Grafana's provisioning: data source, dashboards, and optional alert rules."""
 
 from __future__ import annotations
 
@@ -10,58 +10,59 @@ import yaml
 
 from .. import promql
 from ..deploy.rules import ALERTS, Rule, document, known_series, labels_of, rules
-from .boards import BOARDS, GRAFANA, panels
+from .dashboards import DASHBOARDS, GRAFANA, panels
 
 PROVISIONING: Final = GRAFANA / "provisioning"
 GROUPS: Final = document(PROVISIONING / "alerting-optional" / "sockets.yml")["groups"]
 
-INTERPOLATED: Final = ("title", "labels", "data", "uid", "condition")
-"""Parts of a rule in which Grafana may put environment variables for `$NAME`. In annotations it does not."""
+INTERPOLATED_FIELDS: Final = ("title", "labels", "data", "uid", "condition")
+"""Fields in which Grafana expands environment variables (`$NAME`). It does not do so in annotations."""
 
-FUNCTIONS: Final = {"humanizePercentage", "humanizeDuration", "printf", "with", "end"}
-"""Of templates: those of Grafana's that are used. It has no `query`, which Prometheus has."""
+TEMPLATE_FUNCTIONS: Final = {"humanizePercentage", "humanizeDuration", "printf", "with", "end"}
+"""The template functions in use. Grafana lacks `query`, which Prometheus has."""
 
 
-def provisioned() -> list[Rule]:
+def grafana_rules() -> list[Rule]:
     return [rule for group in GROUPS for rule in group["rules"]]
 
 
-def pairs() -> Iterator[tuple[Rule, Rule]]:
-    """(alert of Prometheus, that of Grafana), by place."""
-    return zip(rules(ALERTS), provisioned(), strict=True)
+def rule_pairs() -> Iterator[tuple[Rule, Rule]]:
+    """Yield (rule of Prometheus, rule of Grafana) in order."""
+    return zip(rules(ALERTS), grafana_rules(), strict=True)
 
 
-def test_the_data_source_has_the_uid_and_address_that_others_rely_on() -> None:
+def test_datasource_has_the_documented_uid_and_url() -> None:
     (source,) = document(PROVISIONING / "datasources" / "prometheus.yml")["datasources"]
     assert (source["uid"], source["type"], source["url"]) == ("prometheus", "prometheus", "$PROMETHEUS_URL")
 
 
-def test_the_boards_are_not_to_be_changed_in_place() -> None:
+def test_provisioned_dashboards_are_read_only() -> None:
     (provider,) = document(PROVISIONING / "dashboards" / "sockets.yml")["providers"]
     assert provider["type"] == "file"
     assert provider["allowUiUpdates"] is False
 
 
-def test_grafana_has_the_alerts_of_prometheus_with_all_that_they_wait_for() -> None:
-    for theirs, ours in pairs():
-        assert ours["title"] == f"{theirs['alert']} ({', '.join(labels_of(theirs).values())})"
-        assert ours["data"][0]["model"]["expr"] == theirs["expr"]
-        assert ours["for"] == theirs.get("for", "0s")
-        assert ours["labels"] == labels_of(theirs)
-        assert ours["annotations"]["summary"] == theirs["annotations"]["summary"]
-        assert ours["annotations"]["runbook_url"] == theirs["annotations"]["runbook_url"]
+def test_grafana_alert_rules_match_prometheus_rules() -> None:
+    for prometheus_rule, grafana_rule in rule_pairs():
+        severities = ", ".join(labels_of(prometheus_rule).values())
+        assert grafana_rule["title"] == f"{prometheus_rule['alert']} ({severities})"
+        assert grafana_rule["data"][0]["model"]["expr"] == prometheus_rule["expr"]
+        assert grafana_rule["for"] == prometheus_rule.get("for", "0s")
+        assert grafana_rule["labels"] == labels_of(prometheus_rule)
+        assert grafana_rule["annotations"]["summary"] == prometheus_rule["annotations"]["summary"]
+        assert grafana_rule["annotations"]["runbook_url"] == prometheus_rule["annotations"]["runbook_url"]
     assert [group["name"] for group in GROUPS] == [group["name"] for group in document(ALERTS)["groups"]]
 
 
-def test_titles_and_uids_are_as_grafana_wants_them() -> None:
+def test_rule_titles_and_uids_are_unique_and_valid() -> None:
     for name in ("title", "uid"):
-        values = [rule[name] for rule in provisioned()]
+        values = [rule[name] for rule in grafana_rules()]
         assert len(set(values)) == len(values)
-    assert all(re.fullmatch(r"[\w-]{1,40}", rule["uid"]) for rule in provisioned())
+    assert all(re.fullmatch(r"[\w-]{1,40}", rule["uid"]) for rule in grafana_rules())
 
 
-def test_an_alert_fires_for_whatever_its_query_finds_a_zero_too() -> None:
-    for rule in provisioned():
+def test_rule_fires_for_every_sample_including_zero() -> None:
+    for rule in grafana_rules():
         query, fires = rule["data"]
         assert (query["refId"], query["datasourceUid"], query["model"]["instant"]) == (
             "A",
@@ -72,41 +73,43 @@ def test_an_alert_fires_for_whatever_its_query_finds_a_zero_too() -> None:
         assert fires["model"]["expression"] == "A"
         (condition,) = fires["model"]["conditions"]
         assert condition["evaluator"] == {"type": "gt", "params": [-1]}
-        # Nothing found is no alert, and no error.
+        # An empty result is neither an alert nor an error.
         assert rule["noDataState"] == "OK"
 
 
-def test_nothing_is_taken_for_an_environment_variable() -> None:
-    for rule in provisioned():
-        assert "$" not in str({part: rule[part] for part in INTERPOLATED})
+def test_rules_contain_no_environment_variables() -> None:
+    for rule in grafana_rules():
+        assert "$" not in str({part: rule[part] for part in INTERPOLATED_FIELDS})
 
 
-def test_templates_use_what_grafana_knows() -> None:
-    labels = frozenset[str]().union(*known_series().values(), *(promql_made(rule) for rule in rules(ALERTS)))
-    for rule in provisioned():
+def test_templates_use_functions_and_labels_known_to_grafana() -> None:
+    labels = frozenset[str]().union(
+        *known_series().values(), *(labels_made_by(rule) for rule in rules(ALERTS))
+    )
+    for rule in grafana_rules():
         text = rule["annotations"]["description"]
         for action in re.findall(r"\{\{(.*?)\}\}", text):
             words = re.findall(r"(?<![$.\w\"%])[a-zA-Z]\w*", action)
-            assert set(words) <= FUNCTIONS, action
+            assert set(words) <= TEMPLATE_FUNCTIONS, action
             assert set(re.findall(r"\$labels\.(\w+)", action)) <= labels
         assert text.count("{{ with ") == text.count("{{ end }}")
 
 
-def promql_made(rule: Rule) -> set[str]:
+def labels_made_by(rule: Rule) -> set[str]:
     return promql.read(rule["expr"]).made
 
 
-def test_an_alert_is_marked_on_a_panel_that_links_its_runbook() -> None:
-    of_uid: dict[str, Any] = {board["uid"]: board for board in BOARDS.values()}
-    for rule in provisioned():
+def test_rule_annotates_a_panel_that_links_its_runbook() -> None:
+    by_uid: dict[str, Any] = {dashboard["uid"]: dashboard for dashboard in DASHBOARDS.values()}
+    for rule in grafana_rules():
         notes = rule["annotations"]
         (panel,) = [
-            one for one in panels(of_uid[notes["__dashboardUid__"]]) if str(one["id"]) == notes["__panelId__"]
+            one for one in panels(by_uid[notes["__dashboardUid__"]]) if str(one["id"]) == notes["__panelId__"]
         ]
         assert notes["runbook_url"] in {link["url"] for link in panel["links"]}
 
 
-def test_the_file_says_where_it_comes_from() -> None:
+def test_generated_file_names_its_source() -> None:
     text = (PROVISIONING / "alerting-optional" / "sockets.yml").read_text()
-    assert text.startswith("# Made by `make dashboards` from deploy/prometheus/rules/alerts.yml")
+    assert text.startswith("# Generated by `make dashboards` from deploy/prometheus/rules/alerts.yml")
     assert yaml.safe_load(text)["apiVersion"] == 1

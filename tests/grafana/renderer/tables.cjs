@@ -1,8 +1,8 @@
-// Reads [{panel, answers}] from standard input: a table of a dashboard, and what Prometheus found for each of its queries.
-// Writes what Grafana's own code makes of each: [{headings, rows}], texts as they are shown.
+// Reads [{panel, answers}] from standard input: a table panel, and the result of Prometheus for each of its queries.
+// Writes [{headings, rows}] as rendered by Grafana's own code, with the displayed texts.
 'use strict';
 
-// What it looks for of a browser when it is loaded.
+// Browser globals that it requires when it is loaded.
 Object.assign(globalThis, {
   window: globalThis,
   document: { body: {}, createElement: () => ({}) },
@@ -18,7 +18,7 @@ grafana.standardTransformersRegistry.setInit(() =>
   [...transformers.values()].map((each) => ({ id: each.id, name: each.name, transformation: each }))
 );
 
-// The options that these tables set. Grafana has the list of all in a part that is in no package.
+// The options that these tables set. Grafana's complete list is not published in any package.
 const options = new Map(
   ['unit', 'min', 'max', 'decimals', 'thresholds', 'mappings', 'color', 'noValue', 'links', 'custom.cellOptions'].map(
     (id) => {
@@ -34,10 +34,10 @@ const fieldConfigRegistry = {
   list: () => [...options.values()],
 };
 
-// As the data source does with format=table: time, labels, value. Queries that find nothing have no frame.
+// Builds frames as the data source does with format=table: time, labels, value. Empty results have no frame.
 function frames({ panel, answers }) {
-  const found = panel.targets.filter((target) => answers[target.refId].length);
-  return found.map(({ refId }) => {
+  const withData = panel.targets.filter((target) => answers[target.refId].length);
+  return withData.map(({ refId }) => {
     const rows = answers[refId];
     const labels = [...new Set(rows.flatMap((row) => Object.keys(row.metric)))].sort();
     return grafana.toDataFrame({
@@ -46,7 +46,7 @@ function frames({ panel, answers }) {
         { name: 'Time', type: 'time', values: rows.map((row) => row.value[0] * 1000) },
         ...labels.map((label) => ({ name: label, type: 'string', values: rows.map((row) => row.metric[label] ?? '') })),
         {
-          name: found.length > 1 ? `Value #${refId}` : 'Value',
+          name: withData.length > 1 ? `Value #${refId}` : 'Value',
           type: 'number',
           values: rows.map((row) => Number(row.value[1])),
         },
@@ -55,9 +55,9 @@ function frames({ panel, answers }) {
   });
 }
 
-async function shown(one) {
-  const { transformations, fieldConfig } = one.panel;
-  const transformed = await firstValueFrom(grafana.transformDataFrame(transformations, frames(one)));
+async function render(table) {
+  const { transformations, fieldConfig } = table.panel;
+  const transformed = await firstValueFrom(grafana.transformDataFrame(transformations, frames(table)));
   const data = grafana.applyFieldOverrides({
     data: transformed,
     fieldConfig,
@@ -76,10 +76,10 @@ async function shown(one) {
 
 async function main() {
   let text = '';
-  for await (const piece of process.stdin) {
-    text += piece;
+  for await (const chunk of process.stdin) {
+    text += chunk;
   }
-  process.stdout.write(JSON.stringify(await Promise.all(JSON.parse(text).map(shown))));
+  process.stdout.write(JSON.stringify(await Promise.all(JSON.parse(text).map(render))));
 }
 
 main();

@@ -1,0 +1,1 @@
+"""The four dashboards and the panels they consist of."""

@@ -1,0 +1,113 @@
+"""Sockets: host. Processes that leak, destinations, and the usage of limits."""
+
+from __future__ import annotations
+
+from exporter.metrics import catalog
+
+from ..colors import CLOSE_WAIT, STATES
+from ..dashboard import HOST, dashboard, row, row_header
+from ..panels import BYTES, RATIO, SHORT, Json, color_by_column, color_by_series, timeseries
+from ..queries import Query, gcount_selector, selector, topk_over_range
+from ..tables import pivot_table
+from .alerts import firing_table
+from .close_wait import ages, by_process_table, causes
+from .kernel import aborts, dropped_connections, limits
+from .listeners import accept_queues, listeners_table
+from .ports import destinations_table, ports
+from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, top_processes
+from .stat_rows import host_stat_row
+from .time_wait import by_method, by_process, rates
+
+
+def _close_wait() -> Json:
+    return top_processes(
+        "CLOSE_WAIT trend by process",
+        "Connections that the peer closed and the process did not. Steady growth is a leak.",
+        gcount_selector(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS),
+        SHORT,
+        color=CLOSE_WAIT,
+        alerts=["CloseWaitGrowing"],
+    )
+
+
+def _states() -> Json:
+    return timeseries(
+        "Sockets by state",
+        "All TCP sockets of the selected hosts.",
+        [Query(f"sum by (state) ({selector(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
+        SHORT,
+        stack=True,
+        overrides=color_by_series(STATES),
+    )
+
+
+def remote_ports(*matchers: str) -> Json:
+    """Return a table of sockets by remote port and state."""
+    return pivot_table(
+        "Remote ports by state",
+        "Outbound sockets by remote port. inbound: accepted by a local listener. none: not connected. "
+        "other: the smallest, aggregated.",
+        f"sum by (remote_port, state) ({selector(catalog.SOCKET_STATES, *matchers)} > 0)",
+        ("remote_port", "Remote port"),
+        "state",
+        color_by_column(STATES),
+    )
+
+
+def _descriptors() -> Json:
+    return top_processes(
+        "File descriptor usage by process",
+        "Ratio of open file descriptors to their limit, for the worst process of each name. At 1 a process "
+        "can no longer accept connections or open files.",
+        selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
+        RATIO,
+        thresholds="descriptors_ratio",
+        alerts=["CloseWaitDescriptorsRunningOut"],
+    )
+
+
+def _queue_bytes() -> Json:
+    by = "job, instance, process"
+    return timeseries(
+        "Queue bytes by process",
+        f"unread: received, and not read by the process. unsent: not acknowledged by the peer. {TOP_NOTE}",
+        [
+            Query(
+                topk_over_range(TOP, selector(catalog.SOCKET_RECEIVE_QUEUE_BYTES), by),
+                "unread: {{process}} on {{instance}}",
+            ),
+            Query(
+                topk_over_range(TOP, selector(catalog.SOCKET_SEND_QUEUE_BYTES), by),
+                "unsent: {{process}} on {{instance}}",
+            ),
+        ],
+        BYTES,
+        data_links=[SERIES_TO_PROCESS],
+    )
+
+
+def host_dashboard() -> Json:
+    """Return the dashboard `Sockets: host`."""
+    return dashboard(
+        HOST,
+        "Sockets: host",
+        "Processes that leak connections, their destinations, and the time until a limit is reached. Click "
+        "a process for its dashboard.",
+        [
+            row(4, *host_stat_row()),
+            row(8, (15, by_process_table()), (9, firing_table())),
+            row(9, (8, _close_wait()), (8, causes()), (8, ages())),
+            row_header("Sockets"),
+            row(10, (12, _states()), (12, remote_ports())),
+            row_header("Listeners"),
+            row(9, (14, listeners_table()), (10, accept_queues())),
+            row_header("Ephemeral ports"),
+            row(9, (12, destinations_table()), (12, ports())),
+            row_header("TIME_WAIT"),
+            row(9, (8, by_process()), (8, by_method()), (8, rates())),
+            row_header("File descriptors and queues"),
+            row(9, (12, _descriptors()), (12, _queue_bytes())),
+            row_header("Kernel"),
+            row(9, (8, dropped_connections()), (8, aborts()), (8, limits())),
+        ],
+    )
