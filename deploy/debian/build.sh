@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# build.sh PYTHON WHEEL DIRECTORY [ARCHITECTURE]: makes DIRECTORY/socket-state-exporter_VERSION_ARCHITECTURE.deb.
-# The wheel and the libraries of requirements.lock go to /usr/lib/socket-state-exporter, for the exporter alone. They
-# are taken for every Python from 3.11 to 3.14, so that one package is for Debian 12 and its successors, and survives
-# the host's upgrade. PYTHON has pip.
+# build.sh PYTHON WHEEL DIRECTORY [ARCHITECTURE]: builds DIRECTORY/socket-state-exporter_VERSION_ARCHITECTURE.deb.
+# The wheel and the libraries of requirements.lock are installed in /usr/lib/socket-state-exporter, for the exporter
+# only, with the binaries for every Python from 3.11 to 3.14: one package works on Debian 12 and its successors, and
+# after an upgrade of the host. PYTHON must have pip.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -12,7 +12,7 @@ case $architecture in
   amd64) machine=x86_64 ;;
   arm64) machine=aarch64 ;;
   *)
-    echo "build.sh: $architecture: only amd64 and arm64, as for others not all libraries have wheels" >&2
+    echo "build.sh: $architecture: unsupported; only amd64 and arm64 have wheels of all libraries" >&2
     exit 1
     ;;
 esac
@@ -22,7 +22,7 @@ trap 'rm -rf "$work"' EXIT
 tree=$work/tree
 lib=$tree/usr/lib/$name
 umask 022
-# The same bytes from the same commit, whenever and wherever it is built.
+# Reproducible build: the same commit gives the same bytes.
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 1580601600)}
 
 pip=("$python" -m pip --disable-pip-version-check --no-input install --quiet --no-deps --no-compile)
@@ -31,7 +31,7 @@ for version in 3.11 3.12 3.13 3.14; do
     --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
     --require-hashes --requirement "$root/requirements.lock"
   rm -rf "$work/$version/bin"
-  # Where two versions have one file in common, it has to be the same in both. What lies beside (*.dist-info) is not run.
+  # A file that two versions have in common must be identical. *.dist-info contains no code and may differ.
   mkdir -p "$lib"
   (cd "$work/$version" && find . -type f ! -path '*.dist-info/*') | while read -r file; do
     [[ ! -e $lib/$file ]] || cmp "$lib/$file" "$work/$version/$file"
@@ -40,9 +40,9 @@ for version in 3.11 3.12 3.13 3.14; do
 done
 "${pip[@]}" --target "$work/exporter" --no-index "$wheel"
 cp -r "$work/exporter/exporter" "$work"/exporter/*.dist-info "$lib"
-find "$lib" -name direct_url.json -delete # says where the wheel lay
+find "$lib" -name direct_url.json -delete # contains the path of the wheel
 find "$lib" -type f -exec chmod 644 {} +
-find "$lib" -name '*.py' -exec sed -i '1{/^#!/d}' {} + # nobody runs them by name
+find "$lib" -name '*.py' -exec sed -i '1{/^#!/d}' {} + # not executable
 rm -f "$lib"/*/{RECORD,INSTALLER,REQUESTED}
 
 shipped=$lib/exporter/shipped/deploy

@@ -1,9 +1,9 @@
 #!/bin/sh
-# install.sh WHEEL   installs the exporter into a virtual environment of its own below /opt, and its service; as root.
-# install.sh         only the service, for a command that is in /usr/local/bin or /usr/bin already (pipx).
-# Again for an upgrade: the new version takes over when it serves, else the old one stays. What you wrote into
-# /etc/default/socket-state-exporter and drop-ins of the unit is never touched.
-# PYTHON=/usr/bin/python3.12 chooses an interpreter.
+# install.sh WHEEL   installs the exporter into its own virtual environment below /opt, and its service; as root.
+# install.sh         installs only the service, for a command in /usr/local/bin or /usr/bin (pipx).
+# Run it again to upgrade: the new version replaces the old one if it starts; otherwise the old version is restored.
+# /etc/default/socket-state-exporter and drop-ins of the unit are never changed.
+# PYTHON=/usr/bin/python3.12 selects an interpreter.
 set -eu
 name=socket-state-exporter
 opt=/opt/$name
@@ -16,12 +16,12 @@ fail() {
   exit 1
 }
 
-[ "$(id -u)" -eq 0 ] || fail "needs root"
-[ ! -e /usr/lib/$name/exporter ] || fail "the Debian package is installed: upgrade that, or remove it first"
-command -v systemctl >/dev/null || fail "needs systemd"
+[ "$(id -u)" -eq 0 ] || fail "must be run as root"
+[ ! -e /usr/lib/$name/exporter ] || fail "the Debian package is installed: upgrade or remove it first"
+command -v systemctl >/dev/null || fail "requires systemd"
 umask 022
 
-# Not one in somebody's home: the service runs as a user of its own, which may not look in there.
+# An interpreter in a home directory is skipped: the service runs as its own user and cannot read home directories.
 python() {
   for candidate in ${PYTHON-} /usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3; do
     [ -x "$candidate" ] || continue
@@ -37,18 +37,18 @@ python() {
   return 1
 }
 
-# Is systemd there and running, or is this an image being built?
+# systemd may be installed but not running, as in the build of an image.
 running() { [ -d /run/systemd/system ]; }
 
 if [ -n "$wheel" ]; then
   [ -f "$wheel" ] || fail "$wheel: no such file"
-  python=$(python) || fail "needs Python 3.11 or newer with venv, in /usr/bin; PYTHON=... names another"
+  python=$(python) || fail "requires Python 3.11 or newer with venv in /usr/bin; PYTHON=... selects another one"
   mkdir -p "$opt"
   new=$(mktemp -d "$opt/venv.XXXXXX")
   trap 'rm -rf "$new"' EXIT
   chmod 755 "$new"
   "$python" -m venv "$new"
-  # The wheel has the lock of what it was tested with, hashes included.
+  # The wheel contains the lock file of the tested dependencies, with hashes.
   "$new/bin/python" -c 'import sys, zipfile
 sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("exporter/shipped/deploy/requirements.lock"))' \
     "$wheel" >"$new/requirements.lock"
@@ -61,9 +61,9 @@ else
   for there in "$bin" /usr/bin/$name; do
     [ -x "$there" ] && break
   done
-  [ -x "$there" ] || fail "which wheel? There is no $name in /usr/local/bin or /usr/bin either"
+  [ -x "$there" ] || fail "no wheel given, and no $name in /usr/local/bin or /usr/bin"
   case $(readlink -f "$there") in
-    /home/* | /root/*) fail "$there leads into a home directory, which the service may not see: see the README" ;;
+    /home/* | /root/*) fail "$there is a link into a home directory, which the service cannot read: see the README" ;;
   esac
   files=$(dirname "$(dirname "$(readlink -f "$0")")")
 fi
@@ -89,17 +89,17 @@ fi
 systemctl --quiet enable $name
 if running; then
   systemctl daemon-reload
-  # Type=notify: this returns when it serves, or has failed.
+  # Type=notify: restart returns when the exporter is ready or has failed.
   if ! systemctl restart $name; then
     journalctl --no-pager --quiet --unit $name --lines 20 >&2 || true
     if [ -n "$wheel" ] && [ -n "$old" ] && [ -x "$old" ]; then
       point "$old"
       printf '%s\n' "$old_unit" >$units/$name.service
       systemctl daemon-reload
-      systemctl restart $name && fail "it does not start (see above); the old version serves again"
+      systemctl restart $name && fail "the new version does not start (see above); the old version is running again"
     fi
     trap - EXIT
-    fail "it does not start (see above)"
+    fail "$name does not start (see above)"
   fi
 fi
 
@@ -108,12 +108,12 @@ if [ -n "$wheel" ]; then
   for venv in "$opt"/venv.*; do
     [ "$venv" = "$new" ] || rm -rf "$venv"
   done
-  # Says which wheel this is, to whoever asks whether it is installed: deploy/ansible does.
+  # Records the wheel's checksum: deploy/ansible checks it to see whether the wheel is installed.
   rm -f "$opt"/installed.*
   : >"$opt/installed.$(sha256sum <"$wheel" | cut -d' ' -f1)"
 fi
 if running; then
-  echo "$name serves; its flags are in /etc/default/$name, its log in journalctl --unit $name"
+  echo "$name is running; flags: /etc/default/$name, log: journalctl --unit $name"
 else
-  echo "$name is installed, and starts with systemd"
+  echo "$name is installed and will be started by systemd"
 fi

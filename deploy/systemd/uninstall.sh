@@ -1,12 +1,12 @@
 #!/bin/sh
-# uninstall.sh           removes what install.sh brought; as root. Your configuration stays.
-# uninstall.sh --purge   removes /etc/default/socket-state-exporter and drop-ins of the unit, too.
+# uninstall.sh           removes the files of install.sh; as root. The configuration is kept.
+# uninstall.sh --purge   also removes /etc/default/socket-state-exporter and drop-ins of the unit.
 set -eu
 name=socket-state-exporter
 bin=/usr/local/bin/$name
 
 [ "$(id -u)" -eq 0 ] || {
-  echo "uninstall.sh: needs root" >&2
+  echo "uninstall.sh: must be run as root" >&2
   exit 1
 }
 case ${1-} in
@@ -23,7 +23,7 @@ if [ -e /usr/local/lib/systemd/system/$name.service ]; then
   rm -f /usr/local/lib/systemd/system/$name.service
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
 fi
-# One that pipx brought is pipx' to remove.
+# A command installed by pipx is left to pipx.
 case $(readlink "$bin" || true) in /opt/$name/venv.*) rm -f "$bin" ;; esac
 rm -rf /opt/$name
 share=/usr/local/share

@@ -64,7 +64,7 @@ def free_port() -> int:
 
 
 def test_without_an_exporter_in_this_container_it_fails(processes: Path) -> None:
-    assert check(processes) == (1, "no socket-state-exporter runs in this container")
+    assert check(processes) == (1, "no socket-state-exporter is running in this container")
 
 
 def test_whoever_looks_once_is_no_exporter(processes: Path) -> None:
@@ -199,7 +199,7 @@ def test_who_wants_a_certificate_from_us_is_alive(
     tls.maximum_version = version
     with answering("200 OK", tls) as address:
         told = checked(processes, f"--web.listen-address={address}")
-    assert told == (0, f"{address}: TLS, and only for clients with a certificate")
+    assert told == (0, f"{address}: TLS, client certificate required")
 
 
 def test_who_accepts_and_says_nothing_is_not(processes: Path) -> None:

@@ -83,4 +83,4 @@ def test_the_scripts_need_root_and_say_so() -> None:
             [*as_nobody, "sh", "-s"], input=script.read_text(), capture_output=True, text=True, check=False
         )
         assert refused.returncode == 1
-        assert "needs root" in refused.stderr
+        assert "must be run as root" in refused.stderr

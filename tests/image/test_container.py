@@ -46,7 +46,7 @@ def test_it_is_unhealthy_when_it_does_not_run(container: Container) -> None:
     unhealthy = container.run(*HEALTHCHECK)
     assert (unhealthy.returncode, unhealthy.stdout) == (
         1,
-        "no socket-state-exporter runs in this container\n",
+        "no socket-state-exporter is running in this container\n",
     )
 
 

@@ -74,7 +74,7 @@ def test_check_mode_on_a_new_host_says_what_would_change_and_changes_nothing(
 ) -> None:
     told = play(controller, "--check", wheel=controller.put(wheel, f"/srv/{wheel.name}"))
     assert told.failed == 0, told.text
-    assert "Install it" in told.changing
+    assert "Install the exporter" in told.changing
     assert not controller.path(f"/opt/{NAME}").exists()
     assert not controller.path(DEFAULTS).exists()
 
@@ -113,7 +113,7 @@ def test_other_flags_restart_it_and_another_configuration_does_not(controller: M
 
 def test_an_upgrade_is_another_wheel(controller: Machine, newer_wheel: Path) -> None:
     told = play(controller, wheel=controller.put(newer_wheel, f"/srv/{newer_wheel.name}"))
-    assert "Install it" in told.changing, told.text
+    assert "Install the exporter" in told.changing, told.text
     assert served_version(controller) == "99.0"
     check(controller)
 
@@ -121,7 +121,7 @@ def test_an_upgrade_is_another_wheel(controller: Machine, newer_wheel: Path) -> 
 def test_without_a_wheel_it_says_what_lacks(controller: Machine) -> None:
     told = play(controller, wheel="/nowhere.whl")
     assert told.failed == 1
-    assert "'/nowhere.whl' is no file" in told.text
+    assert "'/nowhere.whl' is not a file" in told.text
 
 
 def test_absent_it_is_gone_and_stays_so(controller: Machine) -> None:

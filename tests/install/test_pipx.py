@@ -66,5 +66,5 @@ def test_a_service_of_a_command_in_a_home_directory_is_refused(supplied: Machine
     supplied.run("install", "-D", "/bin/true", f"/root/.local/bin/{NAME}")
     refused = supplied.run("/root/assets/deploy/systemd/install.sh", check=False)
     assert refused.returncode == 1
-    assert "leads into a home directory" in refused.stderr
+    assert "is a link into a home directory" in refused.stderr
     assert show(supplied, "LoadState") == ["not-found"]

@@ -83,7 +83,7 @@ def test_a_version_that_does_not_start_gives_way_to_the_old_one(installed: Machi
         f"[Service]\nExecStartPre=/bin/sh -c 'readlink {COMMAND} | grep -q {before[0].name}'\n"
     )
     said = install(installed, wheel, check=False)
-    assert "it does not start (see above); the old version serves again" in said
+    assert "the new version does not start (see above); the old version is running again" in said
     assert venvs(installed) == before
     assert served_version(installed) == "99.0"
     (drop_ins / "gate.conf").unlink()

@@ -1,1 +1,1 @@
-"""Writes the man page and the completions of three shells from the flags: `make golden`."""
+"""Generates the man page and the completions of three shells from the flags: `make golden`."""

@@ -1,9 +1,9 @@
-# complete.zsh DIRECTORY TYPED: prints what zsh offers when TAB is pressed behind TYPED, a line each, for the
-# completions in DIRECTORY. zsh completes only where it believes that a person types: in a pseudo-terminal.
+# complete.zsh DIRECTORY TYPED: prints the completions that zsh offers when TAB is pressed after TYPED, one per line, with
+# the completions in DIRECTORY. zsh completes only in a terminal, so it runs in a pseudo-terminal.
 zmodload zsh/zpty
 zpty shell zsh -f -i
 
-heard() {
+read_until() {
   local all= part
   while zpty -r shell part; do
     all+=$part
@@ -13,7 +13,7 @@ heard() {
 }
 
 zpty -w shell "PS1=; fpath=(${(q)1} \$fpath); autoload -Uz compinit; compinit -u -D"
-# Instead of offering them, the words are printed and the line is given up.
+# Print the words instead of offering them, and discard the line.
 zpty -w shell "compadd() {
   local -a words
   [[ \${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]] || { builtin compadd \"\$@\"; return }
@@ -22,6 +22,6 @@ zpty -w shell "compadd() {
   builtin compadd \"\$@\"
 }"
 zpty -w shell 'finish() { zle complete-word; print "of""fered"; zle send-break }; zle -N finish; bindkey "^I" finish; print re""ady'
-heard ready >/dev/null
+read_until ready >/dev/null
 zpty -n -w shell "socket-state-exporter $2"$'\t'
-heard offered | grep -o "<[^<>]*>" | tr -d "<>"
+read_until offered | grep -o "<[^<>]*>" | tr -d "<>"

@@ -1,7 +1,7 @@
-"""Stands for a pager and a ticket system: prints what Alertmanager tells them, a line for each alert.
+"""Webhook receiver that stands in for a pager and a ticket system: prints one line per alert.
 
-Takes webhooks (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config) on one address,
-HOST:PORT. Needs nothing but Python.
+Listens on one address, HOST:PORT, for https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
+Requires only the standard library.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any, Final
 
-TOLD: Final = ("description", "runbook_url")
+PRINTED_ANNOTATIONS: Final = ("description", "runbook_url")
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Prints what is posted."""
+    """Prints the alerts of each POST request."""
 
-    # Connections are kept open, or each message would leave one in TIME_WAIT here.
+    # HTTP/1.1 keeps connections open: with 1.0 each notification would leave a socket in TIME_WAIT here.
     protocol_version = "HTTP/1.1"
     timeout = 600
 
     def do_POST(self) -> None:
-        """Alertmanager tries again what is not answered with 200."""
+        """Print the alerts and respond with 200; Alertmanager retries after other statuses."""
         try:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            lines = [line(self.path, alert) for alert in body["alerts"]]
+            lines = [format_alert(self.path, alert) for alert in body["alerts"]]
         except (KeyError, TypeError, ValueError):
             self._answer(400)
             return
@@ -40,18 +40,18 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing of requests: the alerts are what is to be read."""
+        """Suppress request logging: only alerts are printed."""
 
 
-def line(path: str, alert: dict[str, Any]) -> str:
-    """Whom it goes to, whether it begins or ends, what it is, and what the rule has to say of it."""
+def format_alert(path: str, alert: dict[str, Any]) -> str:
+    """Return receiver, status, name, severity and annotations of an alert in one line."""
     labels, annotations = alert["labels"], alert["annotations"]
     head = f"{path.strip('/')}: {alert['status']} {labels['alertname']} ({labels.get('severity', 'none')})"
-    return " ".join((head, *(annotations[name] for name in TOLD if name in annotations)))
+    return " ".join((head, *(annotations[name] for name in PRINTED_ANNOTATIONS if name in annotations)))
 
 
 def main(address: str) -> None:
-    """Listens until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     host, _, port = address.rpartition(":")
     signal.signal(signal.SIGTERM, stop)
     with ThreadingHTTPServer((host, int(port)), Receiver) as server:
@@ -60,7 +60,7 @@ def main(address: str) -> None:
 
 
 def stop(_number: int, _frame: FrameType | None) -> None:
-    """As process 1 it would not hear a signal that it does not ask for."""
+    """Exit on a signal. The kernel ignores signals to process 1 that have no handler."""
     sys.exit(0)
 
 
