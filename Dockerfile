@@ -35,7 +35,7 @@ ENV PATH=/opt/socket-state-exporter/bin:${PATH}
 # start compiles them again and takes twice as long.
 RUN ["/opt/socket-state-exporter/bin/python", "-c", "import encodings.idna, exporter.cli, exporter.http.app, exporter.http.server"]
 EXPOSE 10066
-# User `nobody` by number, so that Kubernetes can verify runAsNonRoot. It can count every socket; resolving processes
+# An unprivileged user by number, so that Kubernetes can verify runAsNonRoot. It can count every socket; resolving processes
 # requires `--user 0` and two capabilities, see README.md.
 USER 65534:65534
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s \

@@ -59,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Target]]:
-    """Starts an exporter, over TLS or not, for users or everybody. cost: of bcrypt; the least, by default."""
+    """Return a function that starts an exporter: tls, basic authentication (users), cost of bcrypt."""
     with ExitStack() as stack:
 
         def started(*, tls: bool = False, users: bool = False, cost: int = 4) -> Target:

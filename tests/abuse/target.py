@@ -32,7 +32,7 @@ class Target:
         self._process = psutil.Process(exporter.process.pid)
 
     def connect(self) -> socket.socket:
-        """A connection on which nothing has been said yet."""
+        """Return a connection without sending anything."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def agree(self, connection: socket.socket) -> socket.socket:

@@ -32,12 +32,14 @@ AT_ONCE: Final = 1.0
 
 @pytest.fixture(autouse=True)
 def descriptors() -> None:
-    """Enough for so many clients."""
+    """Raise the descriptor limit for the clients."""
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), most), most))
 
 
-def test_scrapes_are_answered_and_idlers_cut_off(start: Start, size: Size, tls: bool, tell: Tell) -> None:
+def test_scrapes_succeed_and_idle_clients_are_disconnected(
+    start: Start, size: Size, tls: bool, tell: Tell
+) -> None:
     target = start(tls=tls)
     kept = target.client()
     calm = max(target.scrape(client) for client in (kept, None, kept, None, kept))
@@ -69,7 +71,7 @@ def test_scrapes_are_answered_and_idlers_cut_off(start: Start, size: Size, tls: 
     )
 
 
-def test_more_idlers_than_connections_lock_nobody_out(start: Start, tell: Tell) -> None:
+def test_idle_clients_above_the_limit_do_not_block_scrapes(start: Start, tell: Tell) -> None:
     """512 is the bound: idlers make room for each other, and for scrapers."""
     target = start()
     kept = target.client()

@@ -108,15 +108,15 @@ def damaged(draw: st.DrawFn) -> bytes:
 REQUESTS: Final = st.one_of(*(spoken() for _ in range(6)), damaged(), st.binary(max_size=200))
 
 
-def exchange(target: Target, said: bytes) -> bytes:
-    """Says it, and gives what was answered until nothing more came."""
+def exchange(target: Target, output: bytes) -> bytes:
+    """Send bytes and return the response, read until the server closes."""
     with target.agree(target.connect()) as connection:
-        # A client of ours that leaves a TIME_WAIT for each of so many requests would run out of ports.
+        # Reset on close: with a TIME_WAIT per request the client would run out of ephemeral ports.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         try:
-            # The end of a request line and of headers, lest it be half a request; and one that is answered.
+            # End the request line and headers, so that the request is complete; then send a valid request.
             connection.sendall(
-                said + b"\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                output + b"\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )
             connection.settimeout(0.5)
             heard = b""
@@ -127,19 +127,19 @@ def exchange(target: Target, said: bytes) -> bytes:
         return heard
 
 
-def test_nonsense_is_answered_in_peace(start: Start, size: Size, full: bool, tell: Tell) -> None:
+def test_malformed_requests_get_an_error_response(start: Start, size: Size, full: bool, tell: Tell) -> None:
     target = start(users=True)
     for _ in range(5):
         target.scrape()
     statuses = Counter[int]()
 
-    def say(said: bytes) -> None:
-        heard = exchange(target, said)
+    def say(output: bytes) -> None:
+        heard = exchange(target, output)
         found = [int(each) for each in re.findall(rb"^HTTP/1\.1 (\d{3}) ", heard, re.MULTILINE)]
         statuses.update(found[:1] or [0])
-        assert not [each for each in found if each >= 500], said
+        assert not [each for each in found if each >= 500], output
         for word in (b"Traceback", b".py", b"/usr", b"exposition"):
-            assert word not in heard, said
+            assert word not in heard, output
 
     def say_so_many(number: int) -> None:
         quiet = list(HealthCheck)
@@ -160,15 +160,15 @@ def test_nonsense_is_answered_in_peace(start: Start, size: Size, full: bool, tel
     assert statuses[0] < 0.2 * sum(statuses.values())
     assert target.complaints() == []
     target.scrape()
-    told = ", ".join(f"{status or 'cut off'}: {count:,}" for status, count in sorted(statuses.items()))
+    result = ", ".join(f"{status or 'cut off'}: {count:,}" for status, count in sorted(statuses.items()))
     tell(
         f"{sum(statuses.values()):,} random, malformed and unauthorized requests",
-        f"{told}; no 5xx, nothing logged, {grown:+.1f} MiB, {took:.0f} s",
+        f"{result}; no 5xx, nothing logged, {grown:+.1f} MiB, {took:.0f} s",
     )
 
 
-def test_guessing_does_not_keep_out_who_knows(start: Start, size: Size, tell: Tell) -> None:
-    """With bcrypt as dear as it usually is."""
+def test_password_guessing_does_not_lock_out_valid_users(start: Start, size: Size, tell: Tell) -> None:
+    """Uses the default cost of bcrypt."""
     target = start(users=True, cost=10)
     known = target.client()
     calm = max(target.scrape(known) for _ in range(5))

@@ -1,4 +1,4 @@
-"""Many scrapers at once, and very many scrapes."""
+"""Many concurrent scrapers, and many scrapes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def figures(text: str) -> tuple[frozenset[tuple[str, float]], float]:
     return frozenset(host.items()), moment
 
 
-def test_scrapers_at_once_share_collections_and_all_get_the_whole(
+def test_concurrent_scrapers_share_complete_collections(
     start: Start, size: Size, tls: bool, tell: Tell
 ) -> None:
     target = start(tls=tls, users=tls)
@@ -79,7 +79,7 @@ def test_scrapers_at_once_share_collections_and_all_get_the_whole(
         memory.append(target.memory())
         collections = {}
         for host, moment in map(figures, texts):
-            # The same collection says the same to everybody.
+            # All scrapers of a collection get the same values.
             assert collections.setdefault(moment, host) == host
         assert len(texts) == size.scrapers
         most = max(most, len(collections))
@@ -87,13 +87,13 @@ def test_scrapers_at_once_share_collections_and_all_get_the_whole(
     assert memory[-1] - memory[0] < 15
     over = "TLS, with a password" if tls else "plain HTTP"
     tell(
-        f"{size.scrapers} scrapers at once, {over}, {rounds} times",
+        f"{size.scrapers} concurrent scrapers, {over}, {rounds} times",
         f"all answered, each in {seconds:.1f} s at most, from {most} collections at most; "
         f"{memory[-1]:.0f} MiB resident, {memory[-1] - memory[0]:+.1f} since the first time",
     )
 
 
-def test_scrapes_leave_nothing_behind(start: Start, size: Size, tell: Tell) -> None:
+def test_scrapes_leak_no_sockets_or_memory(start: Start, size: Size, tell: Tell) -> None:
     target = start()
     clients = [target.client() for _ in range(4)]
     for client in clients:
@@ -118,7 +118,7 @@ def test_scrapes_leave_nothing_behind(start: Start, size: Size, tell: Tell) -> N
     )
 
 
-def test_clients_that_leave_in_the_middle_leave_no_close_wait(start: Start, size: Size, tls: bool) -> None:
+def test_aborted_clients_leave_no_close_wait(start: Start, size: Size, tls: bool) -> None:
     target = start(tls=tls)
     descriptors = target.descriptors()
     for number in range(size.scrapes // 5):

@@ -1,1 +1,1 @@
-"""Exporter, Prometheus and Alertmanager beside programs that misbehave: `make demo`, and for tests."""
+"""Exporter, Prometheus and Alertmanager with misbehaving programs: `make demo`, also used by tests."""

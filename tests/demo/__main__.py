@@ -1,4 +1,4 @@
-"""`make demo`: shows an alert come and go, on this host and with nothing left behind."""
+"""`make demo`: shows an alert that fires and resolves on this host, and removes everything afterwards."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import Final, NoReturn
 from .keyboard import Keyboard
 from .monitoring import alertmanager_program, monitoring
 from .ports import free_ports
-from .story import Patience, Story
+from .run import DemoRun, Trigger
 
 _INTERRUPTED: Final = 130
 
 
-class UntilAKeyIsPressed:
-    """Leaves the reader all the time that is wanted."""
+class KeyPress:
+    """Fixes leaky when the user presses a key."""
 
-    request = "Press any key to mend leaky, or Ctrl-C to stop."
+    request = "Press any key to fix leaky, or Ctrl-C to stop."
 
     def __init__(self, keyboard: Keyboard) -> None:
         self._keyboard = keyboard
 
     def begin(self) -> None:
-        self._keyboard.forget()
+        self._keyboard.discard_input()
 
     def is_over(self) -> bool:
         return self._keyboard.pressed()
 
 
-class ForSomeSeconds:
-    """Where nobody is there to press a key."""
+class Timer:
+    """Fixes leaky after some seconds, without a terminal."""
 
     def __init__(self, seconds: float) -> None:
-        self.request = f"leaky will be mended in {seconds:g} s."
+        self.request = f"leaky will be fixed in {seconds:g} s."
         self._seconds = seconds
         self._end = 0.0
 
@@ -53,7 +53,7 @@ class ForSomeSeconds:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
-        "--seconds", type=float, help="wait so long after the alert, not for a key (5 without a terminal)"
+        "--seconds", type=float, help="wait after the alert, instead of for a key (5 without a terminal)"
     )
     seconds = parser.parse_args().seconds
     if not (shutil.which("prometheus") and alertmanager_program()):
@@ -64,7 +64,7 @@ def main() -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="socket-state-demo-")))
             watch = stack.enter_context(monitoring(folder, free_ports()))
-            Story(watch, _patience(stack, seconds)).tell()
+            DemoRun(watch, _trigger(stack, seconds)).run()
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except OSError as error:
@@ -76,14 +76,14 @@ def main() -> int:
     return status
 
 
-def _patience(stack: ExitStack, seconds: float | None) -> Patience:
+def _trigger(stack: ExitStack, seconds: float | None) -> Trigger:
     if seconds is None and sys.stdin.isatty():
-        return UntilAKeyIsPressed(stack.enter_context(Keyboard()))
-    return ForSomeSeconds(5 if seconds is None else seconds)
+        return KeyPress(stack.enter_context(Keyboard()))
+    return Timer(5 if seconds is None else seconds)
 
 
 def _stop(*_: object) -> NoReturn:
-    """Once: what is asked again while all is being stopped would leave something behind."""
+    """Interrupt once, and ignore later signals, which would interrupt the cleanup."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

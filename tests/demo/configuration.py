@@ -1,7 +1,7 @@
 """The files of deploy/ with other intervals, addresses and paths.
 
-recording.yml and alerts.yml are loaded as they are, from where they are. What they wait for is told by
-another thresholds.yml, as that file proposes.
+recording.yml and alerts.yml are loaded unchanged. Shorter waiting times come from a copy of thresholds.yml,
+as that file suggests.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ALERTMANAGER: Final = DEPLOY / "alertmanager" / "alertmanager.yml"
 THRESHOLDS: Final = DEPLOY / "prometheus" / "rules" / "thresholds.yml"
 
 INTERVAL: Final = "3s"
-"""Of scrapes and of rules. On a busy machine a shorter one lets scrapes time out, and alerts come and go."""
+"""Scrape and evaluation interval. On a busy machine a shorter one makes scrapes time out and alerts flap."""
 
 SHORTENED: Final = {"socket:threshold:close_wait_age_seconds": 10}
-"""How long a connection has to be in CLOSE_WAIT to count as stuck. All other thresholds are as delivered."""
+"""Threshold -> its value in the demo. All other thresholds are unchanged."""
 
 GROUP_WAIT: Final = "2s"
 GROUP_INTERVAL: Final = "2s"
@@ -32,7 +32,7 @@ Document = dict[str, Any]
 
 
 def write(folder: Path, ports: Ports) -> None:
-    """Writes thresholds.yml, prometheus.yml and alertmanager.yml."""
+    """Write thresholds.yml, prometheus.yml and alertmanager.yml."""
     for name, document in {
         THRESHOLDS.name: thresholds(),
         PROMETHEUS.name: prometheus(folder, ports),
@@ -42,7 +42,7 @@ def write(folder: Path, ports: Ports) -> None:
 
 
 def thresholds() -> Document:
-    """The thresholds with short times."""
+    """Return the thresholds with short times."""
     document = load(THRESHOLDS)
     for group in document["groups"]:
         for rule in group["rules"]:
@@ -52,7 +52,7 @@ def thresholds() -> Document:
 
 
 def prometheus(folder: Path, ports: Ports) -> Document:
-    """The configuration of Prometheus, with the thresholds in `folder`."""
+    """Return the configuration of Prometheus, with the thresholds in `folder`."""
     document = load(PROMETHEUS)
     for key in ("scrape_interval", "scrape_timeout", "evaluation_interval"):
         document["global"][key] = INTERVAL
@@ -69,7 +69,7 @@ def _rule_file(path: Path, folder: Path) -> Path:
 
 
 def alertmanager(ports: Ports) -> Document:
-    """The configuration of Alertmanager: the same routes and receivers, told sooner and elsewhere."""
+    """Return the configuration of Alertmanager: the same routes and receivers, with shorter intervals."""
     document = load(ALERTMANAGER)
     document["route"] |= {"group_wait": GROUP_WAIT, "group_interval": GROUP_INTERVAL}
     for receiver in document["receivers"]:
@@ -79,6 +79,6 @@ def alertmanager(ports: Ports) -> Document:
 
 
 def load(path: Path) -> Document:
-    """A file of deploy/, to be changed at will."""
+    """Return a file of deploy/; the caller may modify it."""
     document: Document = yaml.safe_load(path.read_text(encoding="utf-8"))
     return document

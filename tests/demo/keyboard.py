@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Keyboard:
-    """Standard input while entered: no key needs Enter, none is shown, and Ctrl-C is still Ctrl-C."""
+    """Standard input in cbreak mode while entered: no Enter, no echo, and Ctrl-C still works."""
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(sys.stdin)
@@ -21,13 +21,13 @@ class Keyboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.forget()
+        self.discard_input()
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
-    def forget(self) -> None:
-        """Takes back what was pressed before now."""
+    def discard_input(self) -> None:
+        """Discard keys pressed before."""
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
     def pressed(self) -> bool:
-        """Whether some key was."""
+        """Return whether a key was pressed."""
         return bool(select.select([sys.stdin], [], [], 0)[0])

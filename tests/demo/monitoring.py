@@ -1,4 +1,4 @@
-"""Exporter, Prometheus and Alertmanager, started with the rules of deploy/, and a receiver that they tell."""
+"""Exporter, Prometheus and Alertmanager, started with the rules of deploy/, and a webhook receiver."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHECKOUT: Final = Path(__file__).parents[2]
 _STARTS_WITHIN: Final = 30.0
 _ANSWERS_WITHIN: Final = 5.0
 
-# A proxy that the environment names knows nothing of this host's loopback.
+# Ignores proxies in the environment: they cannot reach this host's loopback.
 _OPEN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Monitoring:
-    """All that runs; see monitoring()."""
+    """The running programs; see monitoring()."""
 
     def __init__(self, programs: Programs, receiver: Receiver, ports: Ports) -> None:
         self.programs = programs
@@ -48,24 +48,24 @@ class Monitoring:
         return f"http://{HOME}:{self.ports.alertmanager}"
 
     def start_service(self, name: str, port: int, *, keeps: bool) -> None:
-        """Starts a service that keeps what its callers have closed, or that does not."""
+        """Start a service that leaks connections closed by its clients (`keeps`), or closes them."""
         arguments = (name, str(port), "keeps" if keeps else "closes")
         self.programs.start(name, _module("service", *arguments), CHECKOUT)
         for _ in self.until(f"{name} listens", _STARTS_WITHIN):
-            if "ready" in self.programs.said(name):
+            if "ready" in self.programs.output(name):
                 return
 
-    def start_caller(self, name: str, port: int, *, per_second: int, keep: int, count: int) -> None:
-        """Starts a program that makes so many connections and keeps the last of them open."""
+    def start_client(self, name: str, port: int, *, per_second: int, keep: int, count: int) -> None:
+        """Start a client that opens `count` connections and keeps the last `keep` of them open."""
         arguments = (name, str(port), str(per_second), str(keep), str(count))
-        self.programs.start(name, _module("caller", *arguments), CHECKOUT)
+        self.programs.start(name, _module("client", *arguments), CHECKOUT)
 
-    def mend(self, name: str) -> None:
-        """Lets a service or caller close what it keeps."""
-        self.programs.tell(name, "mend")
+    def fix(self, name: str) -> None:
+        """Make a service or client close its connections."""
+        self.programs.tell(name, "fix")
 
     def query(self, expression: str) -> float | None:
-        """The value of the one series that an expression gives in Prometheus; None without one."""
+        """Return the value of an expression with one series; None if it has no result."""
         try:
             answer = _ask(f"{self.prometheus}/api/v1/query?{urlencode({'query': expression})}")
         except OSError:
@@ -73,9 +73,9 @@ class Monitoring:
         found = answer["data"]["result"]
         return float(found[0]["value"][1]) if found else None
 
-    def told(self, status: str, within: float, since: float = 0.0, **labels: str) -> Notice:
-        """The first notice of an alert with these labels in a status since some time, waited for."""
-        for _ in self.until(f"the receiver is told that {labels} is {status}", within):
+    def wait_for_notice(self, status: str, within: float, since: float = 0.0, **labels: str) -> Notice:
+        """Wait for and return the first notice of an alert with this status and these labels."""
+        for _ in self.until(f"the receiver is notified that {labels} is {status}", within):
             for notice in self.receiver.notices:
                 if (
                     notice.status == status
@@ -86,33 +86,35 @@ class Monitoring:
         raise AssertionError
 
     def until(self, what: str, within: float) -> Iterator[None]:
-        """Yields until the caller is content. Fails with what all of them say in the end."""
+        """Yield until the caller stops iterating. Raises TimeoutError with the diagnostics."""
         try:
             for _ in until(what, within):
                 if ended := self.programs.ended():
                     raise TimeoutError(f"{', '.join(ended)} ended before {what}")
                 yield
         except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{self.last_words()}") from None
+            raise TimeoutError(f"{error}\n{self.diagnostics()}") from None
 
-    def last_words(self) -> str:
-        """What Prometheus, Alertmanager and the receiver know, and the ends of the logs."""
+    def diagnostics(self) -> str:
+        """Return the state of Prometheus, Alertmanager and the receiver, and the ends of the logs."""
         return "\n".join(
             (
-                f"--- alerts in Prometheus: {_tried(f'{self.prometheus}/api/v1/alerts')}",
-                f"--- its targets: {_tried(f'{self.prometheus}/api/v1/targets?state=active')}",
-                f"--- alerts in Alertmanager: {_tried(f'{self.alertmanager}/api/v2/alerts')}",
+                f"--- alerts in Prometheus: {_fetch_or_error(f'{self.prometheus}/api/v1/alerts')}",
+                f"--- its targets: {_fetch_or_error(f'{self.prometheus}/api/v1/targets?state=active')}",
+                f"--- alerts in Alertmanager: {_fetch_or_error(f'{self.alertmanager}/api/v2/alerts')}",
                 "--- notices received:",
                 *map(str, self.receiver.notices),
-                self.programs.last_words(),
+                self.programs.diagnostics(),
             )
         )
 
 
 @contextmanager
 def monitoring(folder: Path, ports: Ports, *flags: str) -> Iterator[Monitoring]:
-    """Starts everything with its files in a folder, waits until it is ready, and ends it. Flags are the
-    exporter's."""
+    """Start all programs with their files in `folder`, wait until they are ready, and stop them at the end.
+
+    flags: flags of the exporter.
+    """
     configuration.write(folder, ports)
     with Receiver(ports.receiver) as receiver, Programs(folder / "logs") as programs:
         started = Monitoring(programs, receiver, ports)
@@ -127,12 +129,12 @@ def monitoring(folder: Path, ports: Ports, *flags: str) -> Iterator[Monitoring]:
 
 
 def alertmanager_program() -> str | None:
-    """Debian calls it otherwise than its authors do."""
+    """Return the path of Alertmanager, which has another name on Debian, or None."""
     return shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
 
 def answers(url: str) -> bool:
-    """Whether somebody answers there, and well."""
+    """Return whether a request to the URL succeeds."""
     try:
         with _OPEN(url, timeout=_ANSWERS_WITHIN):
             return True
@@ -170,7 +172,7 @@ def _ask(url: str) -> Any:
         return json.load(answer)
 
 
-def _tried(url: str) -> str:
+def _fetch_or_error(url: str) -> str:
     try:
         return json.dumps(_ask(url), indent=1)
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ _NEARBY: Final = 100
 
 
 class Ports(NamedTuple):
-    """One for each program: like the well-known one, but where hardly anybody listens or connects from."""
+    """One port per program: similar to the standard port, but rarely in use."""
 
     exporter: int = 19066
     prometheus: int = 19090

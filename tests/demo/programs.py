@@ -1,4 +1,4 @@
-"""Programs that run beside each other and end together."""
+"""Programs that run compare_counts each other and end together."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ class Programs:
         stdin.write(f"{line}\n")
         stdin.flush()
 
-    def said(self, name: str) -> str:
-        """All that a program has said so far."""
+    def output(self, name: str) -> str:
+        """Return the output of a program so far."""
         return self._log(name).read_text(errors="replace")
 
     def ended(self) -> list[str]:
         """Those that have ended by themselves."""
         return [name for name, process in self._started.items() if process.poll() is not None]
 
-    def last_words(self) -> str:
-        """The ends of what all have said."""
+    def diagnostics(self) -> str:
+        """Return the last lines of each program's output."""
         return "\n".join(
-            f"--- {name}\n" + "\n".join(self.said(name).splitlines()[-_TAIL:]) for name in self._started
+            f"--- {name}\n" + "\n".join(self.output(name).splitlines()[-_TAIL:]) for name in self._started
         )
 
     def _log(self, name: str) -> Path:

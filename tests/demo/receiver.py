@@ -1,4 +1,4 @@
-"""Who is told: a receiver of Alertmanager's webhooks, https://prometheus.io/docs/alerting/latest/configuration."""
+"""Receiver of Alertmanager's webhooks, https://prometheus.io/docs/alerting/latest/configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Notice(NamedTuple):
 
 
 class Receiver:
-    """Listens on a port of 127.0.0.1 while entered, and keeps what it was told, in order."""
+    """Listens on a port of 127.0.0.1 while entered, and records all notices in order."""
 
     def __init__(self, port: int) -> None:
         self.notices: list[Notice] = []
@@ -50,9 +50,9 @@ class Receiver:
         take = self._take
 
         class Handler(BaseHTTPRequestHandler):
-            """Takes whatever is posted."""
+            """Records each POST request."""
 
-            # Connections are kept open, or each message would leave one in TIME_WAIT here.
+            # HTTP/1.1 keeps connections open: with 1.0 each message would leave a socket in TIME_WAIT.
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -62,7 +62,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing: what it is told is shown elsewhere."""
+                """Suppress request logging."""
 
         return Handler
 

@@ -1,7 +1,8 @@
 """A service: `python -m tests.demo.service NAME PORT keeps|closes`.
 
-It accepts, and reads to the end. When its caller has closed, one that `closes` does so, too; one that
-`keeps` never does, until a line on standard input mends it. It ends with its standard input.
+It accepts connections and reads to the end. When its client has closed, `closes` makes it close too; `keeps`
+makes it leak the connection, until a line on standard input fixes it. It exits with the end of its standard
+input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the demo passes in is what is delivered, but for intervals, addresses and paths."""
+"""The demo's configuration equals deploy/ except for intervals, addresses and paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def changed(before: Any, after: Any) -> set[str | int]:
     return {next(name for name in reversed(way) if isinstance(name, str)) for way, _ in different}
 
 
-def test_of_prometheus(tmp_path: Path) -> None:
+def test_prometheus_configuration_changes(tmp_path: Path) -> None:
     made = configuration.prometheus(tmp_path, Ports())
     assert changed(load(PROMETHEUS), made) == {
         "scrape_interval",
@@ -48,7 +48,7 @@ def test_of_prometheus(tmp_path: Path) -> None:
     ]
 
 
-def test_of_alertmanager() -> None:
+def test_alertmanager_configuration_changes() -> None:
     made = configuration.alertmanager(Ports())
     assert changed(load(ALERTMANAGER), made) == {"group_wait", "group_interval", "url"}
     assert [receiver["webhook_configs"][0]["url"] for receiver in made["receivers"]] == [
@@ -57,7 +57,7 @@ def test_of_alertmanager() -> None:
     ]
 
 
-def test_of_the_thresholds() -> None:
+def test_threshold_changes() -> None:
     def values(document: dict[str, Any]) -> dict[tuple[str, ...], str]:
         rules = [rule for group in document["groups"] for rule in group["rules"]]
         return {(rule["record"], *rule.get("labels", {}).values()): rule["expr"] for rule in rules}
@@ -71,7 +71,7 @@ def test_of_the_thresholds() -> None:
     "command",
     [("promtool", "check", "config", "prometheus.yml"), ("amtool", "check-config", "alertmanager.yml")],
 )
-def test_it_is_valid(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_demo_configuration_is_valid(tmp_path: Path, command: tuple[str, ...]) -> None:
     configuration.write(tmp_path, Ports())
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,26 +14,26 @@ from .keyboard import Keyboard
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The end of a terminal at which keys are pressed; the other is standard input."""
-    hand, terminal = os.openpty()
+def pty_master(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Return the master end of a pseudo-terminal; the other end is standard input."""
+    pty_master, terminal = os.openpty()
     with os.fdopen(terminal) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        yield hand
-    os.close(hand)
+        yield pty_master
+    os.close(pty_master)
 
 
-def test_a_key_counts_at_once_and_only_when_it_was_waited_for(hand: int) -> None:
+def test_only_keys_after_discard_input_count(pty_master: int) -> None:
     before = termios.tcgetattr(sys.stdin)
     with Keyboard() as keyboard:
         assert not keyboard.pressed()
-        os.write(hand, b"x")
+        os.write(pty_master, b"x")
         for _ in until("the key arrives"):
             if keyboard.pressed():
                 break
-        keyboard.forget()
+        keyboard.discard_input()
         assert not keyboard.pressed()
-        os.write(hand, b" ")
+        os.write(pty_master, b" ")
         for _ in until("the next key arrives"):
             if keyboard.pressed():
                 break

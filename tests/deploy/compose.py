@@ -54,14 +54,14 @@ def flag(service: Service, name: str) -> str:
 
 
 def listens(service: Service) -> set[tuple[str, int]]:
-    """Where a service is told to listen: by a flag, the environment, or its one argument."""
+    """Return the listen addresses of a service, from its flags, environment or only argument."""
     environment = service.get("environment", {})
-    told = [
+    result = [
         word for word in service.get("command", ()) if "listen-address" in word or not word.startswith("-")
     ]
     if "GF_SERVER_HTTP_PORT" in environment:
-        told.append(f"{environment['GF_SERVER_HTTP_ADDR']}:{environment['GF_SERVER_HTTP_PORT']}")
-    return {address for word in told for address in addresses(word)}
+        result.append(f"{environment['GF_SERVER_HTTP_ADDR']}:{environment['GF_SERVER_HTTP_PORT']}")
+    return {address for word in result for address in addresses(word)}
 
 
 def addresses(text: str) -> set[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Who is told of which alert, asked of the tools and of a real Alertmanager."""
+"""Routing and inhibition of the alerts, checked with amtool and a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def alert(name: str, severity: str, where: Labels = HOST, **more: str) -> Labels
 @pytest.mark.parametrize(
     "rule", rules(ALERTS), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}"
 )
-def test_what_is_critical_pages_and_the_rest_are_tickets(rule: dict[str, Any]) -> None:
+def test_critical_alerts_page_and_warnings_open_tickets(rule: dict[str, Any]) -> None:
     labels = [f"{label}={value}" for label, value in alert(rule["alert"], **labels_of(rule)).items()]
     command = ["amtool", "config", "routes", "test", f"--config.file={CONFIGURATION}", *labels]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    assert told == {"critical": "pages", "warning": "tickets"}[labels_of(rule)["severity"]]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    assert result == {"critical": "pages", "warning": "tickets"}[labels_of(rule)["severity"]]
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,12 @@ CASES: Final = {
         [alert("TimeWaitNearLimit", "warning")],
     ),
 }
-"""What holds -> (alerts that somebody is told of, alerts that nobody is)."""
+"""Situation -> (alerts that are sent, alerts that are inhibited)."""
 
 
 @require("prometheus-alertmanager")
 @pytest.mark.parametrize("case", CASES)
-def test_an_alert_silences_its_consequences(alertmanager: str, case: str) -> None:
+def test_alert_inhibits_its_consequences(alertmanager: str, case: str) -> None:
     heard, silenced = CASES[case]
     body = json.dumps([{"labels": labels} for labels in (*heard, *silenced)]).encode()
     for _ in until("Alertmanager takes alerts"):

@@ -39,7 +39,7 @@ def has_compose() -> bool:
     )
 
 
-def test_it_is_a_compose_file() -> None:
+def test_compose_file_is_valid() -> None:
     """By the schema of https://github.com/compose-spec/compose-spec."""
     check = [
         sys.executable,
@@ -54,20 +54,20 @@ def test_it_is_a_compose_file() -> None:
 
 
 @pytest.mark.skipif(not has_compose(), reason="needs docker with its plugin compose")
-def test_compose_reads_it_as_we_do() -> None:
+def test_docker_compose_parses_the_same_services() -> None:
     read = ["docker", "compose", "--file", str(COMPOSE), "config", "--format", "json"]
-    told = json.loads(subprocess.run(read, capture_output=True, text=True, check=True).stdout)["services"]
-    assert told.keys() == services().keys()
+    result = json.loads(subprocess.run(read, capture_output=True, text=True, check=True).stdout)["services"]
+    assert result.keys() == services().keys()
     for name, service in services().items():
-        assert told[name].get("command") == service.get("command")
+        assert result[name].get("command") == service.get("command")
 
 
-def test_all_of_the_stack_is_in_it() -> None:
+def test_compose_file_has_all_services() -> None:
     assert set(services()) == {"exporter", "prometheus", "alertmanager", "receiver", "grafana"}
 
 
 @each_service
-def test_images_are_pinned_and_ours_is_never_looked_for_elsewhere(name: str) -> None:
+def test_images_are_pinned_and_the_exporter_is_not_pulled(name: str) -> None:
     """By digest those of others; ours by its version, since it is built here."""
     service = services()[name]
     if name in ("exporter", "receiver"):
@@ -77,7 +77,7 @@ def test_images_are_pinned_and_ours_is_never_looked_for_elsewhere(name: str) -> 
         assert re.fullmatch(r"docker\.io/\w+/\w+:v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", service["image"])
 
 
-def test_ours_is_built_of_this_checkout_by_one_service() -> None:
+def test_exporter_image_is_built_by_one_service() -> None:
     """By two at a time, the second fails: it finds the image that the first has just made."""
     (build,) = [service["build"] for service in services().values() if "build" in service]
     assert (COMPOSE.parent / build["context"] / "Dockerfile").resolve() == CHECKOUT / "Dockerfile"
@@ -87,7 +87,7 @@ def test_ours_is_built_of_this_checkout_by_one_service() -> None:
 
 
 @each_service
-def test_what_is_mounted_is_there_and_not_to_be_written(name: str) -> None:
+def test_bind_mounts_exist_and_are_read_only(name: str) -> None:
     for mount in mounts(services()[name]):
         assert mount.mode == "ro"
         assert mount.host.is_dir()
@@ -106,7 +106,7 @@ def test_volumes_are_declared_and_used() -> None:
     assert named == set(document(COMPOSE)["volumes"])
 
 
-def test_every_service_listens_on_loopback_on_a_port_of_its_own() -> None:
+def test_services_listen_on_loopback_on_unique_ports() -> None:
     listening = {name: listens(service) for name, service in services().items()}
     assert all(len(taken) == 1 for taken in listening.values()), listening
     taken = [address for taken in listening.values() for address in taken]
@@ -118,7 +118,7 @@ def test_every_service_listens_on_loopback_on_a_port_of_its_own() -> None:
 
 
 @each_service
-def test_it_is_on_the_hosts_network_with_no_more_rights_than_it_needs(name: str) -> None:
+def test_services_use_host_network_without_extra_privileges(name: str) -> None:
     service = services()[name]
     assert service["network_mode"] == "host"
     assert service["cap_drop"] == ["ALL"]
@@ -132,7 +132,7 @@ def test_it_is_on_the_hosts_network_with_no_more_rights_than_it_needs(name: str)
     assert service.get("user") == ("0" if sees else None)
 
 
-def test_the_exporter_has_the_rights_that_the_readme_names() -> None:
+def test_exporter_service_has_the_documented_privileges() -> None:
     exporter = services()["exporter"]
     (command,) = re.findall(r"^docker run [^`]*", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
     named = {
@@ -151,7 +151,7 @@ def test_the_exporter_has_the_rights_that_the_readme_names() -> None:
         )
 
 
-def test_the_receiver_runs_by_what_the_image_has() -> None:
+def test_receiver_runs_with_the_python_of_the_image() -> None:
     assert services()["receiver"]["entrypoint"][0] in (CHECKOUT / "Dockerfile").read_text()
 
 
@@ -163,7 +163,7 @@ def configurations() -> Iterator[tuple[Path, Any]]:
                 yield path, document(path)
 
 
-def test_every_address_in_a_configuration_is_a_service_of_it() -> None:
+def test_addresses_in_configurations_are_services() -> None:
     listening = {port for service in services().values() for _, port in listens(service)}
     named = {
         (path.relative_to(CHECKOUT).as_posix(), *address)
@@ -186,13 +186,13 @@ def test_every_address_in_a_configuration_is_a_service_of_it() -> None:
     assert [one for one in sorted(named) if one[1] not in HOME or one[2] not in listening] == []
 
 
-def test_they_tell_the_links_that_people_can_follow() -> None:
+def test_external_urls_are_reachable_links() -> None:
     for name in LINKED:
         ((_, port),) = listens(services()[name])
         assert flag(services()[name], "--web.external-url") == f"http://localhost:{port}"
 
 
-def test_there_is_no_secret_in_it() -> None:
+def test_compose_file_contains_no_secret() -> None:
     environment = services()["grafana"]["environment"]
     assert environment["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD:-}"  # noqa: S105  # the name of one
     secret = re.compile("password|secret|token|key", re.IGNORECASE)
@@ -220,5 +220,5 @@ def test_grafana_is_provisioned_with_the_dashboards_and_this_prometheus() -> Non
     assert list(CHECKOUT.glob("grafana/dashboards/*.json"))
 
 
-def test_the_exporter_knows_its_flags() -> None:
+def test_exporter_accepts_the_flags_of_the_compose_file() -> None:
     parser().parse_args(services()["exporter"]["command"])

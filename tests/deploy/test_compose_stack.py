@@ -75,13 +75,13 @@ def marked(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @marked
-def test_prometheus_scrapes_the_exporter_by_our_rules_and_tells_alertmanager() -> None:
+def test_prometheus_scrapes_exporter_and_notifies_alertmanager() -> None:
     for _ in until("Prometheus has found both", patience=60):
-        told = ask("prometheus", "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        result = ask("prometheus", "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
         targets = ask("prometheus", "/api/v1/targets")["data"]["activeTargets"]
-        if told and targets:
+        if result and targets:
             break
-    assert [addresses(each["url"]) for each in told] == [{("localhost", 9093)}]
+    assert [addresses(each["url"]) for each in result] == [{("localhost", 9093)}]
     assert [each["scrapeUrl"] for each in targets] == ["http://localhost:10066/metrics"]
     # Where we ask ourselves: Prometheus would only within half a minute.
     with urllib.request.urlopen("http://localhost:10066/metrics", timeout=20) as answer:
@@ -92,20 +92,20 @@ def test_prometheus_scrapes_the_exporter_by_our_rules_and_tells_alertmanager() -
 
 
 @marked
-def test_alertmanager_has_its_configuration_and_is_alone() -> None:
+def test_alertmanager_has_its_configuration_and_no_cluster() -> None:
     status = ask("alertmanager", "/api/v2/status")
     assert "http://127.0.0.1:9095/pages" in status["config"]["original"]
     assert status["cluster"]["status"] == "disabled"
 
 
 @marked
-def test_the_receiver_says_what_it_is_told(stack: Programs) -> None:
+def test_receiver_prints_notifications(stack: Programs) -> None:
     labels = {"alertname": "CloseWaitStuck", "severity": "critical"}
     annotations = {"description": "Process printd leaks.", "runbook_url": "https://example.org/runbook"}
     alert = {"status": "firing", "labels": labels, "annotations": annotations}
     ask("receiver", "/pages", {"alerts": [alert, {**alert, "status": "resolved"}]})
-    said = stack.said("receiver").splitlines()
-    assert said[-2:] == [
+    output = stack.output("receiver").splitlines()
+    assert output[-2:] == [
         "pages: firing CloseWaitStuck (critical) Process printd leaks. https://example.org/runbook",
         "pages: resolved CloseWaitStuck (critical) Process printd leaks. https://example.org/runbook",
     ]

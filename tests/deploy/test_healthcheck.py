@@ -63,15 +63,15 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def test_without_an_exporter_in_this_container_it_fails(processes: Path) -> None:
+def test_unhealthy_without_an_exporter_process(processes: Path) -> None:
     assert check(processes) == (1, "no socket-state-exporter is running in this container")
 
 
-def test_whoever_looks_once_is_no_exporter(processes: Path) -> None:
+def test_explain_process_is_not_an_exporter(processes: Path) -> None:
     assert checked(processes, "explain", "--json")[0] == 1
 
 
-def test_the_address_is_read_off_the_command_line(processes: Path, tmp_path: Path) -> None:
+def test_listen_address_is_read_from_the_command_line(processes: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", "--web.telemetry-path=/else") as exporter:
         address = exporter.url.removeprefix("http://")
         healthy = (0, f"{address}: HTTP/1.1 200 OK")
@@ -91,21 +91,21 @@ def left_by_the_client(port: int) -> int:
     return sum(f"{port:04X}" in (local[-4:], remote[-4:]) for local, remote in ends)
 
 
-def test_every_address_has_to_answer(processes: Path, tmp_path: Path) -> None:
+def test_every_listen_address_must_respond(processes: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log") as exporter:
         answering = f"--web.listen-address={exporter.url.removeprefix('http://')}"
         port = free_port()
-        status, said = checked(processes, answering, f"--web.listen-address=127.0.0.1:{port}")
+        status, output = checked(processes, answering, f"--web.listen-address=127.0.0.1:{port}")
     assert status == 1
-    assert f"127.0.0.1:{port}: [Errno {errno.ECONNREFUSED}]" in said
+    assert f"127.0.0.1:{port}: [Errno {errno.ECONNREFUSED}]" in output
 
 
-def test_without_a_flag_it_is_the_default_address(processes: Path) -> None:
-    """Whoever listens there: that is not ours to choose."""
+def test_default_address_is_checked_without_a_flag(processes: Path) -> None:
+    """Fail for a port that has no exporter: any program may listen there."""
     assert checked(processes)[1].startswith(":10066: ")
 
 
-def test_what_is_no_address_is_told(processes: Path) -> None:
+def test_invalid_address_is_reported(processes: Path) -> None:
     assert checked(processes, "--web.listen-address=10066")[0] == 1
 
 
@@ -119,18 +119,18 @@ def answering(status: str, context: ssl.SSLContext | None = None) -> Iterator[st
 
     async def serve() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-        told.append(server.sockets[0].getsockname()[1])
+        result.append(server.sockets[0].getsockname()[1])
         ready.set()
         await asyncio.to_thread(over.wait)
         server.close()
 
-    told: list[int] = []
+    result: list[int] = []
     ready, over = threading.Event(), threading.Event()
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
         assert ready.wait(PATIENCE)
-        yield f"127.0.0.1:{told[0]}"
+        yield f"127.0.0.1:{result[0]}"
     finally:
         over.set()
         thread.join(PATIENCE)
@@ -146,7 +146,7 @@ def answering(status: str, context: ssl.SSLContext | None = None) -> Iterator[st
         ("503 Service Unavailable", 1),
     ],
 )
-def test_the_status_tells(processes: Path, status: str, expected: int) -> None:
+def test_health_follows_the_http_status(processes: Path, status: str, expected: int) -> None:
     with answering(status) as address:
         assert checked(processes, f"--web.listen-address={address}") == (
             expected,
@@ -156,7 +156,7 @@ def test_the_status_tells(processes: Path, status: str, expected: int) -> None:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """With a certificate that nobody knows."""
+    """Serve with a self-signed certificate."""
     folder = tmp_path_factory.mktemp("tls")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     make = [
@@ -180,7 +180,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 @require("openssl")
 @pytest.mark.parametrize(("status", "expected"), [("200 OK", 0), ("401 Unauthorized", 0), ("500 Oh", 1)])
-def test_over_tls_too(processes: Path, tls: ssl.SSLContext, status: str, expected: int) -> None:
+def test_tls_exporter_is_healthy(processes: Path, tls: ssl.SSLContext, status: str, expected: int) -> None:
     tls.verify_mode = ssl.CERT_NONE
     tls.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
     with answering(status, tls) as address:
@@ -192,17 +192,17 @@ def test_over_tls_too(processes: Path, tls: ssl.SSLContext, status: str, expecte
 
 @require("openssl")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_who_wants_a_certificate_from_us_is_alive(
+def test_server_that_requires_a_client_certificate_is_healthy(
     processes: Path, tls: ssl.SSLContext, version: ssl.TLSVersion
 ) -> None:
     tls.verify_mode = ssl.CERT_REQUIRED
     tls.maximum_version = version
     with answering("200 OK", tls) as address:
-        told = checked(processes, f"--web.listen-address={address}")
-    assert told == (0, f"{address}: TLS, client certificate required")
+        result = checked(processes, f"--web.listen-address={address}")
+    assert result == (0, f"{address}: TLS, client certificate required")
 
 
-def test_who_accepts_and_says_nothing_is_not(processes: Path) -> None:
+def test_unresponsive_server_is_unhealthy(processes: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert checked(processes, f"--web.listen-address=127.0.0.1:{port}") == (

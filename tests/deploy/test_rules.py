@@ -55,72 +55,72 @@ LIKE_EXPLAIN: Final = {
 def run(*command: str | Path) -> str:
     """What the command says. It has to end well and warn of nothing."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert not re.search(r"warn|lint error|duplicate", said, re.IGNORECASE), said
-    return said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert not re.search(r"warn|lint error|duplicate", output, re.IGNORECASE), output
+    return output
 
 
 def rule_name(rule: Rule) -> str:
     return "-".join([rule.get("alert") or rule["record"], *labels_of(rule).values()])
 
 
-every_alert = pytest.mark.parametrize("alert", rules(ALERTS), ids=rule_name)
-every_rule = pytest.mark.parametrize("rule", [*rules(RECORDING), *rules(ALERTS)], ids=rule_name)
+each_alert = pytest.mark.parametrize("alert", rules(ALERTS), ids=rule_name)
+each_rule = pytest.mark.parametrize("rule", [*rules(RECORDING), *rules(ALERTS)], ids=rule_name)
 
 
 @require("promtool")
 @pytest.mark.parametrize("path", [THRESHOLDS, RECORDING, ALERTS], ids=lambda path: path.stem)
-def test_the_rules_are_valid(path: Path) -> None:
+def test_rules_are_valid(path: Path) -> None:
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
 @require("promtool")
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_the_rules_pass_their_unit_tests(path: Path) -> None:
+def test_rules_pass_their_unit_tests(path: Path) -> None:
     run("promtool", "test", "rules", path)
 
 
 @require("promtool")
-def test_the_configuration_of_prometheus_is_valid_and_loads_the_rules() -> None:
-    said = run("promtool", "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
-    assert "3 rule files found" in said
+def test_prometheus_configuration_is_valid_and_loads_rules() -> None:
+    output = run("promtool", "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
+    assert "3 rule files found" in output
 
 
 @require("amtool")
-def test_the_configuration_of_alertmanager_is_valid() -> None:
+def test_alertmanager_configuration_is_valid() -> None:
     run("amtool", "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
 
 
-@every_rule
-def test_a_rule_asks_for_series_and_labels_that_there_are(rule: Rule) -> None:
+@each_rule
+def test_rule_uses_existing_series_and_labels(rule: Rule) -> None:
     assert problems(rule["expr"]) == []
 
 
-@every_rule
-def test_a_rule_takes_its_numbers_from_the_thresholds(rule: Rule) -> None:
+@each_rule
+def test_rule_contains_no_numbers_but_thresholds(rule: Rule) -> None:
     assert set(promql.read(rule["expr"]).numbers) <= {0, 1}
 
 
-@every_rule
-def test_a_rule_holds_for_any_job(rule: Rule) -> None:
+@each_rule
+def test_rule_does_not_depend_on_the_job_name(rule: Rule) -> None:
     tied = [one for one in promql.read(rule["expr"]).selectors if "job" in one.labels]
     assert not tied or rule.get("alert") in {"SocketExporterDown", "SocketExporterScrapeSlow"}
 
 
-def test_a_threshold_is_a_constant_with_a_reason() -> None:
+def test_threshold_is_a_constant_with_a_comment() -> None:
     for rule in rules(THRESHOLDS):
         assert re.fullmatch(r"vector\([0-9.]+\)", rule["expr"])
     for text in THRESHOLDS.read_text(encoding="utf-8").split("\n  - record: ")[1:]:
         name = text.partition("\n")[0]
-        said = re.search(
+        output = re.search(
             rf"\n  #[^\n]*(?:\n  #[^\n]*)*\n  - record: {name}\n", THRESHOLDS.read_text(encoding="utf-8")
         )
-        assert said, f"{name} has no comment"
+        assert output, f"{name} has no comment"
 
 
 @pytest.mark.parametrize("name", LIKE_EXPLAIN)
-def test_a_threshold_is_that_of_explain(name: str) -> None:
+def test_threshold_equals_that_of_explain(name: str) -> None:
     value = LIKE_EXPLAIN[name]
     of_severity = (
         {"warning": value.warning, "critical": value.critical} if isinstance(value, Levels) else {"": value}
@@ -130,7 +130,7 @@ def test_a_threshold_is_that_of_explain(name: str) -> None:
     } == of_severity
 
 
-def test_every_threshold_is_used_and_missed_where_it_is_not_there() -> None:
+def test_every_threshold_is_used_and_guarded_by_an_alert() -> None:
     there = {(f"socket:threshold:{name}", severity) for name, severity in thresholds()}
     guard = next(rule for rule in rules(ALERTS) if rule["alert"] == "SocketAlertThresholdsMissing")
     others = [rule for rule in (*rules(RECORDING), *rules(ALERTS)) if rule is not guard]
@@ -148,23 +148,23 @@ def _thresholds_in(some: list[Rule]) -> Iterator[tuple[str, str]]:
                 )
 
 
-@every_alert
-def test_an_alert_says_what_a_mixin_has_to(alert: Rule) -> None:
+@each_alert
+def test_alert_has_the_annotations_of_a_mixin(alert: Rule) -> None:
     assert labels_of(alert)["severity"] in {"warning", "critical"}
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
     assert SUMMARY.fullmatch(alert["annotations"]["summary"])
     assert alert["annotations"]["runbook_url"] == f"{RUNBOOK_BASE}/{alert['alert']}.md"
 
 
-@every_alert
-def test_an_alert_reads_its_own_level(alert: Rule) -> None:
+@each_alert
+def test_alert_uses_thresholds_of_its_severity(alert: Rule) -> None:
     if alert["alert"] != "SocketAlertThresholdsMissing":
         levels = {severity for _, severity in _thresholds_in([alert]) if severity}
         assert levels <= {labels_of(alert)["severity"]}
 
 
-@every_alert
-def test_the_description_asks_for_series_and_labels_that_there_are(alert: Rule) -> None:
+@each_alert
+def test_description_queries_use_existing_series(alert: Rule) -> None:
     text = alert["annotations"]["description"]
     asked = list(promql.in_template(text))
     assert len(asked) == len(re.findall(r"\bquery\b", text))
@@ -172,22 +172,22 @@ def test_the_description_asks_for_series_and_labels_that_there_are(alert: Rule) 
 
 
 @pytest.mark.parametrize("name", ALERT_NAMES)
-def test_an_alert_has_a_runbook(name: str) -> None:
+def test_alert_has_a_runbook(name: str) -> None:
     assert (RUNBOOKS / f"{name}.md").is_file()
 
 
-@every_alert
-def test_two_scrapes_fit_into_what_an_alert_waits(alert: Rule) -> None:
+@each_alert
+def test_alert_waits_for_at_least_two_scrapes(alert: Rule) -> None:
     interval = _seconds(document(PROMETHEUS / "prometheus.yml")["global"]["scrape_interval"])
     assert alert["alert"] == "CloseWaitStuck" or _seconds(alert["for"]) >= 2 * interval
 
 
-def test_slow_is_told_before_the_scrape_times_out() -> None:
+def test_slow_scrape_threshold_is_below_scrape_timeout() -> None:
     timeout = _seconds(document(PROMETHEUS / "prometheus.yml")["global"]["scrape_timeout"])
     assert thresholds()["scrape_duration_seconds", ""] == 0.8 * timeout
 
 
-def test_prometheus_scrapes_the_job_that_the_alerts_look_for() -> None:
+def test_scrape_job_is_the_job_in_the_alerts() -> None:
     (scraped,) = document(PROMETHEUS / "prometheus.yml")["scrape_configs"]
     looked_for = {
         value
@@ -204,8 +204,8 @@ def _seconds(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-@every_alert
-def test_each_level_of_an_alert_is_tested_to_fire(alert: Rule) -> None:
+@each_alert
+def test_unit_tests_cover_each_severity(alert: Rule) -> None:
     fired = [
         expected["exp_labels"]
         for test in unit_tests()
@@ -216,7 +216,7 @@ def test_each_level_of_an_alert_is_tested_to_fire(alert: Rule) -> None:
 
 
 @pytest.mark.parametrize("name", ALERT_NAMES)
-def test_an_alert_is_tested_to_stay_silent_and_to_resolve(name: str) -> None:
+def test_unit_tests_cover_silence_and_resolution(name: str) -> None:
     courses = [
         [bool(check["exp_alerts"]) for check in _checks(test, name)]
         for test in unit_tests()
@@ -232,7 +232,7 @@ def _checks(test: dict[str, Any], alert: str) -> list[dict[str, Any]]:
     return sorted(checks, key=lambda check: _seconds(check["eval_time"]))
 
 
-def test_every_recorded_series_is_tested() -> None:
+def test_unit_tests_cover_every_recorded_series() -> None:
     tested = {
         name
         for test in unit_tests()
@@ -243,6 +243,6 @@ def test_every_recorded_series_is_tested() -> None:
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_a_unit_test_feeds_series_as_the_exporter_has_them(path: Path) -> None:
+def test_unit_tests_feed_existing_series(path: Path) -> None:
     fed = [series["series"] for test in document(path)["tests"] for series in test["input_series"]]
     assert [problem for series in fed for problem in problems(series)] == []

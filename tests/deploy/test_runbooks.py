@@ -22,7 +22,7 @@ ALERT_NAMES: Final = {rule["alert"] for rule in rules(ALERTS)}
 SECTIONS: Final = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 
 each = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-each_of_an_alert = pytest.mark.parametrize("path", OF_ALERTS, ids=lambda path: path.stem)
+each_alert_runbook = pytest.mark.parametrize("path", OF_ALERTS, ids=lambda path: path.stem)
 
 
 def snippets(path: Path) -> Iterator[str]:
@@ -42,12 +42,12 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_there_is_one_for_each_alert() -> None:
+def test_each_alert_has_one_runbook() -> None:
     assert {path.stem for path in OF_ALERTS} == ALERT_NAMES
 
 
-@each_of_an_alert
-def test_it_has_the_sections_that_are_looked_for_in_the_night(path: Path) -> None:
+@each_alert_runbook
+def test_runbook_has_the_four_sections(path: Path) -> None:
     assert re.findall(r"^(#+ .+)$", without_blocks(path), re.MULTILINE) == [
         f"# {path.stem}",
         *(f"## {section}" for section in SECTIONS),
@@ -55,7 +55,7 @@ def test_it_has_the_sections_that_are_looked_for_in_the_night(path: Path) -> Non
 
 
 @each
-def test_its_links_lead_somewhere_in_this_repository(path: Path) -> None:
+def test_runbook_links_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", without_blocks(path)):
         if target.startswith(("https://", "http://")):
             continue
@@ -66,20 +66,20 @@ def test_its_links_lead_somewhere_in_this_repository(path: Path) -> None:
 
 
 @each
-def test_its_expressions_ask_for_series_and_labels_that_there_are(path: Path) -> None:
+def test_runbook_queries_use_existing_series_and_labels(path: Path) -> None:
     assert {snippet: problems(snippet) for snippet in snippets(path)} == {
         snippet: [] for snippet in snippets(path)
     }
 
 
 @each
-def test_every_series_that_it_names_is_there(path: Path) -> None:
+def test_series_in_runbook_exist(path: Path) -> None:
     families = {metric.name for metric in catalog.METRICS}
     named = {name for name in re.findall(r"[\w:]+", path.read_text()) if re.search(r"(?:^|:)socket_\w", name)}
     assert named - known_series().keys() - families == set()
 
 
-def test_the_index_tells_each_with_its_severities() -> None:
+def test_index_lists_each_alert_with_its_severities() -> None:
     severities: dict[str, set[str]] = {name: set() for name in ALERT_NAMES}
     for rule in rules(ALERTS):
         severities[rule["alert"]].add(labels_of(rule)["severity"])

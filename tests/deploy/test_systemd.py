@@ -18,7 +18,7 @@ MOST_EXPOSED = 25
 
 
 @require("systemd-analyze")
-def test_it_is_little_exposed() -> None:
+def test_systemd_exposure_is_low() -> None:
     judged = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", "--no-pager", UNIT],
         capture_output=True, text=True, check=False,
@@ -27,7 +27,7 @@ def test_it_is_little_exposed() -> None:
 
 
 @require("systemd-analyze")
-def test_without_its_sandbox_that_would_be_noticed(tmp_path: Path) -> None:
+def test_exposure_check_detects_a_missing_sandbox(tmp_path: Path) -> None:
     bare = tmp_path / UNIT.name
     lines = UNIT.read_text().splitlines(keepends=True)
     bare.write_text("".join(line for line in lines if not line.startswith("SystemCallFilter=")))
@@ -39,7 +39,7 @@ def test_without_its_sandbox_that_would_be_noticed(tmp_path: Path) -> None:
 
 
 @require("systemd-analyze")
-def test_systemd_understands_every_line(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """With a program in place of the exporter, which need not be installed here."""
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("ExecStart=socket-state-exporter", "ExecStart=sh"))
@@ -49,18 +49,18 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-def test_it_has_two_capabilities_and_can_get_no_others() -> None:
+def test_unit_grants_two_capabilities_only() -> None:
     assert capabilities() == {"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"}
     service = settings("Service")
     assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"]
     assert service["NoNewPrivileges"] == ["yes"]
 
 
-def test_nothing_hides_what_it_is_to_report() -> None:
+def test_sandbox_does_not_hide_processes_or_sockets() -> None:
     assert not {"ProtectProc", "ProcSubset", "PrivateUsers", "PrivateNetwork"} & settings("Service").keys()
 
 
-def test_flags_come_from_a_file_that_need_not_be_there() -> None:
+def test_flags_come_from_an_optional_file() -> None:
     service = settings("Service")
     assert service["EnvironmentFile"] == ["-/etc/default/socket-state-exporter"]
     assert service["ExecStart"] == ["socket-state-exporter $ARGS"]
@@ -69,12 +69,12 @@ def test_flags_come_from_a_file_that_need_not_be_there() -> None:
 
 @pytest.mark.skipif(not shutil.which("dash"), reason="needs dash")
 @pytest.mark.parametrize("script", sorted(FOLDER.glob("*.sh")), ids=lambda path: path.name)
-def test_scripts_are_for_any_posix_shell(script: Path) -> None:
+def test_scripts_are_posix_shell(script: Path) -> None:
     subprocess.run(["dash", "-n", script], check=True)
     assert script.read_text().startswith("#!/bin/sh\n")
 
 
-def test_the_scripts_need_root_and_say_so() -> None:
+def test_scripts_require_root() -> None:
     as_nobody = UNPRIVILEGED if os.geteuid() == 0 else ()
     if as_nobody and not shutil.which(as_nobody[0]):
         pytest.skip("needs setpriv (Debian package util-linux)")

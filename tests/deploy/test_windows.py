@@ -35,22 +35,22 @@ def seconds(name: str) -> float:
     return float(number)
 
 
-def test_it_has_what_winsw_knows() -> None:
+def test_elements_are_known_to_winsw() -> None:
     assert service().tag == "service"
     assert {element.tag for element in service()} <= WINSW
 
 
-def test_it_starts_what_pip_installs_beside_it() -> None:
+def test_service_starts_the_command_that_pip_installs() -> None:
     started = PureWindowsPath(text("executable"))
     assert started.parts == ("%BASE%", "venv", "Scripts", f"{NAME}.exe")
     assert text("id") == NAME == SERVICE.stem
     assert f"{NAME.replace('-', '_')}-{__version__}-py3-none-any.whl" in SERVICE.read_text()
 
 
-def test_the_exporter_knows_its_flags() -> None:
+def test_exporter_accepts_the_flags_of_the_compose_file() -> None:
     flags = parser().parse_args([element.text or "" for element in service().iter("argument")])
     assert flags.addresses == [DEFAULT_ADDRESS]
 
 
-def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
+def test_stop_timeout_exceeds_shutdown_timeout() -> None:
     assert seconds("stoptimeout") > ServerLimits().shutdown_timeout

@@ -1,4 +1,5 @@
-"""A real browser, by the DevTools protocol over two pipes: https://chromedevtools.github.io/devtools-protocol."""
+"""A real browser, by the DevTools protocol over two pipes:
+https://chromedevtools.github.io/devtools-protocol."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class Tab:
         self._answers.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Calls a method and gives its result; takes note of events meanwhile."""
+        """Call a method and return its result; record events received in the meantime."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -89,7 +90,7 @@ class Tab:
         return answer["result"].get("value")
 
     def accessible(self) -> list[tuple[str, str]]:
-        """(role, name) of everything that assistive technology is told of, in order."""
+        """Return (role, name) of every node of the accessibility tree, in order."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
         return [
             (node["role"]["value"], node.get("name", {}).get("value", ""))

@@ -36,7 +36,7 @@ def inside() -> Iterator[Namespace]:
 
 
 def inhabitants(namespace: Namespace) -> dict[int, str]:
-    """Which processes are in a namespace besides its holder and this one, with their names."""
+    """Return pid -> name of the processes in a namespace, except its holder and this process."""
     holder = Path(namespace.path).parents[1]
     others = set(Path("/proc").glob("[0-9]*")) - {holder, Path(f"/proc/{os.getpid()}")}
     found = {}

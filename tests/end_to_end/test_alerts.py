@@ -1,8 +1,7 @@
-"""From the socket to whoever is called: a program goes wrong, Prometheus and Alertmanager tell it by name,
-and when it is mended they tell that, too.
+"""From the socket to the notification: a program leaks, an alert names it, and resolves when it is fixed.
 
-Rules, routes and receivers are those of deploy/, with shorter intervals. Both programs go wrong at the
-beginning, so that the minute which one of the alerts takes is waited for once.
+Rules, routes and receivers are those of deploy/, with shorter intervals. Both programs leak from the start,
+so that the tests wait only once for the alert that takes a minute.
 """
 
 from __future__ import annotations
@@ -28,38 +27,38 @@ RUNBOOKS: Final = (
 PORTS: Final = Ports()
 LOWEST: Final = 40000
 RANGE: Final = 40
-"""Ports to connect from, none of which anything listens on."""
+"""Size of the ephemeral port range, on which no program listens."""
 LEAKED: Final = 15
-"""More than are worth a ticket, and fewer than half of RANGE: the callers' ports are to be no matter here."""
+"""Enough for a ticket, and fewer than half of RANGE, so that the client's ports do not matter here."""
 
 SOON: Final = 60.0
-"""Seconds after which an alert without `for` has long arrived: it takes about 20."""
+"""Timeout in seconds for an alert without `for`, which takes about 20."""
 A_MINUTE_LATER: Final = 180.0
-"""The same for one that waits a minute, were that to begin anew because a scrape failed."""
+"""Timeout for an alert with `for: 1m`, which may start again after a failed scrape."""
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
-    """All of it inside a namespace, where `leaky` leaks and `hoarder` holds every port towards `tidy`."""
+    """Run everything in a namespace, where `leaky` leaks and `hoarder` uses every port towards `tidy`."""
     with inside() as namespace:
         namespace.sysctl("net.ipv4.ip_local_port_range", f"{LOWEST} {LOWEST + RANGE - 1}")
         with monitoring(tmp_path_factory.mktemp("alerts"), PORTS) as started:
             started.start_service("leaky", PORTS.leaky, keeps=True)
             started.start_service("tidy", PORTS.tidy, keeps=False)
-            started.start_caller("visitor", PORTS.leaky, per_second=1000, keep=0, count=LEAKED)
-            started.start_caller("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
+            started.start_client("visitor", PORTS.leaky, per_second=1000, keep=0, count=LEAKED)
+            started.start_client("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
             yield started
 
 
-def mended(watch: Monitoring, program: str, fired: Notice) -> Notice:
-    """Mends the program; then what is told of the same alert."""
+def fixed(watch: Monitoring, program: str, fired: Notice) -> Notice:
+    """Fix the program, and return the notice that resolves its alert."""
     since = time.monotonic()
-    watch.mend(program)
-    return watch.told("resolved", SOON, since, **fired.labels)
+    watch.fix(program)
+    return watch.wait_for_notice("resolved", SOON, since, **fired.labels)
 
 
-def test_a_leak_of_close_wait_opens_a_ticket_that_names_the_program(watch: Monitoring) -> None:
-    fired = watch.told("firing", SOON, alertname="CloseWaitStuck")
+def test_close_wait_leak_opens_a_ticket_naming_the_process(watch: Monitoring) -> None:
+    fired = watch.wait_for_notice("firing", SOON, alertname="CloseWaitStuck")
     assert (fired.receiver, fired.path) == ("tickets", "/tickets")
     assert fired.labels == {
         "alertname": "CloseWaitStuck",
@@ -76,13 +75,15 @@ def test_a_leak_of_close_wait_opens_a_ticket_that_names_the_program(watch: Monit
     ), fired
     assert fired.annotations["runbook_url"] == f"{RUNBOOKS}/CloseWaitStuck.md"
 
-    told = mended(watch, "leaky", fired)
-    assert (told.receiver, told.path, told.labels) == (fired.receiver, fired.path, fired.labels)
+    result = fixed(watch, "leaky", fired)
+    assert (result.receiver, result.path, result.labels) == (fired.receiver, fired.path, fired.labels)
 
 
-def test_ports_running_out_page_and_name_the_destination_and_the_program(watch: Monitoring) -> None:
-    assert f"made {RANGE} connections" in watch.programs.said("hoarder")
-    fired = watch.told("firing", A_MINUTE_LATER, alertname="EphemeralPortsNearExhaustion", call="connect")
+def test_port_exhaustion_pages_with_destination_and_process(watch: Monitoring) -> None:
+    assert f"made {RANGE} connections" in watch.programs.output("hoarder")
+    fired = watch.wait_for_notice(
+        "firing", A_MINUTE_LATER, alertname="EphemeralPortsNearExhaustion", call="connect"
+    )
     assert (fired.receiver, fired.path) == ("pages", "/pages")
     assert fired.labels == {
         "alertname": "EphemeralPortsNearExhaustion",
@@ -99,12 +100,12 @@ def test_ports_running_out_page_and_name_the_destination_and_the_program(watch: 
     )
     assert fired.annotations["runbook_url"] == f"{RUNBOOKS}/EphemeralPortsNearExhaustion.md"
 
-    told = mended(watch, "hoarder", fired)
-    assert (told.receiver, told.path, told.labels) == (fired.receiver, fired.path, fired.labels)
+    result = fixed(watch, "hoarder", fired)
+    assert (result.receiver, result.path, result.labels) == (fired.receiver, fired.path, fired.labels)
 
 
-def test_nobody_else_was_accused(watch: Monitoring) -> None:
+def test_no_other_process_is_named(watch: Monitoring) -> None:
     """The first two have to have run before, or there is little to be seen."""
-    told = {(notice.labels["alertname"], notice.labels["severity"]) for notice in watch.receiver.notices}
-    assert told <= {("CloseWaitStuck", "warning"), ("EphemeralPortsNearExhaustion", "critical")}
+    result = {(notice.labels["alertname"], notice.labels["severity"]) for notice in watch.receiver.notices}
+    assert result <= {("CloseWaitStuck", "warning"), ("EphemeralPortsNearExhaustion", "critical")}
     assert {notice.labels.get("process", "leaky") for notice in watch.receiver.notices} <= {"leaky"}

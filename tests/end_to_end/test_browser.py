@@ -79,7 +79,7 @@ def show(tab: Tab, name: str, directory: Path, **how: Any) -> None:
     tab.open(page.as_uri(), **how)
 
 
-def test_what_the_exporter_serves_is_shown(tab: Tab, exporter: Exporter) -> None:
+def test_page_shows_the_served_content(tab: Tab, exporter: Exporter) -> None:
     tab.requested.clear()
     tab.complaints.clear()
     tab.open(f"{exporter.url}/")
@@ -92,18 +92,18 @@ def test_what_the_exporter_serves_is_shown(tab: Tab, exporter: Exporter) -> None
     assert set(tab.requested) <= {f"{exporter.url}/", f"{exporter.url}/favicon.ico"}
 
 
-def test_its_links_lead_to_the_metrics(tab: Tab, exporter: Exporter) -> None:
+def test_links_lead_to_the_metrics(tab: Tab, exporter: Exporter) -> None:
     tab.open(f"{exporter.url}/")
     targets = tab.run("[...document.querySelectorAll('a')].map(link => link.href)")
     assert targets[:3] == [f"{exporter.url}/{path}" for path in ("metrics", "-/healthy", "-/ready")]
     assert targets[3].startswith("https://")
 
 
-def test_those_who_do_not_see_it_are_told_the_same(tab: Tab, tmp_path: Path) -> None:
+def test_accessibility_tree_has_the_same_content(tab: Tab, tmp_path: Path) -> None:
     show(tab, "troubled", tmp_path)
-    told, report = tab.accessible(), build_report(DiagnosisInput(problem_snapshot()))
+    result, report = tab.accessible(), build_report(DiagnosisInput(problem_snapshot()))
     for role in ("banner", "main", "contentinfo"):
-        assert (role, "") in told
+        assert (role, "") in result
     for heading in (
         "socket-state-exporter",
         "3 problems found: 2 critical and 1 warning",
@@ -111,9 +111,9 @@ def test_those_who_do_not_see_it_are_told_the_same(tab: Tab, tmp_path: Path) -> 
         "Data that could not be read",
         *(f"{finding.severity.value.upper()}: {finding.title}" for finding in report.findings),
     ):
-        assert ("heading", heading) in told
+        assert ("heading", heading) in result
     for region in ("Sockets by state", "Data that could not be read"):
-        assert ("region", region) in told
+        assert ("region", region) in result
     for expected in (
         ("navigation", "Other pages"),
         ("table", "17,977 TCP sockets in this network namespace"),
@@ -124,12 +124,12 @@ def test_those_who_do_not_see_it_are_told_the_same(tab: Tab, tmp_path: Path) -> 
         ("list", "What to do"),
         ("link", "Metrics"),
     ):
-        assert expected in told
+        assert expected in result
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_every_word_can_be_read(tab: Tab, tmp_path: Path, name: str, dark: bool) -> None:
+def test_text_has_sufficient_contrast(tab: Tab, tmp_path: Path, name: str, dark: bool) -> None:
     show(tab, name, tmp_path, dark=dark)
     contrasts = tab.run(CONTRASTS)
     assert contrasts
@@ -140,14 +140,14 @@ def test_every_word_can_be_read(tab: Tab, tmp_path: Path, name: str, dark: bool)
 
 @pytest.mark.parametrize("width", [320, 768, 1920])
 @pytest.mark.parametrize("name", PAGES)
-def test_it_fits_every_window(tab: Tab, tmp_path: Path, name: str, width: int) -> None:
+def test_page_fits_every_window_size(tab: Tab, tmp_path: Path, name: str, width: int) -> None:
     show(tab, name, tmp_path, width=width)
     assert tab.run("document.documentElement.scrollWidth") <= width
     assert tab.run(BROKEN) == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_it_can_be_printed_and_pictured(tab: Tab, tmp_path: Path, dark: bool) -> None:
+def test_page_can_be_printed_and_captured(tab: Tab, tmp_path: Path, dark: bool) -> None:
     show(tab, "troubled", tmp_path, dark=dark)
     picture = tmp_path / "page.png"
     tab.picture(picture)

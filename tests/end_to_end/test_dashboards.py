@@ -76,11 +76,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HTTPConnect
         started.start_service("tidy", PORTS.tidy, keeps=False)
         started.start_service("slow", 19434, keeps=False)
         started.start_service("brief", 19435, keeps=False)
-        started.start_caller("churny", 19435, per_second=5, keep=0, count=RANGE)
-        started.start_caller("guest", PORTS.leaky, per_second=100, keep=3, count=3)
-        started.start_caller("visitor", PORTS.leaky, per_second=10, keep=0, count=LEAKED)
-        started.start_caller("filler", 19434, per_second=1, keep=RANGE, count=RANGE)
-        started.start_caller("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
+        started.start_client("churny", 19435, per_second=5, keep=0, count=RANGE)
+        started.start_client("guest", PORTS.leaky, per_second=100, keep=3, count=3)
+        started.start_client("visitor", PORTS.leaky, per_second=10, keep=0, count=LEAKED)
+        started.start_client("filler", 19434, per_second=1, keep=RANGE, count=RANGE)
+        started.start_client("hoarder", PORTS.tidy, per_second=1000, keep=RANGE, count=2 * RANGE)
         with closing(HTTPConnection(HOME, PORTS.prometheus, timeout=30)) as connection:
             yield connection
 

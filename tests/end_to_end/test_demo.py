@@ -22,9 +22,9 @@ from .inside import inhabitants, inside, once
 pytestmark = [pytest.mark.live, once, require("prometheus", "prometheus-alertmanager")]
 
 COMMAND: Final = (sys.executable, "-m", "tests.demo")
-ALL_OF_IT: Final = 180.0
-"""It takes some 45 s, and gives up by itself after as long."""
-EVERYBODY: Final = {"prometheus", "leaky", "tidy", "visitor", "churny"}
+DEMO_TIMEOUT: Final = 180.0
+"""Timeout in seconds; the demo takes about 45 s."""
+ALL_PROGRAMS: Final = {"prometheus", "leaky", "tidy", "visitor", "churny"}
 AT_THE_END: Final = "\nEverything is stopped and removed.\n"
 
 
@@ -35,14 +35,14 @@ def namespace() -> Iterator[Namespace]:
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
-    """Starts the demo without a terminal; temporary files and what it says go into a folder."""
+    """Start the demo without a terminal, with its temporary files and output in `folder`."""
     (folder / "temporary").mkdir()
-    with (folder / "said").open("w") as said:
+    with (folder / "output").open("w") as output:
         return subprocess.Popen(
             [*COMMAND, *flags],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             text=True,
             cwd=CHECKOUT,
             env={**os.environ, "TMPDIR": str(folder / "temporary")},
@@ -50,58 +50,60 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def running(namespace: Namespace) -> dict[str, int]:
-    """The pids of the demo's programs, once all run."""
-    for _ in until("all of the demo runs"):
+    """Wait for all of the demo's programs and return their pids."""
+    for _ in until("all programs of the demo run"):
         pids = {name: pid for pid, name in inhabitants(namespace).items()}
-        if pids.keys() >= EVERYBODY:
+        if pids.keys() >= ALL_PROGRAMS:
             return pids
     raise AssertionError
 
 
 def left_behind(folder: Path, namespace: Namespace) -> list[object]:
-    """Its files and processes."""
+    """Return files and processes that the demo has left."""
     return [*(folder / "temporary").iterdir(), *inhabitants(namespace).items()]
 
 
-def test_an_alert_comes_and_goes(tmp_path: Path, namespace: Namespace) -> None:
-    status = start(tmp_path, "--seconds=1").wait(ALL_OF_IT)
-    said = (tmp_path / "said").read_text()
-    assert status == 0, said
-    told = said.index("TICKET firing: CloseWaitStuck (warning) of leaky\n")
-    assert "Process leaky on 127.0.0.1:19066 has kept 1" in said[told:], said
-    mended = said.index("leaky is mended")
-    resolved = said.rindex("TICKET resolved: CloseWaitStuck (warning) of leaky\n")
-    assert told < mended < resolved, said
-    assert re.search(r"churny has left [1-9]\d* in TIME_WAIT", said[:told]), said
-    assert said.endswith(AT_THE_END)
+def test_demo_alert_fires_and_resolves(tmp_path: Path, namespace: Namespace) -> None:
+    status = start(tmp_path, "--seconds=1").wait(DEMO_TIMEOUT)
+    output = (tmp_path / "output").read_text()
+    assert status == 0, output
+    fired = output.index("TICKET firing: CloseWaitStuck (warning) of leaky\n")
+    assert "Process leaky on 127.0.0.1:19066 has kept 1" in output[fired:], output
+    fixed = output.index("leaky is fixed")
+    resolved = output.rindex("TICKET resolved: CloseWaitStuck (warning) of leaky\n")
+    assert fired < fixed < resolved, output
+    assert re.search(r"churny has left [1-9]\d* in TIME_WAIT", output[:fired]), output
+    assert output.endswith(AT_THE_END)
     assert left_behind(tmp_path, namespace) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda each: each.name)
-def test_whoever_stops_it_is_rid_of_it(tmp_path: Path, namespace: Namespace, number: signal.Signals) -> None:
+def test_interrupted_demo_leaves_no_files_or_programs(
+    tmp_path: Path, namespace: Namespace, number: signal.Signals
+) -> None:
     demo = start(tmp_path)
     running(namespace)
     demo.send_signal(number)
-    assert demo.wait(ALL_OF_IT) == 130
-    assert (tmp_path / "said").read_text().endswith(AT_THE_END)
+    assert demo.wait(DEMO_TIMEOUT) == 130
+    assert (tmp_path / "output").read_text().endswith(AT_THE_END)
     assert left_behind(tmp_path, namespace) == []
 
 
-def test_a_program_that_fails_ends_it_with_all_that_is_known(tmp_path: Path, namespace: Namespace) -> None:
+def test_demo_reports_a_failing_program(tmp_path: Path, namespace: Namespace) -> None:
     demo = start(tmp_path)
     os.kill(running(namespace)["visitor"], signal.SIGKILL)
-    assert demo.wait(ALL_OF_IT) == 1
-    said = (tmp_path / "said").read_text()
-    assert "visitor ended before CloseWaitStuck fires for leaky\n--- alerts in Prometheus: {" in said
-    assert said.endswith(AT_THE_END)
+    assert demo.wait(DEMO_TIMEOUT) == 1
+    output = (tmp_path / "output").read_text()
+    assert "visitor ended before CloseWaitStuck fires for leaky\n--- alerts in Prometheus: {" in output
+    assert output.endswith(AT_THE_END)
     assert left_behind(tmp_path, namespace) == []
 
 
-def test_whoever_kills_it_is_rid_of_its_programs(tmp_path: Path, namespace: Namespace) -> None:
+def test_killed_demo_leaves_no_programs(tmp_path: Path, namespace: Namespace) -> None:
     demo = start(tmp_path)
     running(namespace)
     demo.kill()
-    demo.wait(ALL_OF_IT)
+    demo.wait(DEMO_TIMEOUT)
     for _ in until("its programs have ended"):
         if not inhabitants(namespace):
             break

@@ -90,7 +90,7 @@ def scraping(tmp_path: Path, exporter: Exporter, more: str = "") -> Iterator[str
 
 
 def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
-    """The result of an instant query; nothing while Prometheus does not answer yet."""
+    """Return the result of an instant query; empty while Prometheus does not respond yet."""
     url = f"http://{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -100,7 +100,7 @@ def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
         return []
 
 
-def test_prometheus_scrapes_what_is_there(prometheus: str, exporter: Exporter) -> None:
+def test_prometheus_scrapes_all_series(prometheus: str, exporter: Exporter) -> None:
     port = exporter.url.rpartition(":")[2]
     comm = Path(f"/proc/{exporter.process.pid}/comm").read_text().strip()
     own = f'socket_listener_accept_queue_limit{{process="{comm}", local_port="{port}"}}'
@@ -114,7 +114,7 @@ def test_prometheus_scrapes_what_is_there(prometheus: str, exporter: Exporter) -
 
 
 @require("openssl")
-def test_prometheus_scrapes_over_tls_as_a_user_with_a_certificate(tmp_path: Path) -> None:
+def test_prometheus_scrapes_with_tls_and_client_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     for name in ("server", "client"):
         authority.sign(name)
@@ -153,7 +153,7 @@ def test_prometheus_shows_why_its_tls_handshake_is_refused(tmp_path: Path) -> No
         assert time_waits(exporter) == ""
 
 
-def test_being_scraped_leaves_no_time_wait_behind(prometheus: str, exporter: Exporter) -> None:
+def test_scrapes_leave_no_time_wait(prometheus: str, exporter: Exporter) -> None:
     for _ in until("Prometheus has scraped five times"):
         scraped = query(prometheus, "count_over_time(up[1m])")
         if scraped and int(scraped[0]["value"][1]) >= 5:
@@ -169,7 +169,7 @@ def time_waits(exporter: Exporter) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
-def test_a_scrape_that_takes_too_long_is_in_time_for_prometheus(tmp_path: Path) -> None:
+def test_slow_collection_is_served_within_scrape_timeout(tmp_path: Path) -> None:
     """It is not down: it has the host's totals, and says what lacks."""
     with socket.create_server(("127.0.0.1", 0)) as held, ExitStack() as stack:
         proc = HungProc(tmp_path / "proc", held).hide()

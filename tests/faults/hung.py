@@ -1,6 +1,6 @@
 """A /proc with a process in it whose file cannot be read to its end.
 
-The file is a FIFO that nobody writes to: open() hangs there, as reads do of a process whose memory is locked.
+The file is a FIFO without a writer: open() hangs, like reads of a process whose memory is locked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HungProc:
         self._away.rename(self._stat.parent)
 
     def release(self) -> None:
-        """Has the file be a plain one, and whoever hangs in it read that."""
+        """Replace the FIFO by a regular file, and unblock its readers with the same content."""
         fields = ["S", *map(str, range(4, 22)), "100", "4096", "1"]
         text = f"{PID} (hung) {' '.join(fields)}\n"
         plain = self._stat.with_name("plain")

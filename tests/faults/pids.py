@@ -31,7 +31,7 @@ LAST_PID: Final = PROC / "sys/kernel/ns_last_pid"
 BEFORE_FIRST: Final = 200
 AT_A_TIME: Final = 6
 LIVES: Final = 0.02, 0.06
-"""Seconds: more than the kernel's tick of 10 ms, by which processes of one pid are told apart."""
+"""Seconds: more than the kernel's tick of 10 ms, which distinguishes processes with the same pid."""
 PR_SET_NAME: Final = 15
 PR_SET_PDEATHSIG: Final = 1
 
@@ -94,8 +94,8 @@ def main(seconds: float) -> None:
         owners.keep(())
     os.kill(churning, signal.SIGKILL)
     os.waitpid(churning, 0)
-    with os.fdopen(reader) as told:
-        pids = told.read().split()
+    with os.fdopen(reader) as result:
+        pids = result.read().split()
     print(json.dumps({**counts, "processes": len(pids), "pids": len(set(pids))}))
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 PACKAGE = Path(exporter.__file__).parent
 
 SAYS_WHEN = {"reload.py", "collection/cache.py"}
-"""Where the time of day is told to people or to Prometheus, and no more than that."""
+"""Functions that may read the wall clock: for timestamps shown to users or exported."""
 
 
 def asks_for_the_time_of_day(path: Path) -> bool:
@@ -38,8 +38,8 @@ def asks_for_the_time_of_day(path: Path) -> bool:
     return False
 
 
-def test_the_time_of_day_is_asked_for_only_where_it_is_told() -> None:
-    """AgeTracker, timeouts and what is repeated only so often go by the monotonic clock."""
+def test_wall_clock_is_read_only_for_timestamps() -> None:
+    """Ages, timeouts and what is repeated only so often go by the monotonic clock."""
     asking = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -61,7 +61,7 @@ def holders(seen: Snapshot, port: int) -> set[int]:
 
 
 @pytest.mark.parametrize("jump", [10 * 365 * 86_400.0, -10 * 365 * 86_400.0], ids=["ahead", "back"])
-def test_ages_and_owners_do_not_jump_with_it(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+def test_clock_jump_does_not_change_ages_and_owners(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
     observer = build(parser().parse_args([]), Config(), choose_source("netlink"))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -97,8 +97,8 @@ OWN_CLOCK = ("unshare", "--time", "--boottime=100000", "--monotonic=100000", "--
     not can(*OWN_CLOCK, "true"),
     reason="needs unshare (Debian package util-linux), root, and time namespaces (Linux 5.6)",
 )
-def test_in_a_container_with_a_clock_of_its_own_owners_are_known(tmp_path: Path) -> None:
-    """There the start times in /proc are by that clock too."""
+def test_owners_are_known_in_a_time_namespace(tmp_path: Path) -> None:
+    """The start times in /proc use the clock of the time namespace too."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         once = [*OWN_CLOCK, sys.executable, "-m", "exporter", "--once"]
         done = subprocess.run(once, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60)

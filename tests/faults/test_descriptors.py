@@ -56,7 +56,7 @@ def address(exporter: Exporter) -> tuple[str, int]:
 
 @contextmanager
 def crowd(exporter: Exporter, number: int) -> Iterator[None]:
-    """So many clients that connect and say nothing."""
+    """Connect `number` clients that send nothing."""
     with ExitStack() as stack:
         for _ in range(number):
             with suppress(ConnectionResetError):
@@ -64,7 +64,7 @@ def crowd(exporter: Exporter, number: int) -> Iterator[None]:
         yield
 
 
-def test_clients_never_take_the_descriptors_that_a_scrape_needs(exporter: Exporter) -> None:
+def test_clients_cannot_use_reserved_descriptors(exporter: Exporter) -> None:
     assert resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE)[0] == ENOUGH
     client = Client(exporter)
     client.scrape()
@@ -76,7 +76,7 @@ def test_clients_never_take_the_descriptors_that_a_scrape_needs(exporter: Export
     }
 
 
-def test_where_few_are_allowed_there_are_fewer_clients(poor: Exporter) -> None:
+def test_low_descriptor_limit_lowers_the_connection_limit(poor: Exporter) -> None:
     client = Client(poor)
     client.scrape()
     with crowd(poor, 2 * FEW):
@@ -85,7 +85,7 @@ def test_where_few_are_allowed_there_are_fewer_clients(poor: Exporter) -> None:
             assert failing(client.scrape()) == set()
 
 
-def test_without_descriptors_it_answers_and_says_what_it_cannot_read(exporter: Exporter) -> None:
+def test_exporter_without_descriptors_reports_failed_collectors(exporter: Exporter) -> None:
     client = Client(exporter)
     before = client.scrape()
     assert failing(before) == set()

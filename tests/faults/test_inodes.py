@@ -1,6 +1,8 @@
-"""Inode numbers come again after 2^32: the number of a closed socket may be another process's new one.
+"""Inode numbers wrap around at 2^32: the inode of a closed socket may be reused by a socket of another
+process.
 
-No test can make so many: the kernel's answers and /proc are ours here, and all between is the real thing.
+No test can create 2^32 sockets: the kernel's responses and /proc are simulated, everything in between is
+real.
 """
 
 from __future__ import annotations
@@ -103,7 +105,7 @@ def owners(seen: Snapshot, state: int) -> dict[int | None, int]:
     return counts
 
 
-def test_a_new_connection_is_the_new_holders_at_once(host: Host) -> None:
+def test_new_connection_with_reused_inode_has_the_new_owner(host: Host) -> None:
     host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
     for _ in range(2):
         assert owners(host.look(), ESTABLISHED) == {10: 1, 20: 1}
@@ -113,7 +115,7 @@ def test_a_new_connection_is_the_new_holders_at_once(host: Host) -> None:
         assert owners(host.look(), ESTABLISHED) == {20: 2}
 
 
-def test_also_when_it_came_long_after_the_other_was_closed(host: Host) -> None:
+def test_inode_reused_long_after_close_has_the_new_owner(host: Host) -> None:
     host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
     host.look()
     host.kernel.has(connected=connection(2, OTHERS))
@@ -124,7 +126,7 @@ def test_also_when_it_came_long_after_the_other_was_closed(host: Host) -> None:
     assert owners(host.look(), ESTABLISHED) == {20: 2}
 
 
-def test_where_its_holder_cannot_be_seen_it_is_unknown(host: Host) -> None:
+def test_owner_is_unknown_when_its_process_is_hidden(host: Host) -> None:
     host.kernel.has(connected=connection(1, INODE) + connection(2, OTHERS))
     host.look()
     host.tree.close(10, 3)
@@ -132,7 +134,7 @@ def test_where_its_holder_cannot_be_seen_it_is_unknown(host: Host) -> None:
     assert owners(host.look(), ESTABLISHED) == {None: 1, 20: 1}
 
 
-def test_a_new_listener_is_the_new_holders_at_once(host: Host) -> None:
+def test_new_listener_with_reused_inode_has_the_new_owner(host: Host) -> None:
     def listener(inode: int, port: int) -> bytes:
         return row(LISTEN, 9, inode, local=(LOOPBACK, port), remote=(bytes(4), 0))
 

@@ -53,7 +53,7 @@ _IN_ONE_BATCH = 100
 Fault = Callable[[bytes], None]
 
 
-# What a socket takes before anybody reads it.
+# Data that a socket buffers without a reader.
 _AT_ONCE = 50
 
 
@@ -151,7 +151,7 @@ def listeners() -> Iterator[list[int]]:
 
 
 def fails(error: int, times: int = 1_000_000) -> Fault:
-    """Fails with an error so many times."""
+    """Return a fault that fails with `error`, `times` times."""
     left = iter(range(times))
 
     def fail(_: bytes) -> None:
@@ -174,7 +174,7 @@ def is_whole(text: str, ports: list[int]) -> bool:
 
 
 def check_a_lasting_fault(
-    host: Host, ports: list[int], caplog: pytest.LogCaptureFixture, mend: Callable[[], None], told: str
+    host: Host, ports: list[int], caplog: pytest.LogCaptureFixture, fix: Callable[[], None], result: str
 ) -> None:
     """Socket families are absent and their parts fail; the others stand; one line for each; and back."""
     caplog.set_level(logging.INFO)
@@ -188,9 +188,9 @@ def check_a_lasting_fault(
         assert value(text, "socket_time_wait_duration_seconds") == 60
         assert value(text, "socket_orphans") is not None
     assert logs(caplog) == {("Collector failed", part): 1 for part in SOCKETS}
-    assert all(told in str(record.exc_info and record.exc_info[1]) for record in caplog.records)
+    assert all(result in str(record.exc_info and record.exc_info[1]) for record in caplog.records)
     caplog.clear()
-    mend()
+    fix()
     for _ in range(2):
         assert is_whole(host.scrape(), ports)
     assert logs(caplog) == {("Collector recovered", part): 1 for part in SOCKETS}
@@ -201,44 +201,44 @@ def check_a_lasting_fault(
     [(errno.EPERM, False), (errno.EPERM, True), (errno.EBUSY, False), (errno.ENOBUFS, True)],
     ids=lambda each: each if isinstance(each, bool) else errno.errorcode[each],
 )
-def test_a_refusal_that_lasts(
+def test_lasting_netlink_failure(
     host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture, error: int, seen_before: bool
 ) -> None:
     if seen_before:
         assert is_whole(host.scrape(), listeners)
     host.transport.fault = fails(error)
 
-    def mend() -> None:
+    def fix() -> None:
         host.transport.fault = lambda _: None
 
-    check_a_lasting_fault(host, listeners, caplog, mend, errno.errorcode[error])
+    check_a_lasting_fault(host, listeners, caplog, fix, errno.errorcode[error])
 
 
-def test_an_answer_that_stops_half_way(
+def test_dump_that_stalls_after_some_messages(
     host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     host.transport.stalls = True
 
-    def mend() -> None:
+    def fix() -> None:
         host.transport.stalls = False
 
-    check_a_lasting_fault(host, listeners, caplog, mend, "stopped answering")
+    check_a_lasting_fault(host, listeners, caplog, fix, "stopped answering")
 
 
-def test_an_answer_that_fails_half_way(
+def test_dump_with_an_error_after_some_messages(
     host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     host.transport.half = fails(errno.EIO)
 
-    def mend() -> None:
+    def fix() -> None:
         host.transport.half = None
 
-    check_a_lasting_fault(host, listeners, caplog, mend, "EIO")
+    check_a_lasting_fault(host, listeners, caplog, fix, "EIO")
 
 
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EINTR, errno.ENOBUFS], ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("half_way", [False, True])
-def test_what_passes_is_not_even_noticed(
+def test_transient_netlink_error_is_retried_silently(
     host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture, error: int, half_way: bool
 ) -> None:
     """Also where a part of the answer had come: nothing is counted twice."""
@@ -252,7 +252,7 @@ def test_what_passes_is_not_even_noticed(
     assert caplog.records == []
 
 
-def test_a_decision_is_not_asked_for_again(host: Host) -> None:
+def test_permanent_netlink_error_is_not_retried(host: Host) -> None:
     host.transport.fault = fails(errno.EPERM)
     host.scrape()
     # All sockets, listeners, and those in CLOSE_WAIT.

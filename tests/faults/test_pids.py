@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("pids.py")
     not can(*NAMESPACES, "sh", "-c", "echo 300 > /proc/sys/kernel/ns_last_pid"),
     reason="needs unshare (Debian package util-linux), root, and the right to make pid namespaces",
 )
-def test_a_pid_that_comes_again_is_not_who_had_it_before() -> None:
+def test_reused_pid_is_a_new_process() -> None:
     done = subprocess.run(
         [*NAMESPACES, sys.executable, PROGRAM, "2"], check=True, capture_output=True, text=True, timeout=120
     )

@@ -51,7 +51,7 @@ def mounted(exporter: Exporter, *arguments: str) -> Iterator[None]:
 
 
 @needs_mounts
-def test_without_proc_sockets_are_counted_and_their_owners_come_back(tmp_path: Path) -> None:
+def test_sockets_are_counted_without_proc_and_owners_recover(tmp_path: Path) -> None:
     with listening(), running(tmp_path / "log", through=["unshare", "--mount"]) as exporter:
         client = Client(exporter)
         before = client.scrape()
@@ -79,7 +79,7 @@ def test_without_proc_sockets_are_counted_and_their_owners_come_back(tmp_path: P
 
 
 @needs_mounts
-def test_processes_that_become_hidden_are_said_to_be_until_they_are_shown(tmp_path: Path) -> None:
+def test_hidden_processes_are_reported_until_visible(tmp_path: Path) -> None:
     as_nobody = ["unshare", "--mount", *UNPRIVILEGED]
     with listening(), running(tmp_path / "log", through=as_nobody) as exporter:
         client = Client(exporter)
@@ -106,9 +106,9 @@ class Failing:
     def __init__(self, root: Path, *shown: str) -> None:
         self._root = root
         for name in ("stat", "self", "sys", *shown):
-            self.mend(name)
+            self.fix(name)
 
-    def mend(self, name: str) -> None:
+    def fix(self, name: str) -> None:
         """Shows what is really there."""
         self._put(name, f"/proc/{name}")
 
@@ -142,7 +142,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 
 
 def accepts(text: str, port: int) -> str:
-    """Whose the listener on that port is said to be."""
+    """Return the process of the listener on that port."""
     (process,) = (
         s.labels["process"]
         for s in samples(text)
@@ -151,7 +151,7 @@ def accepts(text: str, port: int) -> str:
     return process
 
 
-def test_a_process_that_fails_to_be_read_hides_no_other(tmp_path: Path, holder: tuple[int, int]) -> None:
+def test_unreadable_process_does_not_hide_others(tmp_path: Path, holder: tuple[int, int]) -> None:
     pid, port = holder
     root = tmp_path / "proc"
     directories = (f"{pid}/{name}" for name in ("fd", "limits", "ns"))
@@ -167,7 +167,7 @@ def test_a_process_that_fails_to_be_read_hides_no_other(tmp_path: Path, holder: 
         assert logged(exporter.log, "warn", "error") == {}
 
 
-def test_limits_that_fail_to_be_read_leave_the_others_standing(tmp_path: Path) -> None:
+def test_unreadable_limit_does_not_affect_other_limits(tmp_path: Path) -> None:
     root = tmp_path / "proc"
     proc = Failing(root, str(os.getpid()), "thread-self/net/sockstat")
     proc.fail("thread-self/net/netstat")
@@ -183,6 +183,6 @@ def test_limits_that_fail_to_be_read_leave_the_others_standing(tmp_path: Path) -
         assert "Input/output error" in line
         assert "thread-self/net/netstat" in line
 
-        proc.mend("thread-self/net/netstat")
+        proc.fix("thread-self/net/netstat")
         assert value(client.scrape(), "socket_kernel_listen_drops_total") is not None
         assert logged(exporter.log, "info")["Collector recovered: limits"] == 1

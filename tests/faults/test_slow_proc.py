@@ -41,7 +41,7 @@ def scrape(exporter: Exporter) -> tuple[str, float]:
         return answer.read().decode(), time.monotonic() - started
 
 
-def test_what_is_ready_comes_in_time_and_the_rest_when_it_is(tmp_path: Path, proc: HungProc) -> None:
+def test_partial_response_then_complete_response(tmp_path: Path, proc: HungProc) -> None:
     with running(tmp_path / "log", f"--path.procfs={proc.root}") as exporter:
         text, seconds = scrape(exporter)
         # Half a second, and what a busy machine adds.
@@ -69,7 +69,7 @@ def test_what_is_ready_comes_in_time_and_the_rest_when_it_is(tmp_path: Path, pro
         assert "Traceback" not in exporter.log.read_text()
 
 
-def test_it_stops_when_told_to_also_while_it_hangs(tmp_path: Path, proc: HungProc) -> None:
+def test_sigterm_stops_a_hanging_exporter(tmp_path: Path, proc: HungProc) -> None:
     with running(tmp_path / "log", f"--path.procfs={proc.root}") as exporter:
         assert "socket_host_states" in scrape(exporter)[0]
         exporter.process.terminate()

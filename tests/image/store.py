@@ -69,7 +69,7 @@ class Store:
         shutil.rmtree(root)
 
     def build(self, base: str, name: str) -> None:
-        """Builds the image of this checkout as `make image` does, with pip told what it is told here."""
+        """Build the image of this checkout like `make image`, with this machine's pip configuration."""
         configuration = self._folder / "pip.conf"
         configuration.write_text(_pip_configuration())
         certificates = _pip().get("cert")
@@ -92,8 +92,8 @@ class Store:
 
     def configuration(self, image: str) -> dict[str, Any]:
         """What an image says of itself."""
-        told = json.loads(self.run("inspect", "--type=image", image))
-        configuration: dict[str, Any] = told["Docker"]["config"]
+        result = json.loads(self.run("inspect", "--type=image", image))
+        configuration: dict[str, Any] = result["Docker"]["config"]
         return configuration
 
     def container(self, image: str, *capabilities: str) -> Container:
@@ -184,10 +184,10 @@ def _mirror() -> list[str]:
 
 def _pip() -> dict[str, str]:
     """The configuration of pip here, of files and environment, as far as it holds in a container."""
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )
-    pairs = (line.partition("=") for line in told.stdout.splitlines())
+    pairs = (line.partition("=") for line in result.stdout.splitlines())
     named = [(key.rpartition(".")[2], ast.literal_eval(value)) for key, _, value in pairs]
     return {
         key: value for key, value in named if key == "cert" or not str(value).startswith(_OF_THIS_MACHINE)

@@ -22,14 +22,14 @@ pytestmark = MARKS
 BOTH: Final = ("SYS_PTRACE", "DAC_READ_SEARCH")
 
 
-def test_it_tells_its_version_to_any_user(container: Container) -> None:
+def test_version_is_printed_for_any_user(container: Container) -> None:
     for user in ("", "0", "12345:12345"):
-        told = container.run(COMMAND, "--version", user=user)
-        assert (told.returncode, told.stderr) == (0, "")
-        assert told.stdout.startswith(f"socket-state-exporter {__version__} (")
+        result = container.run(COMMAND, "--version", user=user)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith(f"socket-state-exporter {__version__} (")
 
 
-def test_it_is_scraped_found_healthy_and_stopped(container: Container, port: int, leak: int) -> None:
+def test_container_is_scraped_healthy_and_stops(container: Container, port: int, leak: int) -> None:
     with running(container, container.command(*serving(port))) as exporter:
         text = scrape(port)
         healthy = container.run(*HEALTHCHECK)
@@ -37,12 +37,12 @@ def test_it_is_scraped_found_healthy_and_stopped(container: Container, port: int
     assert healthy.stdout == f"127.0.0.1:{port}: HTTP/1.1 200 OK\n"
     assert exporter.process.returncode == 0
     assert value(text, "socket_scrape_collector_success", collector="states") == 1
-    # It sees the host's sockets, and as nobody not whose they are.
+    # It sees the host's sockets; the unprivileged user cannot resolve their processes.
     assert value(text, "socket_listener_accept_queue_length", local_port=str(leak), process="unknown") == 1
     assert value(text, "socket_exporter_unowned_sockets", reason="unreadable") != 0
 
 
-def test_it_is_unhealthy_when_it_does_not_run(container: Container) -> None:
+def test_container_without_exporter_is_unhealthy(container: Container) -> None:
     unhealthy = container.run(*HEALTHCHECK)
     assert (unhealthy.returncode, unhealthy.stdout) == (
         1,
@@ -50,7 +50,7 @@ def test_it_is_unhealthy_when_it_does_not_run(container: Container) -> None:
     )
 
 
-def test_it_is_unhealthy_when_it_hangs(container: Container, port: int) -> None:
+def test_hanging_exporter_is_unhealthy(container: Container, port: int) -> None:
     with running(container, container.command(*serving(port))):
         scrape(port)
         pid = container.process(PYTHON)
@@ -71,9 +71,9 @@ def test_it_is_unhealthy_when_it_hangs(container: Container, port: int) -> None:
         ("0", BOTH[1:], "unknown"),
         ("", BOTH, "unknown"),  # Docker gives added capabilities to root alone, and so does buildah
     ],
-    ids=["root with both", "root with SYS_PTRACE", "root with DAC_READ_SEARCH", "nobody with both"],
+    ids=["root with both", "root with SYS_PTRACE", "root with DAC_READ_SEARCH", "unprivileged with both"],
 )
-def test_which_rights_show_the_owners(
+def test_capabilities_required_to_resolve_owners(
     built: Store, port: int, leak: int, user: str, capabilities: tuple[str, ...], owner: str
 ) -> None:
     container = built.container(IMAGE, *capabilities)
@@ -84,7 +84,7 @@ def test_which_rights_show_the_owners(
 
 
 @require("podman", "runc")
-def test_the_command_of_the_readme_sees_the_host(engine: Engine, port: int, leak: int) -> None:
+def test_documented_command_resolves_host_processes(engine: Engine, port: int, leak: int) -> None:
     """But for its port and the image's name. Podman takes the place of Docker."""
     (command,) = re.findall(r"^docker (run [^`]*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
     words = command.replace("\\\n", " ").split()
@@ -95,8 +95,10 @@ def test_the_command_of_the_readme_sees_the_host(engine: Engine, port: int, leak
     assert value(text, "socket_listener_accept_queue_length", local_port=str(leak), process="sleep") == 1
     assert engine.run("healthcheck", "run", "socket-state-exporter").returncode == 0
     assert engine.run("stop", "socket-state-exporter").returncode == 0
-    told = engine.run("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "socket-state-exporter")
-    assert told.stdout.split() == ["exited", "0"]
+    result = engine.run(
+        "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "socket-state-exporter"
+    )
+    assert result.stdout.split() == ["exited", "0"]
     assert engine.run("healthcheck", "run", "socket-state-exporter").returncode != 0
 
 
@@ -106,7 +108,7 @@ exec chroot --userspec=65534:65534 "$0" "$@"
 """
 
 
-def test_without_the_hosts_processes_and_read_only_it_serves_and_stops(
+def test_read_only_container_without_host_pids_serves_and_stops(
     container: Container, port: int, leak: int
 ) -> None:
     """There it is process 1, which the kernel spares every signal that it does not ask for."""
@@ -122,11 +124,11 @@ def test_without_the_hosts_processes_and_read_only_it_serves_and_stops(
     assert exporter.process.returncode == 0
 
 
-def test_it_starts_from_byte_code_alone(container: Container, port: int) -> None:
-    told = "PYTHONVERBOSE=1"
-    with running(container, container.command("env", told, *serving(port))) as exporter:
+def test_exporter_starts_from_bytecode_only(container: Container, port: int) -> None:
+    result = "PYTHONVERBOSE=1"
+    with running(container, container.command("env", result, *serving(port))) as exporter:
         scrape(port)
-        checked = container.run("env", told, *HEALTHCHECK)
+        checked = container.run("env", result, *HEALTHCHECK)
         read = re.findall(
             r"^# code object from '?(\S+?)'?$", exporter.log.read_text() + checked.stderr, re.MULTILINE
         )

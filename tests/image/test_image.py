@@ -1,4 +1,4 @@
-"""What the image is made of: what it says of itself, and what it holds beside its base."""
+"""The image: its metadata, and the files it adds to its base."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MOST: Final = 90_000_000
 """What the image may add to its base, in bytes."""
 
 
-def test_what_the_image_says_of_itself(built: Store) -> None:
-    told = built.configuration(IMAGE)
-    assert told["User"] == "65534:65534"
-    assert told["Entrypoint"] == [COMMAND]
-    assert not told.get("Cmd")
-    assert list(told["ExposedPorts"]) == ["10066/tcp"]
-    assert told["Healthcheck"]["Test"] == ["CMD", *HEALTHCHECK]
+def test_image_metadata(built: Store) -> None:
+    result = built.configuration(IMAGE)
+    assert result["User"] == "65534:65534"
+    assert result["Entrypoint"] == [COMMAND]
+    assert not result.get("Cmd")
+    assert list(result["ExposedPorts"]) == ["10066/tcp"]
+    assert result["Healthcheck"]["Test"] == ["CMD", *HEALTHCHECK]
     labels = {
-        key.removeprefix(LABELS): text for key, text in told["Labels"].items() if key.startswith(LABELS)
+        key.removeprefix(LABELS): text for key, text in result["Labels"].items() if key.startswith(LABELS)
     }
     assert labels["version"] == __version__
     assert labels["base.name"] == BASE
@@ -46,7 +46,7 @@ def test_what_the_image_says_of_itself(built: Store) -> None:
     assert labels["documentation"] == f"{labels['source']}/blob/main/README.md"
 
 
-def test_it_adds_little_to_its_base(built: Store, container: Container) -> None:
+def test_image_adds_little_to_its_base(built: Store, container: Container) -> None:
     base = built.container(BASE)
     added = bytes_of(container.root) - bytes_of(base.root)
     print(f"{added / 1e6:.1f} MB over the base")
@@ -54,17 +54,17 @@ def test_it_adds_little_to_its_base(built: Store, container: Container) -> None:
 
 
 def bytes_of(folder: Path) -> int:
-    told = subprocess.run(
+    result = subprocess.run(
         ["du", "--summarize", "--bytes", "--one-file-system", folder],
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(told.stdout.split()[0])
+    return int(result.stdout.split()[0])
 
 
-def test_nothing_is_left_of_the_build(built: Store, container: Container) -> None:
-    """Beside the base: one directory, in it what the lock names, and the byte code of what that imports."""
+def test_image_contains_no_build_files(built: Store, container: Container) -> None:
+    """Allows one directory with the locked packages, and the bytecode of imported modules."""
     base = built.container(BASE)
     top = {path.name for path in container.root.iterdir()} - {path.name for path in base.root.iterdir()}
     assert top == set()

@@ -24,11 +24,11 @@ _QUIET: Final = (
     "systemd-resolved.service",
     "systemd-timesyncd.service",
 )
-"""What a machine without console and network has no use for."""
+"""Units that a machine without console and network does not need."""
 
 
 def cache() -> Path:
-    """Where to keep what is dear to make."""
+    """Return the directory for cached root file systems, which are slow to create."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = home / "socket-state-exporter"
     path.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def cache() -> Path:
 
 @contextmanager
 def copy(name: str) -> Iterator[Path]:
-    """A root file system of one's own, removed at the end."""
+    """Copy the base root file system; the copy is removed at the end."""
     base = _base()
     root = base.with_name(f"{name}-{os.getpid()}")
     subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
@@ -48,7 +48,7 @@ def copy(name: str) -> Iterator[Path]:
 
 
 def _base() -> Path:
-    """Made where it is missing; whoever comes meanwhile waits."""
+    """Return the base root file system, created under a lock if it is missing."""
     base = cache() / f"{SUITE}-{'-'.join(PACKAGES)}"
     with base.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

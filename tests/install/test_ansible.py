@@ -69,17 +69,15 @@ def play(machine: Machine, *flags: str, **variables: object) -> Told:
     return Told(text, int(recap[1]), [name for name, result in tasks if "changed: [localhost]" in result])
 
 
-def test_check_mode_on_a_new_host_says_what_would_change_and_changes_nothing(
-    controller: Machine, wheel: Path
-) -> None:
-    told = play(controller, "--check", wheel=controller.put(wheel, f"/srv/{wheel.name}"))
-    assert told.failed == 0, told.text
-    assert "Install the exporter" in told.changing
+def test_check_mode_reports_changes_without_making_them(controller: Machine, wheel: Path) -> None:
+    result = play(controller, "--check", wheel=controller.put(wheel, f"/srv/{wheel.name}"))
+    assert result.failed == 0, result.text
+    assert "Install the exporter" in result.changing
     assert not controller.path(f"/opt/{NAME}").exists()
     assert not controller.path(DEFAULTS).exists()
 
 
-def test_it_serves_and_a_second_run_changes_nothing(controller: Machine, wheel: Path) -> None:
+def test_role_installs_and_is_idempotent(controller: Machine, wheel: Path) -> None:
     variables = {
         "wheel": f"/srv/{wheel.name}",
         "flags": ["--log.format=json"],
@@ -101,33 +99,33 @@ def test_it_serves_and_a_second_run_changes_nothing(controller: Machine, wheel: 
     assert show(controller, "MainPID") == [pid]
 
 
-def test_other_flags_restart_it_and_another_configuration_does_not(controller: Machine, wheel: Path) -> None:
+def test_changed_flags_restart_and_changed_configuration_reloads(controller: Machine, wheel: Path) -> None:
     (before,) = show(controller, "MainPID")
     path = f"/srv/{wheel.name}"
     play(controller, wheel=path, flags=["--log.format=json"], config={"max_processes": 50})
     assert show(controller, "MainPID") == [before]
-    told = play(controller, wheel=path, flags=["--log.level=warn"], config={"max_processes": 50})
-    assert told.failed == 0, told.text
+    result = play(controller, wheel=path, flags=["--log.level=warn"], config={"max_processes": 50})
+    assert result.failed == 0, result.text
     assert show(controller, "MainPID") != [before]
 
 
-def test_an_upgrade_is_another_wheel(controller: Machine, newer_wheel: Path) -> None:
-    told = play(controller, wheel=controller.put(newer_wheel, f"/srv/{newer_wheel.name}"))
-    assert "Install the exporter" in told.changing, told.text
+def test_another_wheel_upgrades_it(controller: Machine, newer_wheel: Path) -> None:
+    result = play(controller, wheel=controller.put(newer_wheel, f"/srv/{newer_wheel.name}"))
+    assert "Install the exporter" in result.changing, result.text
     assert served_version(controller) == "99.0"
     check(controller)
 
 
-def test_without_a_wheel_it_says_what_lacks(controller: Machine) -> None:
-    told = play(controller, wheel="/nowhere.whl")
-    assert told.failed == 1
-    assert "'/nowhere.whl' is not a file" in told.text
+def test_missing_wheel_is_reported(controller: Machine) -> None:
+    result = play(controller, wheel="/nowhere.whl")
+    assert result.failed == 1
+    assert "'/nowhere.whl' is not a file" in result.text
 
 
-def test_absent_it_is_gone_and_stays_so(controller: Machine) -> None:
+def test_state_absent_removes_everything(controller: Machine) -> None:
     """The last test of this file."""
-    told = play(controller, state="absent")
-    assert told.failed == 0, told.text
+    result = play(controller, state="absent")
+    assert result.failed == 0, result.text
     assert show(controller, "LoadState") == ["not-found"]
     assert not controller.path(f"/opt/{NAME}").exists()
     assert not controller.path(DEFAULTS).exists()

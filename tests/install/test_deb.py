@@ -52,22 +52,22 @@ def drop_in(machine: Machine, text: str) -> None:
     machine.run("systemctl", "restart", UNIT)
 
 
-def test_it_serves_at_once_and_sees_all(installed: Machine) -> None:
+def test_service_runs_after_installation_and_resolves_owners(installed: Machine) -> None:
     check(installed)
     assert installed.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     assert installed.run("dpkg", "--verify", NAME).stdout == ""
     assert installed.run("systemd-analyze", "verify", "--man=no", UNIT).stderr == ""
 
 
-def test_it_may_do_nothing_that_it_need_not(installed: Machine) -> None:
-    """As the running systemd reckons, not from the file."""
-    said = installed.run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout
-    (line,) = (line for line in said.splitlines() if "Overall exposure level" in line)
+def test_service_has_no_unneeded_privileges(installed: Machine) -> None:
+    """Uses the exposure level of the running unit, not of the file."""
+    output = installed.run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout
+    (line,) = (line for line in output.splitlines() if "Overall exposure level" in line)
     assert float(line.split(":")[1].split()[0]) <= 2.5
 
 
 @pytest.mark.parametrize("right", ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", ""])
-def test_with_one_of_its_rights_alone_owners_are_unknown(configured: Machine, right: str) -> None:
+def test_owners_are_unknown_with_one_capability_only(configured: Machine, right: str) -> None:
     sets = ("AmbientCapabilities", "CapabilityBoundingSet")
     drop_in(configured, "[Service]\n" + "".join(f"{each}=\n{each}={right}\n" for each in sets))
     with listening(configured):
@@ -77,19 +77,19 @@ def test_with_one_of_its_rights_alone_owners_are_unknown(configured: Machine, ri
     assert (value(text, "socket_exporter_unowned_sockets", reason="unreadable") or 0) >= 1
 
 
-def test_flags_come_from_etc_default(configured: Machine) -> None:
+def test_flags_are_read_from_etc_default(configured: Machine) -> None:
     configured.path(DEFAULTS).write_text('ARGS="--web.listen-address=127.0.0.1:9999 --log.level=warn"\n')
     configured.run("systemctl", "restart", UNIT)
     assert "socket_states" in configured.get("http://127.0.0.1:9999/metrics")
 
 
-def test_it_starts_without_that_file(configured: Machine) -> None:
+def test_service_starts_without_etc_default(configured: Machine) -> None:
     configured.path(DEFAULTS).unlink()
     configured.run("systemctl", "restart", UNIT)
     check(configured)
 
 
-def test_reload_has_the_configuration_read_again(configured: Machine) -> None:
+def test_reload_applies_the_configuration(configured: Machine) -> None:
     """One that only root may read: that takes one of its two rights."""
     configuration = configured.path("/etc/socket-state-exporter.yml")
     configuration.write_text("max_processes: 100\n")
@@ -105,7 +105,7 @@ def test_reload_has_the_configuration_read_again(configured: Machine) -> None:
     configuration.unlink()
 
 
-def test_inside_its_sandbox_it_serves_tls_to_users(configured: Machine) -> None:
+def test_sandboxed_service_serves_tls_with_authentication(configured: Machine) -> None:
     """With a key and passwords that only root may read."""
     folder = configured.path("/etc/socket-state-exporter")
     folder.mkdir(mode=0o700)
@@ -141,14 +141,14 @@ def asked(machine: Machine, url: str, user: str) -> str:
     return machine.run("python3", "-c", code, url, user).stdout
 
 
-def test_wrong_flags_fail_at_once_and_are_not_tried_again(configured: Machine) -> None:
+def test_invalid_flags_fail_without_restarts(configured: Machine) -> None:
     configured.path(DEFAULTS).write_text('ARGS="--nonsense"\n')
     assert configured.run("systemctl", "restart", UNIT, check=False).returncode == 1
     assert show(configured, "ActiveState", "ExecMainStatus", "NRestarts") == ["failed", "2", "0"]
     assert "unrecognized arguments: --nonsense" in configured.journal(UNIT)
 
 
-def test_killed_it_comes_again(configured: Machine) -> None:
+def test_killed_service_is_restarted(configured: Machine) -> None:
     drop_in(configured, "[Service]\nRestartSec=0\n")
     (pid,) = show(configured, "MainPID")
     configured.run("sh", "-c", f"kill -9 {pid}")
@@ -159,7 +159,7 @@ def test_killed_it_comes_again(configured: Machine) -> None:
     check(configured)
 
 
-def test_the_man_page_and_completions_are_where_they_are_looked_for(installed: Machine) -> None:
+def test_man_page_and_completions_are_in_standard_paths(installed: Machine) -> None:
     for file in (
         f"/usr/share/man/man1/{NAME}.1.gz",
         f"/usr/share/bash-completion/completions/{NAME}",
@@ -170,18 +170,18 @@ def test_the_man_page_and_completions_are_where_they_are_looked_for(installed: M
         assert installed.path(file).exists()
 
 
-def test_it_brings_its_assets(installed: Machine) -> None:
+def test_package_contains_the_assets(installed: Machine) -> None:
     installed.run(NAME, "assets", "/root/assets")
     assert installed.path("/root/assets/deploy/prometheus/rules/alerts.yml").exists()
     assert not installed.path("/root/assets/deploy/debian").exists()
 
 
-def test_it_was_compiled_when_it_was_installed(installed: Machine) -> None:
-    """The service may not write there, so it would compile at every start."""
+def test_package_is_compiled_at_installation(installed: Machine) -> None:
+    """The service has no write access there, and would compile at every start."""
     assert list(installed.path(f"/usr/lib/{NAME}/exporter/__pycache__").glob("cli.*.pyc"))
 
 
-def test_the_other_way_to_install_it_is_refused(installed: Machine, wheel: Path) -> None:
+def test_install_script_refuses_with_the_debian_package(installed: Machine, wheel: Path) -> None:
     """It would stand in front of this one, half noticed."""
     script = installed.put(ROOT / "deploy/systemd/install.sh", "/root/install.sh")
     refused = installed.run(script, installed.put(wheel, f"/root/{wheel.name}"), check=False)
@@ -189,7 +189,7 @@ def test_the_other_way_to_install_it_is_refused(installed: Machine, wheel: Path)
     assert not installed.path(f"/opt/{NAME}").exists()
 
 
-def test_an_upgrade_restarts_it_and_keeps_the_flags(configured: Machine, deb: Path, tmp_path: Path) -> None:
+def test_upgrade_restarts_the_service_and_keeps_flags(configured: Machine, deb: Path, tmp_path: Path) -> None:
     flags = 'ARGS="--web.telemetry-path=/mine"\n'
     configured.path(DEFAULTS).write_text(flags)
     newer = configured.put(renumbered(deb, tmp_path), "/root/newer.deb")
@@ -198,7 +198,7 @@ def test_an_upgrade_restarts_it_and_keeps_the_flags(configured: Machine, deb: Pa
     assert 'version="99.0"' in configured.get("http://127.0.0.1:10066/mine")
 
 
-def test_disabled_it_stays_disabled_over_an_upgrade(configured: Machine, deb: Path, tmp_path: Path) -> None:
+def test_upgrade_keeps_a_disabled_service_disabled(configured: Machine, deb: Path, tmp_path: Path) -> None:
     configured.run("systemctl", "disable", "--now", UNIT)
     newer = configured.put(renumbered(deb, tmp_path), "/root/newer.deb")
     configured.run("dpkg", "--install", newer)
@@ -207,7 +207,7 @@ def test_disabled_it_stays_disabled_over_an_upgrade(configured: Machine, deb: Pa
     configured.run("systemctl", "enable", UNIT)
 
 
-def test_removed_it_is_gone_but_for_its_flags_and_purged_wholly(installed: Machine) -> None:
+def test_remove_keeps_flags_and_purge_removes_them(installed: Machine) -> None:
     """The last test of this file."""
     installed.path(DEFAULTS).write_text('ARGS=""\n# mine\n')
     installed.run("dpkg", "--remove", NAME)

@@ -22,29 +22,29 @@ def tree(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_lintian_has_nothing_to_say(deb: Path) -> None:
+def test_lintian_reports_nothing(deb: Path) -> None:
     if not shutil.which("lintian"):
         pytest.skip("needs lintian (Debian package lintian)")
-    said = subprocess.run(
+    output = subprocess.run(
         ["lintian", "--allow-root", "--tag-display-limit=0", deb], capture_output=True, text=True, check=False
     )
-    assert said.stdout == ""
+    assert output.stdout == ""
 
 
-def test_built_again_it_is_the_same_to_the_byte(deb: Path, wheel: Path, tmp_path: Path) -> None:
+def test_package_build_is_reproducible(deb: Path, wheel: Path, tmp_path: Path) -> None:
     build = ROOT / "deploy/debian/build.sh"
     subprocess.run([build, sys.executable, wheel, tmp_path], check=True, capture_output=True)
     assert (tmp_path / deb.name).read_bytes() == deb.read_bytes()
 
 
-def test_the_wheel_too_is_the_same_again(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_build_is_reproducible(wheel: Path, tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT]
     subprocess.run(build, check=True, capture_output=True)
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 @pytest.mark.parametrize("version", ["311", "312", "313", "314"])
-def test_extension_modules_are_there_for_every_python(tree: Path, version: str) -> None:
+def test_extension_modules_exist_for_every_python(tree: Path, version: str) -> None:
     lib = tree / "usr/lib/socket-state-exporter"
     modules = {path.relative_to(lib).as_posix().split(".")[0] for path in lib.rglob("*.so")}
     these = {
@@ -55,7 +55,7 @@ def test_extension_modules_are_there_for_every_python(tree: Path, version: str) 
 
 
 @pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13", "python3.14"])
-def test_any_of_these_pythons_runs_it(tree: Path, tmp_path: Path, python: str) -> None:
+def test_package_runs_with_each_supported_python(tree: Path, tmp_path: Path, python: str) -> None:
     """Those that this host has."""
     path = shutil.which(python)
     if path is None or subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
@@ -69,19 +69,12 @@ def test_any_of_these_pythons_runs_it(tree: Path, tmp_path: Path, python: str) -
     assert "socket_host_states" in done.stdout
 
 
-def test_it_has_the_licences_of_what_it_brings(tree: Path) -> None:
-    told = (tree / "usr/share/doc/socket-state-exporter/copyright").read_text()
-    for library in (
-        "google_re2",
-        "h11",
-        "msgspec",
-        "prometheus_client",
-        "psutil",
-        "pyyaml",
-    ):
-        assert f"== {library}-" in told
+def test_package_contains_the_licenses_of_its_libraries(tree: Path) -> None:
+    result = (tree / "usr/share/doc/socket-state-exporter/copyright").read_text()
+    for library in ("google_re2", "h11", "msgspec", "prometheus_client", "psutil", "pyyaml"):
+        assert f"== {library}-" in result
 
 
-def test_what_is_packaged_is_what_was_just_built(deb: Path, wheel: Path) -> None:
+def test_package_contains_the_current_wheel(deb: Path, wheel: Path) -> None:
     assert deb.parent == wheel.parent == DIST
     assert deb.stat().st_mtime >= wheel.stat().st_mtime

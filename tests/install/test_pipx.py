@@ -13,7 +13,7 @@ from .serving import DEFAULTS, NAME, check, served_version, show
 pytestmark = pytest.mark.install
 
 
-def test_a_user_has_the_command_and_its_man_page(supplied: Machine, wheel: Path) -> None:
+def test_command_and_man_page_are_available_to_users(supplied: Machine, wheel: Path) -> None:
     supplied.run("useradd", "--create-home", "ann")
     shared = supplied.put(wheel, f"/srv/{wheel.name}")
     supplied.run("cp", "-r", "/root/packages", "/srv/packages")
@@ -34,7 +34,7 @@ def test_a_user_has_the_command_and_its_man_page(supplied: Machine, wheel: Path)
 GLOBAL = {"PIPX_HOME": "/opt/pipx", "PIPX_BIN_DIR": "/usr/local/bin"}
 
 
-def test_the_host_has_the_service_of_what_pipx_installed(
+def test_service_runs_the_command_installed_by_pipx(
     supplied: Machine, wheel: Path, newer_wheel: Path
 ) -> None:
     """As the README says."""
@@ -60,7 +60,7 @@ def test_the_host_has_the_service_of_what_pipx_installed(
     assert not supplied.path(f"/usr/local/bin/{NAME}").is_symlink()
 
 
-def test_a_service_of_a_command_in_a_home_directory_is_refused(supplied: Machine) -> None:
+def test_service_for_a_command_in_a_home_directory_is_refused(supplied: Machine) -> None:
     """It could not be seen there; the message says so instead of status 203."""
     supplied.run("ln", "-s", f"/root/.local/bin/{NAME}", f"/usr/local/bin/{NAME}")
     supplied.run("install", "-D", "/bin/true", f"/root/.local/bin/{NAME}")

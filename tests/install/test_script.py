@@ -35,7 +35,7 @@ def venvs(machine: Machine) -> list[Path]:
     return list(machine.path(f"/opt/{NAME}").glob("venv.*"))
 
 
-def test_it_serves_at_once_and_sees_all(installed: Machine) -> None:
+def test_service_runs_after_installation_and_resolves_owners(installed: Machine) -> None:
     check(installed)
     assert installed.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     assert installed.run("systemd-analyze", "verify", "--man=no", UNIT).stderr == ""
@@ -44,16 +44,16 @@ def test_it_serves_at_once_and_sees_all(installed: Machine) -> None:
     assert installed.path(f"/usr/local/share/bash-completion/completions/{NAME}").exists()
 
 
-def test_again_it_changes_nothing_and_leaves_one_environment(installed: Machine, wheel: Path) -> None:
+def test_second_run_is_idempotent_and_keeps_one_venv(installed: Machine, wheel: Path) -> None:
     (before,) = venvs(installed)
-    said = install(installed, wheel)
+    output = install(installed, wheel)
     (after,) = venvs(installed)
     assert before != after
-    assert f"{NAME} serves" in said
+    assert f"{NAME} is running" in output
     check(installed)
 
 
-def test_an_upgrade_serves_the_new_version_and_keeps_the_flags(installed: Machine, newer_wheel: Path) -> None:
+def test_upgrade_serves_the_new_version_and_keeps_flags(installed: Machine, newer_wheel: Path) -> None:
     flags = 'ARGS="--log.level=info"\n# mine\n'
     installed.path(DEFAULTS).write_text(flags)
     install(installed, newer_wheel)
@@ -62,19 +62,17 @@ def test_an_upgrade_serves_the_new_version_and_keeps_the_flags(installed: Machin
     check(installed)
 
 
-def test_a_version_that_cannot_be_installed_leaves_the_old_one_serving(
-    installed: Machine, tmp_path: Path
-) -> None:
+def test_failed_installation_keeps_the_old_version_running(installed: Machine, tmp_path: Path) -> None:
     before = venvs(installed)
     broken = tmp_path / "socket_state_exporter-100.0-py3-none-any.whl"
     broken.write_text("no wheel")
-    assert "serves" not in install(installed, broken, check=False)
+    assert "is running" not in install(installed, broken, check=False)
     assert venvs(installed) == before
     assert served_version(installed) == "99.0"
 
 
-def test_a_version_that_does_not_start_gives_way_to_the_old_one(installed: Machine, wheel: Path) -> None:
-    """Here because of flags that are no more: the old one runs with them no better, so all of it is told."""
+def test_version_that_does_not_start_is_rolled_back(installed: Machine, wheel: Path) -> None:
+    """A drop-in fails for the new version only; removed flags would fail with the old version too."""
     before = venvs(installed)
     drop_ins = installed.path(f"/etc/systemd/system/{UNIT}.d")
     drop_ins.mkdir()
@@ -82,18 +80,18 @@ def test_a_version_that_does_not_start_gives_way_to_the_old_one(installed: Machi
     (drop_ins / "gate.conf").write_text(
         f"[Service]\nExecStartPre=/bin/sh -c 'readlink {COMMAND} | grep -q {before[0].name}'\n"
     )
-    said = install(installed, wheel, check=False)
-    assert "the new version does not start (see above); the old version is running again" in said
+    output = install(installed, wheel, check=False)
+    assert "the new version does not start (see above); the old version is running again" in output
     assert venvs(installed) == before
     assert served_version(installed) == "99.0"
     (drop_ins / "gate.conf").unlink()
     check(installed)
 
 
-def test_uninstalled_it_is_gone_but_for_its_flags(installed: Machine) -> None:
+def test_uninstall_keeps_only_the_flags(installed: Machine) -> None:
     """The last test of this file."""
-    said = installed.run(f"/opt/{NAME}/uninstall.sh").stdout
-    assert said == f"kept: {DEFAULTS}\n"
+    output = installed.run(f"/opt/{NAME}/uninstall.sh").stdout
+    assert output == f"kept: {DEFAULTS}\n"
     assert show(installed, "ActiveState", "LoadState") == ["inactive", "not-found"]
     assert left(installed) == [DEFAULTS, f"/etc/systemd/system/{UNIT}.d"]
     installed.put(ROOT / "deploy/systemd/uninstall.sh", "/root/uninstall.sh")

@@ -19,7 +19,7 @@ from .workers import Workers
 
 
 def main() -> int:
-    """0 when all was right, 1 when something was not, or could not be seen."""
+    """0 when all was correct, 1 when something was not, or could not be seen."""
     flags = argparse.ArgumentParser(prog="make soak", description=__doc__)
     flags.add_argument("minutes", type=float, help="how long")
     minutes = flags.parse_args().minutes

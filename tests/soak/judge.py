@@ -1,4 +1,4 @@
-"""What is right and what is not: pure."""
+"""Checks of scrapes and samples; pure functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from statistics import linear_regression, median
 from typing import Final, NamedTuple
 
 MAX_GROWTH: Final = 3 << 20
-"""Bytes by which resident memory may grow over what is measured, by the line of least squares."""
+"""Maximum growth of resident memory in bytes over the measurement, by linear regression."""
 
 MAX_DESCRIPTORS: Final = 2
-"""By so many, the number of open descriptors may differ between any two scrapes."""
+"""Maximum difference of the number of open descriptors between any two scrapes."""
 
 States = Mapping[str, int]
 
@@ -25,54 +25,53 @@ class Sample(NamedTuple):
     threads: int
 
 
-def beside(said: States, before: States, after: States, slack: int = 0) -> list[str]:
-    """How what a scrape said differs from what was counted before and after it, in words.
+def compare_counts(output: States, before: States, after: States, slack: int = 0) -> list[str]:
+    """Return the differences between a scrape and the counts of ss before and after it.
 
-    Between the two, where nothing comes and goes, is what it must be; slack: what may have come and gone.
+    Each count must be between those of ss, with a tolerance of `slack` for sockets that changed in between.
     """
     problems = []
-    for state in sorted({*said, *before, *after}):
+    for state in sorted({*output, *before, *after}):
         counts = before.get(state, 0), after.get(state, 0)
-        if not min(counts) - slack <= said.get(state, 0) <= max(counts) + slack:
+        if not min(counts) - slack <= output.get(state, 0) <= max(counts) + slack:
             problems.append(
-                f"{said.get(state, 0)} in {state}, where ss counts {counts[0]} and then {counts[1]}"
+                f"{output.get(state, 0)} in {state}, where ss counts {counts[0]} and then {counts[1]}"
             )
     return problems
 
 
-class Owned(NamedTuple):
-    """How many sockets of known processes were said to be theirs, how many others were too, and how many they
-    have."""
+class OwnerCounts(NamedTuple):
+    """Sockets attributed to the correct process, attributed wrongly, and owned in total."""
 
-    right: int
+    correct: int
     wrong: int
-    there: int
+    total: int
 
 
-def owned(said: Mapping[str, States], held: Mapping[str, States]) -> Owned:
-    """Compares process -> state -> sockets with what the processes themselves say."""
-    right = wrong = there = 0
+def compare_owners(output: Mapping[str, States], held: Mapping[str, States]) -> OwnerCounts:
+    """Compare process -> state -> sockets in a scrape with the counts of the processes themselves."""
+    correct = wrong = total = 0
     for process, states in held.items():
         for state, number in states.items():
-            told = said.get(process, {}).get(state, 0)
-            right += min(told, number)
-            wrong += max(0, told - number)
-            there += number
-    return Owned(right, wrong, there)
+            result = output.get(process, {}).get(state, 0)
+            correct += min(result, number)
+            wrong += max(0, result - number)
+            total += number
+    return OwnerCounts(correct, wrong, total)
 
 
-def disowned(said: Mapping[str, States], held: Mapping[str, States]) -> str:
-    """Whose sockets are said to be other than they are, in words."""
+def wrong_owners(output: Mapping[str, States], held: Mapping[str, States]) -> str:
+    """Return the processes whose exported counts are wrong."""
     return ", ".join(
-        f"{process} has {number} in {state} and is said to have {told}"
+        f"{process} has {number} in {state} and has {result} in the scrape"
         for process, states in held.items()
         for state, number in states.items()
-        if (told := said.get(process, {}).get(state, 0)) != number
+        if (result := output.get(process, {}).get(state, 0)) != number
     )
 
 
-def conserved(series: Mapping[tuple[str, str, str], float], totals: Mapping[str, float]) -> list[str]:
-    """Where the series of a state (its first label) do not add up to its total, in words."""
+def check_sums(series: Mapping[tuple[str, str, str], float], totals: Mapping[str, float]) -> list[str]:
+    """Return the states (first label) whose series do not add up to the total."""
     sums: Counter[str] = Counter()
     for (state, _, _), number in series.items():
         sums[state] += int(number)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from . import judge
 from .soak import Soak
-from .workers import NUMBER, ONE_ORDER
+from .workers import MAX_CHURN, WORKERS
 
 _MEBIBYTE = 1 << 20
 
 
 def report(soak: Soak) -> str:
     """A short text: what was compared, and what was found."""
-    right, there = (sum(getattr(each, name) for each in soak.owners) for name in ("right", "there"))
+    correct, total = (sum(getattr(each, name) for each in soak.owners) for name in ("correct", "total"))
     wrong = sum(each.wrong for each in soak.owners)
     measured = soak.measured
     lines = [
-        f"{soak.seconds / 60:.3g} min, {soak.most_sockets:,} sockets at most, {NUMBER} processes at a time",
+        f"{soak.seconds / 60:.3g} min, {soak.most_sockets:,} sockets at most, {WORKERS} processes at a time",
         f"  scrapes        {soak.scrapes}; the series of each add up to its totals by state",
-        f"  within churn   {soak.churned} compared with ss: within the {ONE_ORDER} sockets then replaced",
+        f"  within churn   {soak.churned} compared with ss: within the {MAX_CHURN} sockets then replaced",
         f"  when quiet     {soak.exact} compared with ss: equal in every state",
-        f"  owners         {right:,} of {there:,} sockets right, {wrong} wrong",
+        f"  owners         {correct:,} of {total:,} sockets correct, {wrong} wrong",
         f"  processes      {soak.ended} ended, {soak.killed} of them killed",
     ]
     if measured:

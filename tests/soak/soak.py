@@ -10,9 +10,9 @@ from typing import Final
 
 from ..oracle import STATES
 from . import judge
-from .judge import Owned, Sample
+from .judge import OwnerCounts, Sample
 from .scraped import Scrape, Scraped
-from .workers import ONE_ORDER, SHARE, VISITORS, Workers
+from .workers import MAX_CHURN, SHARE, VISITORS, Workers
 
 PERIOD: Final = 30.0
 """Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds: those that one round leaves end in
@@ -40,7 +40,7 @@ class Soak:
     churned: int = 0
     exact: int = 0
     most_sockets: int = 0
-    owners: list[Owned] = field(default_factory=list)
+    owners: list[OwnerCounts] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     ended: int = 0
@@ -63,7 +63,7 @@ class Soak:
             self._rest(exporter, begin + QUIET)
             self._compare(workers, exporter)
             if self.problems:
-                break  # What follows would only say it again.
+                break  # later scrapes would repeat the same problems
             time.sleep(max(0.0, begin + PERIOD - time.monotonic()))
         self.problems += judge.leaks(self.measured)
         self.ended, self.killed = workers.ended, workers.killed
@@ -71,21 +71,23 @@ class Soak:
     def _churn(self, workers: Workers, exporter: Scraped, end: float) -> None:
         workers.change()
         while time.monotonic() < end:
-            for order in (f"replace {SHARE}", f"visit {VISITORS}", f"replace {SHARE}"):
+            for order in (f"replace {SHARE}", f"fork_children {VISITORS}", f"replace {SHARE}"):
                 before = count()
                 workers.order(order)
                 scrape = self._scrape(exporter)
                 workers.answers()
-                self._note(judge.beside(scrape.totals, before, count(), ONE_ORDER), "within the churn")
+                self._note(
+                    judge.compare_counts(scrape.totals, before, count(), MAX_CHURN), "within the churn"
+                )
                 self.churned += 1
             time.sleep(0.3)
 
     def _rest(self, exporter: Scraped, end: float) -> None:
-        """Nothing is done; but sockets leave TIME_WAIT."""
+        """Compare without churn, while sockets leave TIME_WAIT."""
         while time.monotonic() < end:
             before = count()
             scrape = self._scrape(exporter)
-            self._note(judge.beside(scrape.totals, before, count()), "at rest")
+            self._note(judge.compare_counts(scrape.totals, before, count()), "at rest")
             time.sleep(max(0.0, min(1.0, end - time.monotonic())))
 
     def _compare(self, workers: Workers, exporter: Scraped) -> None:
@@ -99,20 +101,22 @@ class Soak:
             self.problems.append(f"never quiet: {before} and then {count()}")
             return
         self.most_sockets = max(self.most_sockets, before.total())
-        self._note(judge.beside(scrape.totals, before, before), "when it was quiet")
+        self._note(judge.compare_counts(scrape.totals, before, before), "when it was quiet")
         self.exact += 1
-        said = scrape.by_process()
-        owned = judge.owned(said, held)
-        self.owners.append(owned)
-        if owned.wrong or owned.right < _KNOWN * owned.there:
-            self.problems.append(f"owners: {judge.disowned(said, held)}; unknown: {said.get('unknown')}")
+        output = scrape.by_process()
+        owners = judge.compare_owners(output, held)
+        self.owners.append(owners)
+        if owners.wrong or owners.correct < _KNOWN * owners.total:
+            self.problems.append(
+                f"owners: {judge.wrong_owners(output, held)}; unknown: {output.get('unknown')}"
+            )
 
     def _scrape(self, exporter: Scraped) -> Scrape:
         scrape = exporter.scrape()
         self.scrapes += 1
         self.samples.append(exporter.sample())
         self._note([f"{part} failed" for part in scrape.failing], f"scrape {self.scrapes}")
-        self._note(judge.conserved(scrape.series, scrape.totals), f"scrape {self.scrapes}")
+        self._note(judge.check_sums(scrape.series, scrape.totals), f"scrape {self.scrapes}")
         return scrape
 
     def _note(self, problems: list[str], when: str) -> None:

@@ -1,14 +1,14 @@
 """One process of the soak test: `python -m tests.soak.worker NUMBER`.
 
-It is called soakNUMBER, holds connections to itself as a worker of the benchmark does, and obeys commands,
-each of a line:
+Its name is soakNUMBER. It holds connections to itself like a worker of the benchmark, and executes commands,
+one per line:
 
-    open PAIRS CLOSE_WAIT   that many connections with both ends held, and that many with one end closed
-    replace SHARE           close that share of everything held and open as much anew
-    visit NUMBER            fork so many children, which share all there is, connect, and soon end
-    held                    what it alone holds now, by state, as JSON; its children have ended
+    open PAIRS CLOSE_WAIT   open connections, and connections with one end closed
+    replace SHARE           close that share of all connections and open as many new ones
+    fork_children NUMBER    fork children, which share all sockets, connect, and exit soon
+    held                    print the sockets that only this process holds, by state, as JSON
 
-Each is answered by one line when it is done. It ends with its input.
+Each prints one line when it is done. The worker exits with the end of its input.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class SoakWorker(Worker):
     def replace(self, share: float) -> int:
         self._reap()
         replaced = super().replace(share)
-        # Nobody ends those in TIME_WAIT here: that is the kernel's.
+        # Sockets in TIME_WAIT are left to the kernel's timer.
         self._past.clear()
         return replaced
 
-    def visit(self, number: int) -> int:
+    def fork_children(self, number: int) -> int:
         for _ in range(number):
             pair = self._connect()
             pid = os.fork()
@@ -73,7 +73,7 @@ def main() -> None:
     commands: dict[str, Callable[..., Any]] = {
         "open": lambda pairs, close_wait: worker.open(int(pairs), int(close_wait)),
         "replace": lambda share: worker.replace(float(share)),
-        "visit": lambda children: worker.visit(int(children)),
+        "fork_children": lambda children: worker.fork_children(int(children)),
         "held": worker.held,
     }
     for line in sys.stdin:

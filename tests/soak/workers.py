@@ -1,4 +1,4 @@
-"""The processes of the soak test, which are ended, killed and started anew."""
+"""The processes of the soak test, which exit, are killed, and are started again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-NUMBER: Final = 5
+WORKERS: Final = 5
 PAIRS: Final = 300
 CLOSE_WAIT: Final = 40
 SHARE: Final = 0.1
 VISITORS: Final = 3
 
-ONE_ORDER: Final = NUMBER * 2 * (ceil(PAIRS * SHARE) + ceil(CLOSE_WAIT * SHARE) + VISITORS)
-"""So many sockets are in another state, at most, when all have obeyed one order to replace or be visited."""
+MAX_CHURN: Final = WORKERS * 2 * (ceil(PAIRS * SHARE) + ceil(CLOSE_WAIT * SHARE) + VISITORS)
+"""Maximum number of sockets that change their state when all workers execute one command."""
 
 _ROOT: Final = Path(__file__).parents[2]
 _HIGHEST: Final = 250
@@ -37,7 +37,7 @@ class Workers:
 
     def __enter__(self) -> Self:
         try:
-            for _ in range(NUMBER):
+            for _ in range(WORKERS):
                 self._start()
         except BaseException:
             self._end_all()

@@ -1,8 +1,8 @@
-"""A program that calls: `python -m tests.demo.caller NAME PORT PER_SECOND OPEN COUNT`.
+"""A TCP client: `python -m tests.demo.client NAME PORT PER_SECOND OPEN COUNT`.
 
-It makes COUNT connections to PORT and keeps the last OPEN of them, closing those before. It says how
-many it has got when it makes no more, which is sooner where no port is left to connect from. A line on
-standard input lets go of all that it keeps, it ends with that.
+It opens COUNT connections to PORT and keeps the last OPEN of them open. It prints how many it has opened when
+it is done, which is earlier if no ephemeral port is left. A line on standard input makes it close its
+connections; it exits with the end of its standard input.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(name: str, port: int, per_second: int, keep: int, most: int) -> None:
 
 
 def _call(port: int, kept: deque[socket.socket]) -> bool:
-    """Makes one more connection, if there is a port for it."""
+    """Open one more connection; return False if no port is left."""
     try:
         kept.append(socket.create_connection((HOME, port)))
     except OSError as error:
@@ -48,7 +48,7 @@ def _call(port: int, kept: deque[socket.socket]) -> bool:
 
 
 def _reset(connections: deque[socket.socket]) -> None:
-    """Ends them without TIME_WAIT, so that their ports are free at once."""
+    """Reset the connections: without TIME_WAIT their ports are free immediately."""
     for connection in connections:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()

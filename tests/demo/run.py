@@ -1,4 +1,4 @@
-"""What the demo shows: a leak grows, its alert arrives, the leak is mended, and that arrives, too."""
+"""The demo: a leak grows, its alert fires, the leak is fixed, and the alert resolves."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FIRES_WITHIN: Final = 120.0
 RESOLVES_WITHIN: Final = 60.0
 
 _LEAK: Final = {"per_second": 2, "keep": 0, "count": 300}
-"""Ten are older than ten seconds after fifteen. Bounded, so that no other alert comes to who takes long."""
+"""After 15 s ten connections are older than 10 s. Limited, so that no other alert fires later."""
 _CHURN: Final = {"per_second": 30, "keep": 3, "count": 1 << 30}
 _EVERY: Final = 5.0
-_LAST_WORDS: Final = 4.0
-"""A ticket that the page had silenced is told of a moment later."""
+_FINAL_SECONDS: Final = 4.0
+"""A ticket that was inhibited by a page is sent a moment later."""
 
 _NONE: Final = "0 * sum(socket_host_states)"
-"""Zero, but nothing where the exporter was not scraped."""
-_PILES: Final = {
+"""Zero, or no result if the exporter was not scraped."""
+_PROGRESS: Final = {
     "leaky has {:.0f} in CLOSE_WAIT": f'sum(socket_close_wait_sockets{{process="leaky"}}) or {_NONE}',
     "the oldest for {:.0f} s": 'socket_close_wait_oldest_age_seconds{process="leaky"}',
     "churny has left {:.0f} in TIME_WAIT": (
@@ -32,35 +32,35 @@ _PILES: Final = {
 }
 
 
-class Patience(Protocol):
-    """What tells when leaky is to be mended."""
+class Trigger(Protocol):
+    """Decides when to fix leaky."""
 
     request: str
 
     def begin(self) -> None:
-        """The alert is there."""
+        """Start waiting: the alert has fired."""
 
     def is_over(self) -> bool:
-        """Whether it is time."""
+        """Return whether to fix leaky now."""
 
 
-class Story:
-    """One run of it. Prints a line whenever there is something to say."""
+class DemoRun:
+    """One run of the demo. Prints a line for each event."""
 
-    def __init__(self, watch: Monitoring, patience: Patience) -> None:
+    def __init__(self, watch: Monitoring, patience: Trigger) -> None:
         self._watch = watch
-        self._patience = patience
+        self._trigger = patience
         self._began = time.monotonic()
         self._shown = 0
-        self._next_piles = self._began + _EVERY
+        self._next_progress = self._began + _EVERY
 
-    def tell(self) -> None:
-        """All of it."""
+    def run(self) -> None:
+        """Run the whole demo."""
         self._introduce()
         self._start()
         self._wait_until_it_fires()
         self._wait_for_the_reader()
-        self._mend()
+        self._fix()
 
     def _introduce(self) -> None:
         watch = self._watch
@@ -72,16 +72,16 @@ class Story:
             f"""\
 Exporter, Prometheus and Alertmanager run on 127.0.0.1, with the rules of deploy/ and shorter intervals.
 
-  what is wrong, in words   {watch.exporter}/
+  status page               {watch.exporter}/
   metrics                   {watch.exporter}/metrics
   alerts                    {watch.prometheus}{alerts}
   sockets over time         {watch.prometheus}/graph?{graph}&g0.tab=0
   Alertmanager              {watch.alertmanager}/
   in a terminal             amtool alert --alertmanager.url={watch.alertmanager}
 
-Two programs misbehave:
-  leaky    never closes what its callers on port {watch.ports.leaky} have closed: CLOSE_WAIT
-  churny   calls port {watch.ports.tidy} {_CHURN["per_second"]} times a second and closes each time: TIME_WAIT
+Two programs cause problems:
+  leaky    never closes connections that its clients on port {watch.ports.leaky} have closed: CLOSE_WAIT
+  churny   opens and closes {_CHURN["per_second"]} connections a second to port {watch.ports.tidy}: TIME_WAIT
 """
         )
 
@@ -89,10 +89,10 @@ Two programs misbehave:
         ports = self._watch.ports
         self._watch.start_service("leaky", ports.leaky, keeps=True)
         self._watch.start_service("tidy", ports.tidy, keeps=False)
-        self._watch.start_caller("visitor", ports.leaky, **_LEAK)
-        self._watch.start_caller("churny", ports.tidy, **_CHURN)
+        self._watch.start_client("visitor", ports.leaky, **_LEAK)
+        self._watch.start_client("churny", ports.tidy, **_CHURN)
         self._began = time.monotonic()
-        self._say("both have begun; CloseWaitStuck opens a ticket in about 25 s, and pages after a minute")
+        self._say("both are running; CloseWaitStuck opens a ticket in about 25 s, and pages after a minute")
 
     def _wait_until_it_fires(self) -> None:
         for _ in self._watch.until("CloseWaitStuck fires for leaky", FIRES_WITHIN):
@@ -101,44 +101,44 @@ Two programs misbehave:
                 return
 
     def _wait_for_the_reader(self) -> None:
-        self._say(self._patience.request)
-        self._patience.begin()
-        for _ in self._watch.until("leaky is to be mended", math.inf):
+        self._say(self._trigger.request)
+        self._trigger.begin()
+        for _ in self._watch.until("it is time to fix leaky", math.inf):
             self._look()
-            if self._patience.is_over():
+            if self._trigger.is_over():
                 return
 
-    def _mend(self) -> None:
-        self._watch.mend("leaky")
-        self._say("leaky is mended: it has closed all that it kept")
+    def _fix(self) -> None:
+        self._watch.fix("leaky")
+        self._say("leaky is fixed: it has closed its connections")
         for _ in self._watch.until("CloseWaitStuck is resolved for leaky", RESOLVES_WITHIN):
             self._look()
             if self._stands("resolved"):
                 break
-        end = time.monotonic() + _LAST_WORDS
+        end = time.monotonic() + _FINAL_SECONDS
         while time.monotonic() < end:
             self._look()
             time.sleep(0.1)
 
     def _look(self) -> None:
-        """Shows what is new: notices, and now and then how the piles grow."""
+        """Print new notices, and every few seconds the numbers of sockets."""
         for notice in self._watch.receiver.notices[self._shown :]:
             self._shown += 1
             self._show(notice)
-        if time.monotonic() >= self._next_piles:
-            self._next_piles += _EVERY
-            piles = [(text, self._watch.query(expression)) for text, expression in _PILES.items()]
-            if known := [text.format(value) for text, value in piles if value is not None]:
+        if time.monotonic() >= self._next_progress:
+            self._next_progress += _EVERY
+            progress = [(text, self._watch.query(expression)) for text, expression in _PROGRESS.items()]
+            if known := [text.format(value) for text, value in progress if value is not None]:
                 self._say(", ".join(known))
 
     def _stands(self, status: str) -> bool:
-        """Whether the last that was told of leaky is this."""
-        told = [
+        """Return whether the last notice about leaky has this status."""
+        result = [
             notice.status
             for notice in self._watch.receiver.notices[: self._shown]
             if (notice.labels["alertname"], notice.labels.get("process")) == ("CloseWaitStuck", "leaky")
         ]
-        return told[-1:] == [status]
+        return result[-1:] == [status]
 
     def _show(self, notice: Notice) -> None:
         labels = notice.labels
