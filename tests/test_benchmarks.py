@@ -10,20 +10,20 @@ import pytest
 
 from .benchmarks import __main__ as program
 from .benchmarks.benchmark import Benchmark
-from .benchmarks.census import counted
-from .benchmarks.contenders import COLD, FLOOR, NAMES, PSUTIL, SS, TCPSTAT, WARM
 from .benchmarks.fit import exponent
-from .benchmarks.load import Wanted
+from .benchmarks.label_layout import space_labels
+from .benchmarks.load import LoadShape
 from .benchmarks.measurement import Measurement, Result
 from .benchmarks.memory import MemoryOverTime
+from .benchmarks.readers import BASELINE, COLD, NAMES, PSUTIL, SS, TCPSTAT, WARM
 from .benchmarks.report import report
-from .benchmarks.rounds import Size, in_turn, middle
+from .benchmarks.rounds import Size, median_counts, rotated
 from .benchmarks.small_host import SmallHost
-from .benchmarks.spacing import spread
-from .benchmarks.table import aligned, table
+from .benchmarks.state_counts import label_counts
+from .benchmarks.table import align_columns, table
 from .benchmarks.targets import MEBIBYTE, Target, targets
 
-SECONDS = {FLOOR: 0.1, WARM: 0.2, COLD: 0.5, TCPSTAT: 0.4, PSUTIL: 1.6}
+SECONDS = {BASELINE: 0.1, WARM: 0.2, COLD: 0.5, TCPSTAT: 0.4, PSUTIL: 1.6}
 """At 150,000 sockets; in proportion at others."""
 
 
@@ -69,8 +69,8 @@ def test_memory_that_nobody_knows_stays_unknown() -> None:
 
 
 def test_each_turn_somebody_else_comes_first() -> None:
-    everybody = [(name, lambda: Measurement(0, 0, None)) for name in "abc"]
-    assert ["".join(name for name, _ in in_turn(everybody, turn)) for turn in range(4)] == [
+    readers = [(name, lambda: Measurement(0, 0, None)) for name in "abc"]
+    assert ["".join(name for name, _ in rotated(readers, turn)) for turn in range(4)] == [
         "abc",
         "bca",
         "cab",
@@ -79,7 +79,7 @@ def test_each_turn_somebody_else_comes_first() -> None:
 
 
 def test_the_load_holds_72_000_descriptors_at_150_000_sockets() -> None:
-    wanted = Wanted.of(150_000)
+    wanted = LoadShape.of(150_000)
     assert (wanted.time_wait, wanted.close_wait) == (75_000, 3_000)
     assert wanted.established + wanted.close_wait == 72_000
     assert wanted.workers == 5
@@ -88,12 +88,12 @@ def test_the_load_holds_72_000_descriptors_at_150_000_sockets() -> None:
 def test_states_are_counted_by_their_label() -> None:
     numbers = [0] * 16
     numbers[1], numbers[6] = 3, 4
-    assert counted(numbers) == {"established": 3, "time_wait": 4}
+    assert label_counts(numbers) == {"established": 3, "time_wait": 4}
 
 
 def test_a_state_that_was_there_at_times_counts_with_its_median() -> None:
-    censuses = [Counter(time_wait=4, last_ack=1), Counter(time_wait=6), Counter(time_wait=5)]
-    assert middle(censuses) == {"time_wait": 5, "last_ack": 0}
+    all_counts = [Counter(time_wait=4, last_ack=1), Counter(time_wait=6), Counter(time_wait=5)]
+    assert median_counts(all_counts) == {"time_wait": 5, "last_ack": 0}
 
 
 def test_targets_are_judged() -> None:
@@ -132,12 +132,12 @@ def test_the_table_says_why_somebody_is_absent() -> None:
 
 
 def test_columns_stand_below_each_other() -> None:
-    assert aligned(iter([("a", "1"), ("long", "100")])) == ["a       1", "long  100"]
+    assert align_columns(iter([("a", "1"), ("long", "100")])) == ["a       1", "long  100"]
 
 
 def test_the_report_is_json_with_every_figure() -> None:
     read = json.loads(json.dumps(report(FULL)))
-    assert read["sizes"][1]["results"][WARM]["times_floor"] == pytest.approx(2)
+    assert read["sizes"][1]["results"][WARM]["times_baseline"] == pytest.approx(2)
     assert read["sizes"][1]["memory"]["growth"] == pytest.approx(0.1)
     assert read["small_host"]["idle_bytes"] == 35 * MEBIBYTE
     assert len(read["targets"]) == len(targets(FULL))
@@ -145,7 +145,7 @@ def test_the_report_is_json_with_every_figure() -> None:
 
 
 def test_labels_of_lines_that_end_together_do_not_overlap() -> None:
-    assert spread([0.5, 0.1, 0.51], 0.1) == pytest.approx([0.5, 0.1, 0.6])
+    assert space_labels([0.5, 0.1, 0.51], 0.1) == pytest.approx([0.5, 0.1, 0.6])
 
 
 def test_every_contender_that_is_measured_has_a_row() -> None:

@@ -1,1 +1,1 @@
-"""What reading sockets costs, here and elsewhere: `make bench`."""
+"""Compares the cost of reading sockets with other programs: `make bench`."""

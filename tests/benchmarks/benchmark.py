@@ -1,4 +1,4 @@
-"""All that one run of the benchmark measured."""
+"""The results of one run of the benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .small_host import SmallHost
 
 
 class Benchmark(NamedTuple):
-    """The sizes in ascending order, the small host, and why some contenders are absent."""
+    """Results by ascending size, the small host, and reader -> why it is absent."""
 
     sizes: tuple[Size, ...]
     small_host: SmallHost
@@ -20,15 +20,15 @@ class Benchmark(NamedTuple):
     def largest(self) -> Size:
         return self.sizes[-1]
 
-    def exponent(self, contender: str) -> float | None:
-        """The power of the number of sockets that this contender's time grows with."""
-        measured = [size for size in self.sizes if contender in size.results]
+    def exponent(self, reader: str) -> float | None:
+        """Return the exponent n of time ~ sockets^n for a reader."""
+        measured = [size for size in self.sizes if reader in size.results]
         return exponent(
-            [size.sockets for size in measured], [size.results[contender].seconds for size in measured]
+            [size.sockets for size in measured], [size.results[reader].seconds for size in measured]
         )
 
-    def ratio(self, size: Size, contender: str, other: str) -> float | None:
-        """How many times the other's time this one takes; None where one of them is absent."""
-        if contender not in size.results or other not in size.results:
+    def ratio(self, size: Size, reader: str, other: str) -> float | None:
+        """Return the time of a reader divided by that of another; None if one of them is absent."""
+        if reader not in size.results or other not in size.results:
             return None
-        return size.results[contender].seconds / size.results[other].seconds
+        return size.results[reader].seconds / size.results[other].seconds

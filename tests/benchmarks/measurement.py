@@ -1,4 +1,4 @@
-"""What one run of one contender cost, and the middle of many."""
+"""Cost of one run of a reader, and the median of several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Measurement(NamedTuple):
-    """Wall seconds and CPU seconds of the work, and the resident bytes of who did it (None: unknown)."""
+    """Wall and CPU seconds, and resident bytes of the process (None: unknown)."""
 
     seconds: float
     cpu_seconds: float

@@ -1,4 +1,4 @@
-"""The memory of this exporter while it is scraped and scraped again."""
+"""Memory of this exporter over many scrapes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .load import Load
 from .servers import Server, exporter
 
 FIRST_SCRAPES: Final = 10
-_REPLACED_EVERY: Final = 5
-"""Not before each scrape, as replacing takes several times as long as a scrape does."""
-_AT_EITHER_END: Final = 5
+_REPLACE_INTERVAL: Final = 5
+"""In scrapes: replacing sockets takes several times as long as a scrape."""
+_WINDOW: Final = 5
 
 
 class MemoryOverTime(NamedTuple):
@@ -25,21 +25,21 @@ class MemoryOverTime(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """The share by which it grew between the first and the last scrapes."""
+        """Relative growth between the first and the last scrapes."""
         return self.end / self.start - 1
 
 
 def memory_over_time(load: Load, scrapes: int) -> MemoryOverTime:
-    """A new exporter scraped ten times, and then `scrapes` times more, while sockets are replaced."""
+    """Measure a new exporter over ten scrapes and `scrapes` more, while sockets are replaced."""
     with exporter() as server:
         after_ten = [_next(server, load, turn) for turn in range(FIRST_SCRAPES)][-1]
         resident = [_next(server, load, turn) for turn in range(scrapes)]
-        start, end = (round(median(part)) for part in (resident[:_AT_EITHER_END], resident[-_AT_EITHER_END:]))
+        start, end = (round(median(part)) for part in (resident[:_WINDOW], resident[-_WINDOW:]))
         return MemoryOverTime(after_ten, scrapes, start, end, server.memory().peak)
 
 
 def _next(server: Server, load: Load, turn: int) -> int:
-    if turn % _REPLACED_EVERY == 0:
+    if turn % _REPLACE_INTERVAL == 0:
         load.refresh()
         load.replace()
     server.scrape()

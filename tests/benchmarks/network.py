@@ -1,7 +1,7 @@
-"""A network namespace for this process and all that it starts.
+"""A network namespace for this process and its children.
 
-Unlike live.namespace.Namespace nobody holds it open from outside: it goes when the last process in it does,
-however that ends, and commands in it are measured without an `nsenter` before each.
+Unlike live.namespace.Namespace no other process holds it open: it ends with its last process, and commands
+are measured without `nsenter`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
 
 
-def move_into_a_new_one() -> None:
-    """This process, and what it starts from now on, is alone in a network namespace with `lo` up."""
-    libc = ctypes.CDLL(None, use_errno=True)  # os.unshare came with Python 3.12
+def enter_new_namespace() -> None:
+    """Move this process and its future children into a new network namespace with `lo` up."""
+    libc = ctypes.CDLL(None, use_errno=True)  # os.unshare requires Python 3.12
     if libc.unshare(_CLONE_NEWNET) != 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"no network namespace: {os.strerror(error)} (needs root)")
+        raise OSError(error, f"no network namespace: {os.strerror(error)} (requires root)")
     _loopback_up()
     _settings({"tcp_tw_reuse": 2, "tcp_timestamps": 1, "tcp_fin_timeout": 60})
 
@@ -35,6 +35,6 @@ def _loopback_up() -> None:
 
 
 def _settings(values: dict[str, int]) -> None:
-    """What the load builds on: the kernel's defaults, whatever this host has."""
+    """Set sysctls to the kernel's defaults, which the load relies on."""
     for name, value in values.items():
         Path("/proc/sys/net/ipv4", name).write_text(str(value))

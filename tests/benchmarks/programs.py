@@ -1,6 +1,6 @@
-"""The programs that the benchmark needs, and which Debian packages bring those that are missing.
+"""The programs that the benchmark runs, and the Debian packages of those that are missing.
 
-`python -m tests.benchmarks.programs` prints the packages, for `make bench` to install where it may.
+`python -m tests.benchmarks.programs` prints the packages, for `make bench` to install.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ PACKAGES: Final = {
     NODE_EXPORTER: (NODE_EXPORTER,),
     "ss": ("iproute2",),
 }
-"""Program -> the Debian packages it needs."""
+"""Program -> Debian packages."""
 
 _VERSION_FLAGS: Final = {"cc": "--version", NODE_EXPORTER: "--version", "ss": "-V"}
 _HERE: Final = Path(__file__).parent
 
 
-def why_missing(program: str) -> str | None:
-    """In words, for the row that stays empty; None where the program is there."""
+def missing_reason(program: str) -> str | None:
+    """Return why a program is not available; None if it is."""
     if shutil.which(program):
         return None
     return f"{program} is missing (Debian: {' '.join(PACKAGES[program])})"
 
 
 @cache
-def compiled(name: str) -> str | None:
-    """The path of `name`.c as a program, gone with this process; None without a C compiler."""
-    if why_missing("cc"):
+def compile_c(name: str) -> str | None:
+    """Compile `name`.c; return the path of the program, deleted at exit, or None without a C compiler."""
+    if missing_reason("cc"):
         return None
     program = Path(_folder().name) / name
     subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-o", program, _HERE / f"{name}.c"], check=True)
@@ -44,8 +44,8 @@ def compiled(name: str) -> str | None:
 
 
 def version(program: str) -> str | None:
-    """The number that a program calls its version; None where it is missing."""
-    if why_missing(program):
+    """Return the version of a program; None if it is missing."""
+    if missing_reason(program):
         return None
     done = subprocess.run([program, _VERSION_FLAGS[program]], capture_output=True, text=True, check=True)
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
@@ -58,4 +58,4 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 if __name__ == "__main__":
-    print(*[package for program in PACKAGES if why_missing(program) for package in PACKAGES[program]])
+    print(*[package for program in PACKAGES if missing_reason(program) for package in PACKAGES[program]])

@@ -1,4 +1,4 @@
-"""A fresh process that asks psutil once for all TCP sockets, and prints what the call took."""
+"""Calls psutil.net_connections() once in a new process, and prints the time of the call."""
 
 import json
 import time

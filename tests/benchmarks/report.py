@@ -1,4 +1,4 @@
-"""What was measured, for programs: one JSON object."""
+"""The results as one JSON object."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .benchmark import Benchmark
-from .contenders import FLOOR, TCPSTAT
 from .programs import NODE_EXPORTER, version
+from .readers import BASELINE, TCPSTAT
 from .rounds import Size
 from .targets import Target, targets
 
 
 def report(benchmark: Benchmark) -> dict[str, Any]:
-    """Every figure, and where and with what it was measured. Times in seconds, memory in bytes."""
+    """Return all results with host and versions. Times in seconds, memory in bytes."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": {"kernel": platform.release(), "machine": platform.machine(), "cpus": os.cpu_count()},
@@ -37,7 +37,7 @@ def _size(benchmark: Benchmark, size: Size) -> dict[str, Any]:
     results = {
         name: {
             **result._asdict(),
-            "times_floor": benchmark.ratio(size, name, FLOOR),
+            "times_baseline": benchmark.ratio(size, name, BASELINE),
             "times_node_exporter": benchmark.ratio(size, name, TCPSTAT),
         }
         for name, result in size.results.items()

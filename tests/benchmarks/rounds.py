@@ -1,4 +1,4 @@
-"""The measurements at one number of sockets: rounds in which everybody takes a turn."""
+"""Measurements at one number of sockets, in rounds that measure each reader once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable
 from statistics import median
 from typing import Final, NamedTuple
 
-from . import contenders, network
-from .census import Census, take_census
-from .contenders import Contenders
+from . import network, readers
 from .load import Load
 from .measurement import Measurement, Result
 from .memory import MemoryOverTime, memory_over_time
+from .readers import Readers
+from .state_counts import StateCounts, count_states
 
-_LOST: Final = 0.1
-"""An exporter that reports so much less than there is has not done its work."""
+_MAX_MISSING: Final = 0.1
+"""Maximum fraction of sockets that an exporter may fail to report."""
 
 
 class Size(NamedTuple):
-    """What was measured at one number of sockets."""
+    """Results at one number of sockets."""
 
     wanted: int
-    census: Census
+    state_counts: StateCounts
     descriptors: int
     build_seconds: float
     results: dict[str, Result]
@@ -31,63 +31,65 @@ class Size(NamedTuple):
 
     @property
     def sockets(self) -> int:
-        return self.census.total()
+        return self.state_counts.total()
 
 
 def measure(wanted: int, rounds: int, scrapes_for_memory: int = 0) -> Size:
-    """Everybody side by side, in a network namespace with so many sockets; in the end, where that is
-    wanted, the memory of this exporter over so many scrapes more."""
-    network.move_into_a_new_one()
+    """Measure all readers in a network namespace with `wanted` sockets.
+
+    scrapes_for_memory: scrapes over which the memory of this exporter is measured at the end; 0 skips this.
+    """
+    network.enter_new_namespace()
     start = time.monotonic()
     with Load(wanted) as load:
         build_seconds = time.monotonic() - start
-        with contenders.started() as all_of_them:
-            censuses, measured = _rounds(load, all_of_them, rounds)
-            _check(all_of_them)
+        with readers.started() as running:
+            all_counts, measured = _rounds(load, running, rounds)
+            _check(running)
         results = {name: Result.of(each) for name, each in measured.items()}
         memory = memory_over_time(load, scrapes_for_memory) if scrapes_for_memory else None
-        return Size(wanted, middle(censuses), load.descriptors(), build_seconds, results, memory)
+        return Size(wanted, median_counts(all_counts), load.descriptors(), build_seconds, results, memory)
 
 
 def _rounds(
-    load: Load, all_of_them: Contenders, rounds: int
-) -> tuple[list[Census], dict[str, list[Measurement]]]:
-    """Sockets are replaced before each round, and each time somebody else comes first."""
-    censuses: list[Census] = []
-    measured: dict[str, list[Measurement]] = {name: [] for name in all_of_them.measured}
+    load: Load, running: Readers, rounds: int
+) -> tuple[list[StateCounts], dict[str, list[Measurement]]]:
+    """Replace sockets before each round, and start each round with another reader."""
+    all_counts: list[StateCounts] = []
+    measured: dict[str, list[Measurement]] = {name: [] for name in running.measured}
     for turn in range(rounds):
         load.refresh()
-        all_of_them.exporter.scrape()  # so that between this and the measured one only what follows is new
+        running.exporter.scrape()  # only sockets replaced after this scrape are new to the measured one
         load.replace()
-        censuses.append(take_census())
-        for name, measurement in in_turn(all_of_them.measured.items(), turn):
+        all_counts.append(count_states())
+        for name, measurement in rotated(running.measured.items(), turn):
             measured[name].append(measurement())
-        censuses.append(take_census())
-    return censuses, measured
+        all_counts.append(count_states())
+    return all_counts, measured
 
 
-def in_turn(
-    everybody: Iterable[tuple[str, Callable[[], Measurement]]], turn: int
+def rotated(
+    named_readers: Iterable[tuple[str, Callable[[], Measurement]]], turn: int
 ) -> list[tuple[str, Callable[[], Measurement]]]:
-    """All of them, another one first each turn."""
-    order = list(everybody)
+    """Return the readers, rotated by `turn`."""
+    order = list(named_readers)
     first = turn % len(order)
     return order[first:] + order[:first]
 
 
-def middle(censuses: list[Census]) -> Census:
-    """The median of each state."""
-    states = sorted(set().union(*censuses))
-    return Counter({state: round(median(census[state] for census in censuses)) for state in states})
+def median_counts(all_counts: list[StateCounts]) -> StateCounts:
+    """Return the median of each state."""
+    states = sorted(set().union(*all_counts))
+    return Counter({state: round(median(counts[state] for counts in all_counts)) for state in states})
 
 
-def _check(all_of_them: Contenders) -> None:
-    """Raises RuntimeError when an exporter does not report the sockets that there are."""
+def _check(running: Readers) -> None:
+    """Raise RuntimeError if an exporter does not report the existing sockets."""
     servers = {
-        "socket_host_states": all_of_them.exporter,
-        "node_tcp_connection_states": all_of_them.node_exporter,
+        "socket_host_states": running.exporter,
+        "node_tcp_connection_states": running.node_exporter,
     }
     for metric, server in servers.items():
-        there = take_census().total()
-        if server and (said := server.counted(metric)) < there * (1 - _LOST):
-            raise RuntimeError(f"{metric} counts {said} of {there} sockets")
+        expected = count_states().total()
+        if server and (reported := server.sum_of(metric)) < expected * (1 - _MAX_MISSING):
+            raise RuntimeError(f"{metric} counts {reported} of {expected} sockets")

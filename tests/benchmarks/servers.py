@@ -1,4 +1,4 @@
-"""Exporters under measurement: started, scraped over HTTP, their time and memory read, stopped."""
+"""Starts, scrapes and stops exporters, and measures their time and memory."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ from typing import Final, NamedTuple, Self
 from .measurement import Measurement
 from .programs import NODE_EXPORTER
 
-# Below the ephemeral ports, which the load takes, and other than its services.
+# Below the ephemeral ports, and different from the services of the load.
 EXPORTER_PORT: Final = 900
 NODE_EXPORTER_PORT: Final = 901
 COLD_EXPORTER_PORT: Final = 902
 
-_PATIENCE: Final = 60.0
-_ASKED_EVERY: Final = 0.002
+_TIMEOUT_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.002
 _KIBIBYTE: Final = 1024
 
 
 class Memory(NamedTuple):
-    """Resident bytes of a process: now, and at most so far."""
+    """Resident bytes of a process: current and peak."""
 
     now: int
     peak: int
 
 
 class Server:
-    """A running exporter with one connection to it, as a context manager. `started` is when, by the
-    monotonic clock; it listens when it is entered."""
+    """A running exporter with one connection; a context manager, entered when the exporter listens.
+
+    `started` is its start time by the monotonic clock.
+    """
 
     def __init__(self, command: list[str], port: int) -> None:
         self._command = command
         self._port = port
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it is stopped
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:
         self.started = time.monotonic()
@@ -62,14 +64,14 @@ class Server:
         self._stop()
 
     def scrape(self) -> Measurement:
-        """One scrape over the open connection, compressed, as Prometheus does it."""
+        """Scrape over the open connection with gzip, like Prometheus."""
         start, cpu = time.perf_counter(), self._cpu_seconds()
         self._get()
         seconds = time.perf_counter() - start
         return Measurement(seconds, self._cpu_seconds() - cpu, self.memory().now)
 
-    def counted(self, metric: str) -> int:
-        """The sum over all series of a gauge, in a further scrape."""
+    def sum_of(self, metric: str) -> int:
+        """Return the sum over all series of a gauge, from another scrape."""
         text = gzip.decompress(self._get()).decode()
         values = re.findall(rf"^{metric}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
         return round(sum(map(float, values)))
@@ -90,22 +92,24 @@ class Server:
         return body
 
     def _cpu_seconds(self) -> float:
-        """What all its threads used so far: the CPU clock of another process (clock_getcpuclockid(3)), as
-        /proc/PID/stat counts in hundredths of a second only, more than a scrape takes."""
+        """Return the CPU time of all its threads, from the CPU clock of the process (clock_getcpuclockid(3)).
+
+        /proc/PID/stat has a resolution of 10 ms only, more than a scrape takes.
+        """
         return time.clock_gettime((~self._process.pid << 3) | 2)
 
     def _connect(self) -> None:
-        deadline = self.started + _PATIENCE
+        deadline = self.started + _TIMEOUT_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 self._connection.connect()
             except ConnectionRefusedError:
-                time.sleep(_ASKED_EVERY)
+                time.sleep(_POLL_SECONDS)
             else:
                 return
-        raise RuntimeError(f"{self._command} does not listen: {self._said()}")
+        raise RuntimeError(f"{self._command} does not listen: {self._output()}")
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
@@ -113,7 +117,7 @@ class Server:
         self._connection.close()
         self._process.terminate()
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -121,12 +125,12 @@ class Server:
 
 
 def exporter(port: int = EXPORTER_PORT) -> Server:
-    """This exporter, as it is by default."""
+    """Return this exporter with default flags."""
     return Server([sys.executable, "-m", "exporter", f"--web.listen-address=127.0.0.1:{port}"], port)
 
 
 def node_exporter(port: int = NODE_EXPORTER_PORT) -> Server:
-    """node_exporter with no collector but that of TCP states."""
+    """Return node_exporter with the tcpstat collector only."""
     flags = (
         "--collector.disable-defaults",
         "--collector.tcpstat",

@@ -1,4 +1,4 @@
-"""This exporter where little goes on: how soon it answers, what a scrape takes, what it keeps in memory."""
+"""This exporter on a host with few sockets: start time, CPU time of a scrape, and memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SCRAPES: Final = 30
 
 
 class SmallHost(NamedTuple):
-    """Medians: seconds from the start of the process to the first answer, CPU seconds of a scrape, resident
-    bytes before any scrape and after the first."""
+    """Medians: seconds from process start to the first response, CPU seconds of a scrape, resident bytes
+    before and after the first scrape."""
 
     start_seconds: float
     cpu_seconds: float
@@ -25,8 +25,8 @@ class SmallHost(NamedTuple):
 
 
 def measure(rounds: int) -> SmallHost:
-    """As many starts as rounds, and scrapes with sockets replaced in between."""
-    network.move_into_a_new_one()
+    """Measure one start per round, and scrapes with sockets replaced in between."""
+    network.enter_new_namespace()
     with Load(SOCKETS) as load:
         started = [_start(load) for _ in range(rounds)]
         seconds, unscraped, idle = (median(figures) for figures in zip(*started, strict=True))

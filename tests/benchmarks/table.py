@@ -1,4 +1,4 @@
-"""What was measured, as text."""
+"""The results as text."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .benchmark import Benchmark
-from .contenders import COLD, FLOOR, NAMES, TCPSTAT, WARM
 from .measurement import Result
+from .readers import BASELINE, COLD, NAMES, TCPSTAT, WARM
 from .rounds import Size
 from .targets import MEBIBYTE, MILLISECONDS, Target, targets
 
-_COLUMNS: Final = ("", "ms", "fastest", "slowest", "CPU ms", "MiB", "x C", "x node_exporter")
+_COLUMNS: Final = ("", "ms", "fastest", "slowest", "CPU ms", "MiB", "x C reader", "x node_exporter")
 _UNKNOWN: Final = "-"
 
 Line = Sequence[str]
 
 
 def table(benchmark: Benchmark) -> str:
-    """Costs and ratios at each size, how they grow, memory, and every target."""
+    """Return costs and ratios by size, scaling, memory and targets."""
     lines = [line for size in benchmark.sizes for line in _size(benchmark, size)]
     lines += ["", *_growth(benchmark), *_memory(benchmark), ""]
-    lines += aligned(_target(target) for target in targets(benchmark))
+    lines += align_columns(_target(target) for target in targets(benchmark))
     return "\n".join(lines)
 
 
-def aligned(rows: Iterator[Line]) -> list[str]:
-    """Rows with the first column to the left and the others to the right, each as wide as it has to be."""
+def align_columns(rows: Iterator[Line]) -> list[str]:
+    """Return rows with the first column left-aligned and the others right-aligned."""
     cells = list(rows)
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     return [
@@ -39,17 +39,17 @@ def aligned(rows: Iterator[Line]) -> list[str]:
 
 
 def _size(benchmark: Benchmark, size: Size) -> Iterator[str]:
-    states = ", ".join(f"{number:,} {state}" for state, number in size.census.most_common(4))
+    states = ", ".join(f"{number:,} {state}" for state, number in size.state_counts.most_common(4))
     yield f"\n{size.sockets:,} sockets, {size.descriptors:,} descriptors; medians of {_rounds(size)} rounds"
     yield f"  ({states}; built in {size.build_seconds:.0f} s)"
-    yield from aligned(iter([_COLUMNS, *_costs(benchmark, size)]))
+    yield from align_columns(iter([_COLUMNS, *_costs(benchmark, size)]))
     yield from (f"{name}: absent, {why}" for name, why in benchmark.absent.items())
 
 
 def _costs(benchmark: Benchmark, size: Size) -> Iterator[Line]:
     for name in NAMES:
         if result := size.results.get(name):
-            ratios = (benchmark.ratio(size, name, other) for other in (FLOOR, TCPSTAT))
+            ratios = (benchmark.ratio(size, name, other) for other in (BASELINE, TCPSTAT))
             yield name, *_cost(result), *(number(ratio, 2) for ratio in ratios)
 
 
@@ -65,9 +65,9 @@ def _rounds(size: Size) -> int:
 
 def _growth(benchmark: Benchmark) -> Iterator[str]:
     powers = ", ".join(
-        f"{name} {number(benchmark.exponent(name), 2)}" for name in (WARM, COLD, TCPSTAT, FLOOR)
+        f"{name} {number(benchmark.exponent(name), 2)}" for name in (WARM, COLD, TCPSTAT, BASELINE)
     )
-    yield f"time grows with the sockets to the power:\n  {powers}"
+    yield f"scaling exponent n (time ~ sockets^n):\n  {powers}"
 
 
 def _memory(benchmark: Benchmark) -> Iterator[str]:
@@ -91,5 +91,5 @@ def _target(target: Target) -> Line:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A figure for a cell; a dash where there is none."""
+    """Return a formatted number, or a dash for None."""
     return _UNKNOWN if value is None else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What the exporter is to reach, and whether it does."""
+"""Performance targets of the exporter."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from .benchmark import Benchmark
-from .contenders import COLD, FLOOR, PSUTIL, TCPSTAT, WARM
-from .small_host import SOCKETS as FEW
+from .readers import BASELINE, COLD, PSUTIL, TCPSTAT, WARM
+from .small_host import SOCKETS as SMALL_HOST_SOCKETS
 
-MANY: Final = 150_000
-"""The number of sockets that the targets are about; with fewer there are figures, and no judgement."""
+JUDGED_SOCKETS: Final = 150_000
+"""Number of sockets from which the targets apply; below it they are reported but not judged."""
 
-FLAT: Final = 5.0
-"""Growth in percent that still counts as flat: Python's allocator gives memory back in pieces."""
+MAX_GROWTH_PERCENT: Final = 5.0
+"""Growth that still counts as flat: Python's allocator releases memory in large blocks."""
 
 MEBIBYTE: Final = 2**20
 MILLISECONDS: Final = 1000
 
 
 class Target(NamedTuple):
-    """A figure and its bound. `figure` is None where it could not be measured."""
+    """A measured value and its limit. `figure` is None if it could not be measured."""
 
     what: str
     figure: float | None
@@ -39,26 +39,26 @@ class Target(NamedTuple):
 
     @property
     def is_met(self) -> bool | None:
-        """None where it cannot be said."""
+        """Whether the target is met; None if it is not measured or does not apply."""
         if self.figure is None or not self.applies:
             return None
         return self.figure >= self.bound if self.at_least else self.figure <= self.bound
 
 
 def targets(benchmark: Benchmark) -> tuple[Target, ...]:
-    """Every one, in the order of the issue."""
+    """Return all targets."""
     return (*_at_the_largest(benchmark), *_growth(benchmark), *_on_a_small_host(benchmark))
 
 
 def _at_the_largest(benchmark: Benchmark) -> Iterator[Target]:
-    largest, applies = benchmark.largest, benchmark.largest.wanted >= MANY
+    largest, applies = benchmark.largest, benchmark.largest.wanted >= JUDGED_SOCKETS
     where = f"at {largest.wanted:,} sockets"
 
-    def ratio(contender: str, other: str) -> float | None:
-        return benchmark.ratio(largest, contender, other)
+    def ratio(reader: str, other: str) -> float | None:
+        return benchmark.ratio(largest, reader, other)
 
     yield Target(f"warm scrape / node_exporter, {where}", ratio(WARM, TCPSTAT), 0.8, "x", applies=applies)
-    yield Target(f"warm scrape / C reader, {where}", ratio(WARM, FLOOR), 2.5, "x", applies=applies)
+    yield Target(f"warm scrape / C reader, {where}", ratio(WARM, BASELINE), 2.5, "x", applies=applies)
     yield Target(
         f"psutil / warm scrape, {where}", ratio(PSUTIL, WARM), 6, "x", at_least=True, applies=applies
     )
@@ -67,7 +67,7 @@ def _at_the_largest(benchmark: Benchmark) -> Iterator[Target]:
         after_ten = memory.after_ten / MEBIBYTE
         yield Target(f"memory after ten scrapes, {where}", after_ten, 85, "MiB", applies=applies)
         grown = f"growth of memory over {memory.scrapes} more scrapes"
-        yield Target(grown, memory.growth * 100, FLAT, "%", applies=applies)
+        yield Target(grown, memory.growth * 100, MAX_GROWTH_PERCENT, "%", applies=applies)
 
 
 def _growth(benchmark: Benchmark) -> Iterator[Target]:
@@ -76,7 +76,7 @@ def _growth(benchmark: Benchmark) -> Iterator[Target]:
 
 
 def _on_a_small_host(benchmark: Benchmark) -> Iterator[Target]:
-    small, where = benchmark.small_host, f"with {FEW} sockets"
+    small, where = benchmark.small_host, f"with {SMALL_HOST_SOCKETS} sockets"
     yield Target(f"CPU of a scrape, {where}", small.cpu_seconds * MILLISECONDS, 10, "ms")
     yield Target(f"idle memory, {where}", small.idle_bytes / MEBIBYTE, 40, "MiB")
     yield Target(f"start to first answer, {where}", small.start_seconds, 0.6, "s")

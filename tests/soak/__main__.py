@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..benchmarks.network import move_into_a_new_one
+from ..benchmarks.network import enter_new_namespace
 from ..running import running
 from .report import report
 from .scraped import Scraped
@@ -28,7 +28,7 @@ def main() -> int:
         return 1
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, lambda *_: sys.exit(1))  # which ends what was started
-    move_into_a_new_one()
+    enter_new_namespace()
     soak = Soak(minutes * 60)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         log = Path(folder, "log")

@@ -99,8 +99,8 @@ def leaks(samples: Sequence[Sample]) -> Iterator[str]:
     for what in ("descriptors", "threads"):
         numbers = [getattr(sample, what) for sample in samples]
         if numbers and max(numbers) - min(numbers) > MAX_DESCRIPTORS:
-            middle = len(numbers) // 2
+            median_counts = len(numbers) // 2
             yield (
-                f"{min(numbers)} to {max(numbers)} {what}, at first {median(numbers[:middle]):.0f} "
-                f"and later {median(numbers[middle:]):.0f}"
+                f"{min(numbers)} to {max(numbers)} {what}, at first {median(numbers[:median_counts]):.0f} "
+                f"and later {median(numbers[median_counts:]):.0f}"
             )

@@ -38,7 +38,7 @@ class SoakWorker(Worker):
         self._reap()
         replaced = super().replace(share)
         # Sockets in TIME_WAIT are left to the kernel's timer.
-        self._past.clear()
+        self._time_wait.clear()
         return replaced
 
     def fork_children(self, number: int) -> int:
@@ -49,7 +49,7 @@ class SoakWorker(Worker):
                 time.sleep(_VISIT)
                 os._exit(0)
             self._children.append(pid)
-            pair.close(caller_first=True)
+            pair.close(client_first=True)
         return number
 
     def held(self) -> str:

@@ -23,7 +23,7 @@ MAX_CHURN: Final = WORKERS * 2 * (ceil(PAIRS * SHARE) + ceil(CLOSE_WAIT * SHARE)
 
 _ROOT: Final = Path(__file__).parents[2]
 _HIGHEST: Final = 250
-_PATIENCE: Final = 20.0
+_TIMEOUT_SECONDS: Final = 20.0
 
 
 class Workers:
@@ -55,7 +55,7 @@ class Workers:
             print(command, file=worker.stdin, flush=True)
 
     def answers(self) -> list[str]:
-        return [_answer(worker) for worker in self._workers.values()]
+        return [_read_result(worker) for worker in self._workers.values()]
 
     def held(self) -> dict[str, dict[str, int]]:
         """What each holds: process -> state -> sockets."""
@@ -87,7 +87,7 @@ class Workers:
         )
         self._workers[f"soak{number}"] = worker
         print(f"open {PAIRS} {CLOSE_WAIT}", file=worker.stdin, flush=True)
-        _answer(worker)
+        _read_result(worker)
 
     def _end_all(self) -> None:
         for worker in self._workers.values():
@@ -95,7 +95,7 @@ class Workers:
         self._workers.clear()
 
 
-def _answer(worker: subprocess.Popen[str]) -> str:
+def _read_result(worker: subprocess.Popen[str]) -> str:
     assert worker.stdout is not None
     line = worker.stdout.readline()
     if not line:
@@ -109,7 +109,7 @@ def _end(worker: subprocess.Popen[str]) -> None:
     with suppress(OSError):
         worker.stdin.close()
     try:
-        worker.wait(_PATIENCE)
+        worker.wait(_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         worker.kill()
         worker.wait()

@@ -1,6 +1,6 @@
-/* floor: reads the kernel's TCP sockets of both families once and counts them by state. No reader of the same dump
-   can do less, so this is the floor that the others are compared with.
-   Prints one JSON object: seconds and CPU seconds of the reading, and the counts by the kernel's number of the state. */
+/* baseline: reads the kernel's TCP sockets of both families once and counts them by state. No reader of the same dump
+   can do less work, so the others are compared with it.
+   Prints one JSON object: wall and CPU seconds of the read, and the counts by the kernel's number of the state. */
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -13,7 +13,7 @@
 #define STATES 16
 #define ALL_STATES 0xFFF
 
-/* The older request: its dump walks the kernel's table once for both families, see exporter/sources/netlink.py. */
+/* The older request: its dump walks the kernel's table once for both families, as in the exporter. */
 struct request {
   struct nlmsghdr header;
   struct inet_diag_req body;
@@ -35,7 +35,7 @@ static int ask(void) {
   return channel;
 }
 
-/* 1 when there is more to come, 0 at the end of the dump, -1 when the kernel refuses. */
+/* Returns 1 if there is more, 0 at the end of the dump, -1 after an error. */
 static int count(char *batch, int size, long *counts) {
   for (struct nlmsghdr *header = (void *)batch; NLMSG_OK(header, size); header = NLMSG_NEXT(header, size)) {
     if (header->nlmsg_type == NLMSG_DONE) return 0;
@@ -63,7 +63,7 @@ int main(void) {
   long counts[STATES] = {0};
   double start = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
   if (walk(counts) < 0) {
-    perror("floor");
+    perror("baseline");
     return 1;
   }
   cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;

@@ -1,6 +1,6 @@
-/* peak DESCRIPTOR COMMAND...: runs a command and then writes its largest resident memory in KiB to the descriptor.
-   A process inherits this figure from whoever forked it, as execve() keeps the larger one: started by Python, `ss` would
-   seem to need what Python does. So this small program does it. */
+/* peak_memory DESCRIPTOR COMMAND...: runs a command, then writes its peak resident memory in KiB to the descriptor.
+   The peak of a process includes that of its parent at fork(), because execve() keeps the larger value: started by
+   Python, `ss` would seem to need as much memory as Python. So this small program starts it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>

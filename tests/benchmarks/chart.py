@@ -1,4 +1,4 @@
-"""Cost against sockets, drawn. Imports matplotlib, which only the `bench` dependency group has."""
+"""Chart of cost by number of sockets. Imports matplotlib, which only the `bench` dependency group has."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .benchmark import Benchmark
-from .contenders import COLD, FLOOR, NAMES, TCPSTAT, WARM
+from .label_layout import space_labels
 from .measurement import Result
-from .spacing import spread
+from .readers import BASELINE, COLD, NAMES, TCPSTAT, WARM
 from .targets import MILLISECONDS
 
-_COLOURS: Final = {WARM: "#0b6bcb", COLD: "#0b6bcb", TCPSTAT: "#c2410c", FLOOR: "#15803d"}
+_COLORS: Final = {WARM: "#0b6bcb", COLD: "#0b6bcb", TCPSTAT: "#c2410c", BASELINE: "#15803d"}
 _GREY: Final = "#6b7280"
 _DASHED: Final = frozenset({COLD})
-_LABEL_SPACING: Final = 0.062
-"""The least distance of two labels, as a share of the height."""
+_MIN_LABEL_DISTANCE: Final = 0.062
+"""Minimum distance of two labels, as a fraction of the height."""
 
 
-def draw(benchmark: Benchmark, file: Path) -> None:
-    """Writes the picture. On white, which a dark page leaves readable."""
-    # The same figures give the same file; text stays text.
+def draw_chart(benchmark: Benchmark, file: Path) -> None:
+    """Write the chart, on white, which stays readable on a dark page."""
+    # Reproducible output; text is not converted to paths.
     mpl.rcParams.update({"svg.hashsalt": "benchmark", "svg.fonttype": "none", "font.family": "sans-serif"})
     figure = Figure(figsize=(8.4, 5), layout="constrained", facecolor="white")
     axes = figure.subplots()
@@ -42,7 +42,7 @@ def _line(axes: Axes, benchmark: Benchmark, name: str) -> None:
     axes.plot(
         [size.sockets for size in measured],
         [size.results[name].seconds * MILLISECONDS for size in measured],
-        color=_COLOURS.get(name, _GREY),
+        color=_COLORS.get(name, _GREY),
         linestyle="--" if name in _DASHED else "-",
         linewidth=2.4 if name == WARM else 1.4,
         marker="o",
@@ -64,17 +64,19 @@ def _scales(axes: Axes, benchmark: Benchmark) -> None:
 
 
 def _labels(axes: Axes, benchmark: Benchmark) -> None:
-    """The name and time of each at the right end of its line."""
+    """Label each line with name and time at its right end."""
     results = benchmark.largest.results
     bottom, top = map(log, axes.get_ylim())
     heights = [(log(result.seconds * MILLISECONDS) - bottom) / (top - bottom) for result in results.values()]
-    for (name, result), height in zip(results.items(), spread(heights, _LABEL_SPACING), strict=True):
+    for (name, result), height in zip(
+        results.items(), space_labels(heights, _MIN_LABEL_DISTANCE), strict=True
+    ):
         axes.annotate(
             _label(name, result),
             (1.01, height),
             xycoords="axes fraction",
             verticalalignment="center",
-            color=_COLOURS.get(name, _GREY),
+            color=_COLORS.get(name, _GREY),
             fontweight="bold" if name == WARM else "normal",
             fontsize=9.5,
         )
@@ -85,7 +87,7 @@ def _label(name: str, result: Result) -> str:
 
 
 def _title(benchmark: Benchmark) -> str:
-    """What one sees."""
+    """Return the main result as a sentence."""
     size = benchmark.largest
     milliseconds = size.results[WARM].seconds * MILLISECONDS
     said = f"{size.wanted:,} sockets by process, port and state in {milliseconds:,.0f} ms"
