@@ -68,16 +68,16 @@ def _address(process: subprocess.Popen[str], log: Path) -> str:
 
 
 def until(what: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Yields again and again, until the caller is content or patience ends."""
+    """Yield repeatedly until the caller stops iterating. Raises TimeoutError after `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         yield
         time.sleep(0.05)
-    raise TimeoutError(f"waited {patience} s in vain until {what}")
+    raise TimeoutError(f"waited {patience} s without success until {what}")
 
 
 def samples(text: str) -> list[Sample]:
-    """All samples of a text in Prometheus' format."""
+    """Return all samples of a text in the Prometheus format."""
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 

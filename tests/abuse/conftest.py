@@ -1,4 +1,4 @@
-"""Sizes, an exporter to abuse, and the table of what was measured."""
+"""Sizes, the exporter under test, and the table of measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURES: Final = pytest.StashKey[list[tuple[str, str]]]()
 
 
 class Size(NamedTuple):
-    """How many."""
+    """Numbers of clients and requests."""
 
     scrapers: int
     idlers: int
@@ -37,7 +37,7 @@ def size(full: bool) -> Size:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Over TLS, and in full also without: what TLS bears is the harder part."""
+    """Parametrize tests with TLS, and at full scale also without: TLS is the harder case."""
     if "tls" in metafunc.fixturenames:
         over = [True, False] if metafunc.config.getoption("--abuse") else [True]
         metafunc.parametrize("tls", over, ids=["tls", "plain"][: len(over)])
@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Puts a figure into the table at the end."""
+    """Add a measurement to the table at the end."""
     figures = request.config.stash.setdefault(FIGURES, [])
     return lambda what, figure: figures.append((what, figure))
 

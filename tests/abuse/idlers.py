@@ -1,4 +1,4 @@
-"""Clients that stall, as a program of their own: `python -m tests.abuse.idlers PORT NUMBER [AUTHORITY]`.
+"""Slow clients as a separate program: `python -m tests.abuse.idlers PORT NUMBER [AUTHORITY]`.
 
 Prints, when all have been cut off, the seconds that each lasted, as JSON. With the file of an authority it
 takes the port to speak TLS. Threads and plain sockets: asyncio's TLS clients overlook now and then that they
@@ -21,18 +21,18 @@ from typing import Final
 HALF: Final = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
 HALF_HELLO: Final = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 PATIENCE: Final = 40.0
-"""Seconds after which an idler goes by itself: it was not cut off."""
+"""Seconds after which an idle client gives up: it was not disconnected."""
 
 
 class Idlers:
-    """Clients that stall, each in one of three ways, until they are cut off."""
+    """Slow clients of three kinds, until they are disconnected."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
         self._port = port
         self._context = context
 
     def lasted(self, number: int) -> float:
-        """The seconds that this one lasted, from the connect on."""
+        """Return the seconds from connect to disconnect."""
         kinds = (self._silent, self._half, self._trickle)
         began = time.monotonic()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 10) as raw:
@@ -40,7 +40,7 @@ class Idlers:
         return time.monotonic() - began
 
     def _silent(self, raw: socket.socket) -> None:
-        """Over TLS this is the connection without a hello."""
+        """Connect and send nothing; with TLS, no ClientHello."""
         _wait_for_the_end(raw)
 
     def _half(self, raw: socket.socket) -> None:
@@ -49,7 +49,7 @@ class Idlers:
         _wait_for_the_end(connection)
 
     def _trickle(self, raw: socket.socket) -> None:
-        """A byte a second; over TLS, of the hello."""
+        """Send one byte per second; with TLS, of the ClientHello."""
         raw.sendall(HALF_HELLO if self._context else HALF + b"X-Slow: ")
         raw.settimeout(1)
         while True:

@@ -1,4 +1,4 @@
-"""An exporter under abuse: how to reach it, and how it is."""
+"""The exporter under test: its address and its state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREDENTIALS: Final = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).
 
 
 class Target:
-    """Where to send requests to. authority: the file to trust, where it speaks TLS."""
+    """Address of the exporter. authority: CA file if it uses TLS."""
 
     def __init__(self, exporter: Exporter, authority: Path | None) -> None:
         self.port = int(exporter.url.rpartition(":")[2])
@@ -36,7 +36,7 @@ class Target:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def agree(self, connection: socket.socket) -> socket.socket:
-        """The connection, over TLS where it has to be."""
+        """Return the connection, wrapped in TLS if the exporter uses it."""
         if self.context is None:
             return connection
         return self.context.wrap_socket(connection, server_hostname="localhost")
@@ -47,7 +47,7 @@ class Target:
         return http.client.HTTPSConnection("localhost", self.port, timeout=60, context=self.context)
 
     def scrape(self, client: http.client.HTTPConnection | None = None) -> float:
-        """Scrapes, and gives the seconds that took, with the connection if it is new."""
+        """Scrape and return the seconds it took, including the connect of a new connection."""
         began = time.perf_counter()
         asking = client or self.client()
         asking.request("GET", "/metrics", headers={"Authorization": CREDENTIALS})
@@ -60,17 +60,17 @@ class Target:
         return took
 
     def memory(self) -> float:
-        """Resident, in MiB."""
+        """Return resident memory in MiB."""
         return self._process.memory_info().rss / 2**20
 
     def descriptors(self) -> int:
         return self._process.num_fds()
 
     def own_sockets(self) -> Counter[str]:
-        """The sockets on its port by state, listeners left out; its clients' ends are others."""
+        """Return the server-side sockets on its port by state, without listeners."""
         connections = (each for each in psutil.net_connections("tcp") if each.status != psutil.CONN_LISTEN)
         return Counter(each.status for each in connections if getattr(each.laddr, "port", 0) == self.port)
 
     def complaints(self) -> list[str]:
-        """What it logged but for news."""
+        """Return log lines above level info."""
         return [line for line in self._log.read_text().splitlines() if not re.search(r" level=info ", line)]

@@ -1,4 +1,4 @@
-"""Clients that stall: half a request, a byte a second, TLS without a hello."""
+"""Slow clients: half a request, one byte per second, TLS without ClientHello."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Start = Callable[..., Target]
 Tell = Callable[[str, str], None]
 
 PATIENCE: Final = 15.0
-"""Seconds within which an idler is cut off."""
+"""Seconds within which an idle client is disconnected."""
 AT_ONCE: Final = 1.0
-"""Seconds within which a scrape is answered."""
+"""Seconds within which a scrape completes."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_scrapes_succeed_and_idle_clients_are_disconnected(
 
 
 def test_idle_clients_above_the_limit_do_not_block_scrapes(start: Start, tell: Tell) -> None:
-    """512 is the bound: idlers make room for each other, and for scrapers."""
+    """At the limit of 512 connections, idle ones are evicted for new clients and scrapers."""
     target = start()
     kept = target.client()
     target.scrape(kept)

@@ -1,4 +1,4 @@
-"""Wrong users, random requests, and what is no request at all."""
+"""Wrong credentials, random requests and malformed requests."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ BODIES: Final = st.binary(max_size=60) | st.sampled_from((b"", b"5\r\nhello\r\n0
 
 @st.composite
 def spoken(draw: st.DrawFn) -> bytes:
-    """What looks like a request."""
+    """Strategy for syntactically valid requests."""
     path = draw(PATHS | PATHS | st.text(max_size=30).map(lambda text: "/" + quote(text))) + draw(QUERIES)
     lines = [
         f"{draw(METHODS)} {path} {draw(VERSIONS)}".rstrip(),
@@ -97,7 +97,7 @@ def spoken(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """What was a request once."""
+    """Strategy for damaged requests."""
     whole = bytearray(draw(spoken()))
     for _ in range(draw(st.integers(1, 8))):
         place = draw(st.integers(0, len(whole) - 1))

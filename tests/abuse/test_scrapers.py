@@ -45,7 +45,7 @@ def answer(connection: socket.socket) -> str:
 
 
 def figures(text: str) -> tuple[frozenset[tuple[str, float]], float]:
-    """The figures of the states, and what tells one collection from another."""
+    """Return the counts by state, and a value that identifies the collection."""
     found = samples(text.removesuffix("# EOF\n"))
     totals = Counter[str]()
     for sample in found:

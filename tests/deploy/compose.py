@@ -1,4 +1,4 @@
-"""The stack of deploy/compose: what is in it, where it listens, and what of the host its containers see."""
+"""The stack of deploy/compose: its services, listen addresses and bind mounts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Service = dict[str, Any]
 
 
 class Mount(NamedTuple):
-    """A folder of the host in a container."""
+    """A bind mount."""
 
     host: Path
     inside: PurePosixPath
@@ -26,13 +26,13 @@ class Mount(NamedTuple):
 
 
 def services() -> dict[str, Service]:
-    """Name -> service."""
+    """Return name -> service."""
     found: dict[str, Service] = document(COMPOSE)["services"]
     return found
 
 
 def mounts(service: Service) -> Iterator[Mount]:
-    """The host's folders in a container; volumes of its own left out."""
+    """Return the bind mounts of a service, without named volumes."""
     for volume in service.get("volumes", ()):
         source, inside, *mode = volume.split(":")
         if source.startswith("."):
@@ -40,7 +40,7 @@ def mounts(service: Service) -> Iterator[Mount]:
 
 
 def on_host(service: Service, inside: str) -> Path | None:
-    """The host's file that stands at a place in a container; None where the image's own does."""
+    """Return the host's file at a path in a container; None if the path is not mounted."""
     for mount in mounts(service):
         if PurePosixPath(inside).is_relative_to(mount.inside):
             return mount.host / PurePosixPath(inside).relative_to(mount.inside)
@@ -48,7 +48,7 @@ def on_host(service: Service, inside: str) -> Path | None:
 
 
 def flag(service: Service, name: str) -> str:
-    """The value of a flag of a service's command, which is there once."""
+    """Return the value of a flag of a service's command, which must occur once."""
     (value,) = [word.partition("=")[2] for word in service["command"] if word.startswith(f"{name}=")]
     return str(value)
 
@@ -65,12 +65,12 @@ def listens(service: Service) -> set[tuple[str, int]]:
 
 
 def addresses(text: str) -> set[tuple[str, int]]:
-    """All of HOST:PORT in a text."""
+    """Return every HOST:PORT in a text."""
     return {(host.strip("[]"), int(port)) for host, port in _ADDRESS.findall(text)}
 
 
 def texts(value: object) -> Iterator[str]:
-    """All texts in a document, keys left out."""
+    """Yield all strings in a document, except keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

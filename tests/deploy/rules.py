@@ -1,4 +1,4 @@
-"""The rules in deploy/prometheus and their unit tests, and which series with which labels there are."""
+"""The rules in deploy/prometheus, their unit tests, and the existing series with their labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNIT_TESTS: Final = sorted((RULES / "tests").glob("*.yml"))
 Rule = dict[str, Any]
 
 OF_TARGETS: Final = frozenset({"job", "instance"})
-"""Labels that every series has, whatever else its target gives it."""
+"""Labels of every series."""
 
 OF_PROMETHEUS: Final = {
     "up": frozenset[str](),
@@ -41,22 +41,22 @@ OF_PROMETHEUS: Final = {
 
 @cache
 def document(path: Path) -> Any:
-    """A YAML file; not to be changed, as all tests share it."""
+    """Return a parsed YAML file, cached and shared: it must not be modified."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def rules(path: Path) -> list[Rule]:
-    """All rules of a file, in their order."""
+    """Return all rules of a file in order."""
     return [rule for group in document(path)["groups"] for rule in group["rules"]]
 
 
 def labels_of(rule: Rule) -> dict[str, str]:
-    """The labels that a rule adds."""
+    """Return the labels that a rule adds."""
     return dict(rule.get("labels", {}))
 
 
 def thresholds() -> dict[tuple[str, str], float]:
-    """(name without its prefix, severity or nothing) -> value."""
+    """Return (name without prefix, severity or "") -> value."""
     return {
         (rule["record"].removeprefix("socket:threshold:"), labels_of(rule).get("severity", "")): float(
             rule["expr"].removeprefix("vector(").removesuffix(")")
@@ -66,14 +66,14 @@ def thresholds() -> dict[tuple[str, str], float]:
 
 
 def unit_tests() -> Iterator[dict[str, Any]]:
-    """Every test for promtool."""
+    """Yield every unit test for promtool."""
     for path in UNIT_TESTS:
         yield from document(path)["tests"]
 
 
 @cache
 def known_series() -> dict[str, frozenset[str]]:
-    """The name of every series that a rule, a dashboard or a runbook may ask for -> its labels."""
+    """Return name -> labels of every series that rules, dashboards and runbooks may use."""
     known = dict(OF_PROMETHEUS)
     for metric in catalog.METRICS:
         known.update(_exposed(metric))
@@ -96,13 +96,13 @@ def _exposed(metric: MetricSpec) -> dict[str, frozenset[str]]:
 
 
 def _labels_in(expression: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
-    """The labels that the result may have: those of all series in it. It may well have fewer."""
+    """Return all labels that the result may have: those of all series in the expression."""
     query = promql.read(expression)
     return frozenset(query.made).union(*(known.get(name, frozenset()) for name in query.names))
 
 
 def problems(expression: str) -> list[str]:
-    """What an expression asks for that there is not."""
+    """Return the series and labels in an expression that do not exist."""
     query, known = promql.read(expression), known_series()
     labels = frozenset[str]().union(query.made, *known.values())
     return [

@@ -40,7 +40,7 @@ def test_critical_alerts_page_and_warnings_open_tickets(rule: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an Alertmanager with our configuration."""
+    """Return the address of a running Alertmanager with the configuration of deploy/."""
     folder = tmp_path_factory.mktemp("alertmanager")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -64,7 +64,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def inhibited(address: str, *alerts: Labels) -> list[Labels] | None:
-    """Those of these alerts that Alertmanager inhibits; None before it has judged them all."""
+    """Return the inhibited ones of these alerts; None until Alertmanager has processed them all."""
     known = {json.dumps(one["labels"], sort_keys=True): one["status"] for one in _ask(address) or ()}
     states = [known.get(json.dumps(labels, sort_keys=True), {"state": "unprocessed"}) for labels in alerts]
     if any(state["state"] == "unprocessed" for state in states):
@@ -73,7 +73,7 @@ def inhibited(address: str, *alerts: Labels) -> list[Labels] | None:
 
 
 def _ask(address: str, body: bytes | None = None) -> Any:
-    """All alerts, or with a body what it answers to new ones; None while it does not answer."""
+    """Return all alerts, or post new ones given as body; None while Alertmanager does not respond."""
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"http://{address}/api/v2/alerts", body, headers)  # our own URL
     try:

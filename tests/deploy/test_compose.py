@@ -1,4 +1,4 @@
-"""The stack of deploy/compose as far as it can be known without an engine."""
+"""The stack of deploy/compose, checked without a container engine."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .rules import DEPLOY, document
 CHECKOUT: Final = DEPLOY.parent
 OURS: Final = f"socket-state-exporter:{__version__}"
 LINKED: Final = ("prometheus", "alertmanager")
-"""Those whose own address stands in what they send."""
+"""Services that include their own URL in notifications."""
 
 each_service = pytest.mark.parametrize("name", sorted(services()))
 
 
 def has_compose() -> bool:
-    """Whether there is a client with `compose`; it needs no engine to read a file."""
+    """Return whether the docker client has `compose`, which parses files without an engine."""
     client = shutil.which("docker")
     return (
         bool(client)
@@ -40,7 +40,7 @@ def has_compose() -> bool:
 
 
 def test_compose_file_is_valid() -> None:
-    """By the schema of https://github.com/compose-spec/compose-spec."""
+    """Validate with the schema of https://github.com/compose-spec/compose-spec."""
     check = [
         sys.executable,
         "-m",
@@ -68,7 +68,7 @@ def test_compose_file_has_all_services() -> None:
 
 @each_service
 def test_images_are_pinned_and_the_exporter_is_not_pulled(name: str) -> None:
-    """By digest those of others; ours by its version, since it is built here."""
+    """Other images are pinned by digest; the exporter's, which is built here, by version."""
     service = services()[name]
     if name in ("exporter", "receiver"):
         assert service["image"] == OURS
@@ -78,7 +78,7 @@ def test_images_are_pinned_and_the_exporter_is_not_pulled(name: str) -> None:
 
 
 def test_exporter_image_is_built_by_one_service() -> None:
-    """By two at a time, the second fails: it finds the image that the first has just made."""
+    """Two services that build the same image conflict."""
     (build,) = [service["build"] for service in services().values() if "build" in service]
     assert (COMPOSE.parent / build["context"] / "Dockerfile").resolve() == CHECKOUT / "Dockerfile"
     assert build["args"]["VERSION"] == __version__
@@ -156,7 +156,7 @@ def test_receiver_runs_with_the_python_of_the_image() -> None:
 
 
 def configurations() -> Iterator[tuple[Path, Any]]:
-    """Every file of YAML that a container is given to read, with what is in it."""
+    """Yield every YAML file mounted into a container, with its content."""
     for service in services().values():
         for mount in mounts(service):
             for path in sorted(mount.host.rglob("*.y*ml")):

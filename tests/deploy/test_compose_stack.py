@@ -1,4 +1,4 @@
-"""The programs of deploy/compose but Grafana, started here with the flags of their containers."""
+"""The programs of deploy/compose except Grafana, started with the flags of their containers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .compose import Service, addresses, listens, on_host, services
 from .rules import ALERTS, rules
 
 PROGRAMS: Final = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
-"""Service -> the command that Debian has it as."""
+"""Service -> command in Debian."""
 
 
 def on_this_host(service: Service, data: Path) -> list[str]:
-    """A service's flags with the places of this host for those in its container."""
+    """Return a service's flags with paths of this host instead of its container's."""
     words = []
     for word in service["command"]:
         name, equals, value = word.partition("=")
@@ -36,7 +36,7 @@ def on_this_host(service: Service, data: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    """All but Grafana, as the file starts them, in a network of their own."""
+    """Run all services except Grafana in a separate network namespace."""
     folder = tmp_path_factory.mktemp("stack")
     receiver = services()["receiver"]
     script = on_host(receiver, receiver["entrypoint"][-1])
@@ -51,7 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
 
 
 def ask(name: str, path: str, body: object = None) -> Any:
-    """What a service answers, once it does."""
+    """Return the response of a service, after waiting for it."""
     ((host, port),) = listens(services()[name])
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(
@@ -68,7 +68,7 @@ def ask(name: str, path: str, body: object = None) -> Any:
 
 
 def marked(test: Callable[..., None]) -> Callable[..., None]:
-    """A test of the running stack."""
+    """Mark a test of the running stack."""
     for mark in (once, pytest.mark.live, require(*PROGRAMS.values()), pytest.mark.usefixtures("stack")):
         test = mark(test)
     return test

@@ -1,4 +1,4 @@
-"""What the image's HEALTHCHECK makes of the exporter's flags and answers; in the image: tests/image."""
+"""The image's HEALTHCHECK, by flags and responses of the exporter; tests/image runs it in the image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Answer = tuple[int, str]
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Path:
-    """A /proc where nothing of ours runs: something else, and an exporter of another container."""
+    """Return a /proc with another program, and an exporter of another container."""
     procfs = tmp_path / "proc"
     process(procfs, 1, ("/sbin/init",), root="/")
     process(procfs, 2, COMMAND, root=str(tmp_path))
@@ -44,7 +44,7 @@ def process(procfs: Path, pid: int, command: tuple[str, ...], root: str = "/") -
 
 
 def check(procfs: Path) -> Answer:
-    """The exit status and what it says."""
+    """Return exit status and output."""
     done = subprocess.run(
         [sys.executable, HEALTHCHECK, procfs], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
@@ -53,7 +53,7 @@ def check(procfs: Path) -> Answer:
 
 
 def checked(procfs: Path, *flags: str) -> Answer:
-    """With the exporter of this container started with some flags."""
+    """Run the check with an exporter process with these flags in this container."""
     process(procfs, 44, (*COMMAND, *flags))
     return check(procfs)
 
@@ -85,7 +85,7 @@ def test_listen_address_is_read_from_the_command_line(processes: Path, tmp_path:
 
 
 def left_by_the_client(port: int) -> int:
-    """Sockets in TIME_WAIT from or to a port of IPv4."""
+    """Return the number of IPv4 sockets in TIME_WAIT with this local or remote port."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     ends = [(row[1], row[2]) for row in rows if row[3] == "06"]
     return sum(f"{port:04X}" in (local[-4:], remote[-4:]) for local, remote in ends)
@@ -111,7 +111,7 @@ def test_invalid_address_is_reported(processes: Path) -> None:
 
 @contextmanager
 def answering(status: str, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The address of a server that answers whatever is asked with a status, over TLS with a context."""
+    """Run a server that responds with `status`, over TLS if a context is given; yield its address."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

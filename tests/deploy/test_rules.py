@@ -1,4 +1,4 @@
-"""Prometheus' rules and Alertmanager's configuration: valid, tested, and about series that there are."""
+"""Prometheus' rules and Alertmanager's configuration: valid, tested, and with existing series only."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ LIKE_EXPLAIN: Final = {
     "orphans_ratio": _EXPLAIN.orphans,
     "memory_ratio": _EXPLAIN.memory,
 }
-"""Thresholds that are to be what `explain` has."""
+"""Thresholds that must equal those of `explain`."""
 
 
 def run(*command: str | Path) -> str:
-    """What the command says. It has to end well and warn of nothing."""
+    """Run a command and return its output; it must succeed without warnings."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
@@ -227,7 +227,7 @@ def test_unit_tests_cover_silence_and_resolution(name: str) -> None:
 
 
 def _checks(test: dict[str, Any], alert: str) -> list[dict[str, Any]]:
-    """What a unit test expects of an alert, in the order of time."""
+    """Return the expectations of a unit test for an alert, by time."""
     checks = [check for check in test.get("alert_rule_test", ()) if check["alertname"] == alert]
     return sorted(checks, key=lambda check: _seconds(check["eval_time"]))
 

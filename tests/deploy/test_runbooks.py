@@ -1,4 +1,4 @@
-"""The runbooks: complete, linked within the repository, and asking only for what there is."""
+"""The runbooks: complete, with working links and existing series only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ each_alert_runbook = pytest.mark.parametrize("path", OF_ALERTS, ids=lambda path:
 
 
 def snippets(path: Path) -> Iterator[str]:
-    """The PromQL expressions to be pasted: a block is one, or one a line."""
+    """Yield the PromQL expressions: one per block or one per line."""
     for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL):
         try:
             promql.read(block)
@@ -37,7 +37,7 @@ def snippets(path: Path) -> Iterator[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """What a link can lead to in a file, as GitHub makes them of its headings."""
+    """Return the anchors of a file, derived from its headings like GitHub does."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

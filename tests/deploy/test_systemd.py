@@ -1,4 +1,4 @@
-"""The unit: what systemd says of it. How it runs is tests/install's."""
+"""The systemd unit as checked by systemd's tools; tests/install runs it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_exposure_check_detects_a_missing_sandbox(tmp_path: Path) -> None:
 
 @require("systemd-analyze")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    """With a program in place of the exporter, which need not be installed here."""
+    """Return the unit with another program instead of the exporter, which may not be installed."""
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("ExecStart=socket-state-exporter", "ExecStart=sh"))
     verified = subprocess.run(

@@ -1,4 +1,4 @@
-"""The Windows service's configuration, as far as it can be read elsewhere."""
+"""The configuration of the Windows service, checked without Windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WINSW: Final = {
     *("id", "name", "description", "executable", "argument", "startmode", "onfailure", "resetfailure"),
     *("stoptimeout", "log"),
 }
-"""The elements of https://github.com/winsw/winsw/blob/v3/docs/xml-config-file.md that version 2 has, too."""
+"""Elements of https://github.com/winsw/winsw/blob/v3/docs/xml-config-file.md that version 2 also knows."""
 
 
 def service() -> ET.Element:

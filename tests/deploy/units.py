@@ -1,4 +1,4 @@
-"""systemd's unit files, read as far as tests ask."""
+"""A minimal parser of systemd unit files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNIT: Final = FOLDER / "socket-state-exporter.service"
 
 
 def settings(section: str) -> dict[str, list[str]]:
-    """Key -> its values, in order, of one section of the unit."""
+    """Return key -> values in order, of one section of the unit."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     current = ""
     for line in UNIT.read_text().splitlines():
@@ -24,6 +24,6 @@ def settings(section: str) -> dict[str, list[str]]:
 
 
 def capabilities() -> set[str]:
-    """Those that the unit gives, such as CAP_SYS_PTRACE."""
+    """Return the capabilities of the unit, such as CAP_SYS_PTRACE."""
     (ambient,) = settings("Service")["AmbientCapabilities"]
     return set(ambient.split())

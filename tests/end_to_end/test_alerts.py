@@ -69,14 +69,14 @@ def test_close_wait_leak_opens_a_ticket_naming_the_process(watch: Monitoring) ->
     }
     assert re.match(
         rf"Process leaky on {HOME}:{PORTS.exporter} has kept {LEAKED} connections in CLOSE_WAIT "
-        rf"for more than 10s, the oldest for [\d.]+s, most inbound on port {PORTS.leaky} "
+        rf"for more than 10s, the oldest for [\d.]+s\. Most are inbound on port {PORTS.leaky} "
         r"\(cause not_closed\)\. Restart leaky: ",
         fired.annotations["description"],
     ), fired
     assert fired.annotations["runbook_url"] == f"{RUNBOOKS}/CloseWaitStuck.md"
 
-    result = fixed(watch, "leaky", fired)
-    assert (result.receiver, result.path, result.labels) == (fired.receiver, fired.path, fired.labels)
+    resolved = fixed(watch, "leaky", fired)
+    assert (resolved.receiver, resolved.path, resolved.labels) == (fired.receiver, fired.path, fired.labels)
 
 
 def test_port_exhaustion_pages_with_destination_and_process(watch: Monitoring) -> None:
@@ -95,17 +95,17 @@ def test_port_exhaustion_pages_with_destination_and_process(watch: Monitoring) -
         "severity": "critical",
     }
     assert (
-        f"100% of the ephemeral ports towards {HOME} port {PORTS.tidy} are taken, most by process hoarder;"
+        f"100% of the ephemeral ports towards {HOME} port {PORTS.tidy} are in use, most by process hoarder."
         in fired.annotations["description"]
     )
     assert fired.annotations["runbook_url"] == f"{RUNBOOKS}/EphemeralPortsNearExhaustion.md"
 
-    result = fixed(watch, "hoarder", fired)
-    assert (result.receiver, result.path, result.labels) == (fired.receiver, fired.path, fired.labels)
+    resolved = fixed(watch, "hoarder", fired)
+    assert (resolved.receiver, resolved.path, resolved.labels) == (fired.receiver, fired.path, fired.labels)
 
 
 def test_no_other_process_is_named(watch: Monitoring) -> None:
-    """The first two have to have run before, or there is little to be seen."""
-    result = {(notice.labels["alertname"], notice.labels["severity"]) for notice in watch.receiver.notices}
-    assert result <= {("CloseWaitStuck", "warning"), ("EphemeralPortsNearExhaustion", "critical")}
+    """Must run after the two tests above, which cause the notices."""
+    alerts = {(notice.labels["alertname"], notice.labels["severity"]) for notice in watch.receiver.notices}
+    assert alerts <= {("CloseWaitStuck", "warning"), ("EphemeralPortsNearExhaustion", "critical")}
     assert {notice.labels.get("process", "leaky") for notice in watch.receiver.notices} <= {"leaky"}

@@ -1,1 +1,1 @@
-"""Faults of the host, made for real, and what a running exporter says while they last and after."""
+"""Real faults of the host: output of a running exporter during and after them."""

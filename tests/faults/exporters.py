@@ -1,4 +1,4 @@
-"""What is asked of a running exporter while something is wrong."""
+"""Helpers to query a running exporter during a fault."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ PATIENCE: Final = 20.0
 
 
 def success(text: str) -> dict[str, float]:
-    """Whether each part worked, by its name."""
+    """Return collector -> whether it succeeded."""
     return {s.labels["collector"]: s.value for s in samples(text) if s.name.endswith("collector_success")}
 
 
 def failing(text: str) -> set[str]:
-    """The parts that failed."""
+    """Return the failed collectors."""
     parts = success(text)
     assert parts
     return {part for part, value in parts.items() if not value}
 
 
 def states(text: str, **labels: str) -> float:
-    """The sum of socket_states over the series with these labels."""
+    """Return the sum of socket_states over the series with these labels."""
     return sum(
         s.value for s in samples(text) if s.name == "socket_states" and labels.items() <= s.labels.items()
     )
 
 
 class Client:
-    """A scraper with one connection that it keeps, as Prometheus does."""
+    """A scraper with one keep-alive connection, like Prometheus."""
 
     def __init__(self, exporter: Exporter) -> None:
         self._connection = http.client.HTTPConnection(exporter.url.removeprefix("http://"), timeout=PATIENCE)
@@ -52,7 +52,7 @@ class Client:
 
 
 def scrapes_until_all_work(client: Client) -> str:
-    """The first scrape of which every part worked."""
+    """Scrape until every collector succeeds."""
     for _ in until("every part works", PATIENCE):
         text = client.scrape()
         if not failing(text):
@@ -61,7 +61,7 @@ def scrapes_until_all_work(client: Client) -> str:
 
 
 def logged(log: Path, *levels: str) -> Counter[str]:
-    """How often each message of these levels was logged, of parts with their name."""
+    """Return the number of log messages of these levels, with the collector's name."""
     found: Counter[str] = Counter()
     for line in log.read_text().splitlines():
         assert line.startswith("time="), line

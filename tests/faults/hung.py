@@ -1,4 +1,4 @@
-"""A /proc with a process in it whose file cannot be read to its end.
+"""A /proc with a process whose file hangs when it is read.
 
 The file is a FIFO without a writer: open() hangs, like reads of a process whose memory is locked.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final, Self
 
 PID: Final = 4_000_001
-"""Higher than any real one."""
+"""A pid above any real one."""
 
 
 class HungProc:
-    """A /proc with one process, which holds that socket, and whose stat hangs."""
+    """A /proc with one process that owns the socket and whose stat hangs."""
 
     def __init__(self, root: Path, held: socket.socket) -> None:
         self.root = root
@@ -31,12 +31,12 @@ class HungProc:
         self._away = root / "away"
 
     def hide(self) -> Self:
-        """Has the process not be there yet."""
+        """Hide the process."""
         self._stat.parent.rename(self._away)
         return self
 
     def appear(self) -> None:
-        """Has it be there."""
+        """Show the process."""
         self._away.rename(self._stat.parent)
 
     def release(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether faults can be made here that need namespaces of their own."""
+"""Checks whether namespaces can be created on this host."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import subprocess
 
 
 def can(*command: str) -> bool:
-    """Whether the command is there and succeeds."""
+    """Return whether a command exists and succeeds."""
     there = shutil.which(command[0]) is not None
     return there and subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Looks for owners of sockets while their processes die and their pids come again: `python pids.py SECONDS`.
+"""Resolves owners of sockets while their processes exit and pids are reused: `python pids.py SECONDS`.
 
 To be run in namespaces of its own, of pids, mounts and network. Prints one line of JSON: how many owners were
 right, unknown and wrong, and how many processes there were under how many pids.
@@ -39,7 +39,7 @@ libc = ctypes.CDLL(None)
 
 
 class Live(set[int]):
-    """The inodes of all sockets, as owners ask for them."""
+    """Return the inodes of all sockets, as owner keys."""
 
     def all(self) -> set[int]:
         return set(self)
@@ -49,7 +49,7 @@ class Live(set[int]):
 
 
 def hold(seconds: float) -> None:
-    """Is a process with a listener, named after its port, for so long."""
+    """Run as a process with a listener, named after its port, for some seconds."""
     with socket.socket() as listener:
         listener.bind(("", 0))
         libc.prctl(PR_SET_NAME, f"c{listener.getsockname()[1]}".encode(), 0, 0, 0)
@@ -72,7 +72,7 @@ def churn(pipe: int) -> None:
 
 
 def main(seconds: float) -> None:
-    """Looks again and again."""
+    """Resolve owners repeatedly."""
     reader, writer = os.pipe()
     churning = os.fork()
     if churning == 0:

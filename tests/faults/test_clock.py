@@ -1,4 +1,4 @@
-"""The wall clock is set: nothing that is measured, remembered or waited for depends on it."""
+"""Wall clock changes: measurements, caches and timeouts do not depend on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def asks_for_the_time_of_day(path: Path) -> bool:
 
 
 def test_wall_clock_is_read_only_for_timestamps() -> None:
-    """Ages, timeouts and what is repeated only so often go by the monotonic clock."""
+    """Ages, timeouts and intervals use the monotonic clock."""
     asking = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")

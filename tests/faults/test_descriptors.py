@@ -1,4 +1,4 @@
-"""The exporter's own descriptors run out: what can be answered is answered, and everything comes back."""
+"""The exporter runs out of file descriptors: it serves what it can, and recovers."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ resource = pytest.importorskip("resource", reason="Windows has no limit on descr
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 FEW = 96
-"""Enough to start with."""
+"""Descriptor limit at which the exporter still starts."""
 ENOUGH = 560
-"""What the exporter has its limit raised to: for 512 connections and for itself."""
+"""Limit that the exporter sets: 512 connections and the reserved descriptors."""
 
 
 def limited(kind: str) -> list[str]:
-    """Before a command line: with few descriptors, by the soft (S) or by the hard limit (H)."""
+    """Return a command prefix that sets the soft (S) or hard (H) descriptor limit."""
     return ["sh", "-c", f'ulimit -S -n {FEW} && ulimit -{kind} -n {FEW} && exec "$@"', "sh"]
 
 
 @pytest.fixture
 def exporter(tmp_path: Path) -> Iterator[Exporter]:
-    """With a low soft limit, which it raises."""
+    """Run an exporter with a low soft limit, which it raises."""
     with running(tmp_path / "log", through=limited("S")) as started:
         yield started
 
 
 @pytest.fixture
 def poor(tmp_path: Path) -> Iterator[Exporter]:
-    """With a low hard limit."""
+    """Run an exporter with a low hard limit."""
     with running(tmp_path / "log", through=limited("H")) as started:
         yield started
 
 
 def allow(exporter: Exporter, descriptors: int) -> None:
-    """Has the exporter open no descriptor with a number from this one on; those it has stay open."""
+    """Forbid new descriptors from this number on; open ones are kept."""
     hard = resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
 

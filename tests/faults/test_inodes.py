@@ -41,7 +41,7 @@ LISTENING = 1 << 10
 
 
 class Kernel(Canned):
-    """A kernel with these sockets."""
+    """Return a kernel with these sockets."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -56,7 +56,7 @@ class Kernel(Canned):
 
 
 class Host:
-    """Processes 10 and 20, of which 10 holds INODE and 20 OTHERS."""
+    """Return a /proc with processes 10 and 20, which hold INODE and OTHERS."""
 
     def __init__(self, root: Path) -> None:
         self.tree = Tree(root)
@@ -79,7 +79,7 @@ class Host:
         return seen
 
     def reuse(self) -> None:
-        """10 closes its socket, and 20 opens one with that number, where it had none."""
+        """Close the socket of process 10, and reuse its inode in process 20."""
         self.tree.close(10, 3)
         self.tree.hold(20, 9, INODE)
 
@@ -96,7 +96,7 @@ def connection(cookie: int, inode: int) -> bytes:
 
 
 def owners(seen: Snapshot, state: int) -> dict[int | None, int]:
-    """The number of sockets in that state by pid; None: of unknown processes."""
+    """Return pid -> number of sockets in the state; None for unknown processes."""
     counts: dict[int | None, int] = {}
     for group, count in (seen.groups or {}).items():
         if group.state == state:

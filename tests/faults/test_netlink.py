@@ -1,4 +1,4 @@
-"""Netlink refuses, is busy, or stops half way: what a scrape then says, and how it recovers.
+"""Netlink fails, is busy, or stalls: results of a scrape, and recovery.
 
 The kernel cannot be made to; so what it really answers goes through a transport that spoils it.
 """
@@ -43,12 +43,12 @@ from .exporters import failing
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 SOCKETS = {"states", "listeners", "close-wait"}
-"""The parts that ask netlink."""
+"""The collectors that use netlink."""
 
 PROC = Path("/proc")
 
 _IN_ONE_BATCH = 100
-"""Messages of 408 bytes at most: more than the kernel would put there, and less than a socket takes."""
+"""Messages of at most 408 bytes: more than the kernel sends, and less than a socket buffers."""
 
 Fault = Callable[[bytes], None]
 
@@ -58,14 +58,14 @@ _AT_ONCE = 50
 
 
 class Spoilt(SockDiagClient):
-    """The real kernel's answers, until something is wrong."""
+    """Responses of the real kernel, until a fault is set."""
 
     def __init__(self) -> None:
         super().__init__(timeout=0.2)
         self.fault: Fault = lambda _: None
-        """Called before each answer; may raise."""
+        """Called before each response; may raise."""
         self.half: Fault | None = None
-        """Called in the middle of it."""
+        """Called in the middle of a response."""
         self.stalls = False
         self.asked = 0
         self._kernel = SockDiagClient()
@@ -111,7 +111,7 @@ class Spoilt(SockDiagClient):
 
 
 class Host:
-    """This host, looked at through that transport."""
+    """Return a tracker of this host that uses the transport."""
 
     def __init__(self, transport: Spoilt) -> None:
         self.transport = transport
@@ -135,12 +135,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 CONNECTIONS = 4
-"""To each listener."""
+"""Connections per listener."""
 
 
 @pytest.fixture
 def listeners() -> Iterator[list[int]]:
-    """The ports of three listeners, which are there all the time, each with some connections."""
+    """Yield the ports of three listeners, each with some connections."""
     with ExitStack() as stack:
         made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         for listener in made:
@@ -166,7 +166,7 @@ def logs(caplog: pytest.LogCaptureFixture) -> Counter[tuple[str, str]]:
 
 
 def is_whole(text: str, ports: list[int]) -> bool:
-    """Whether every part works, and each connection is counted once."""
+    """Return whether every collector succeeds and each connection is counted once."""
     accepted = [
         value(text, "socket_listener_states", local_port=str(port), state="established") for port in ports
     ]
@@ -176,7 +176,7 @@ def is_whole(text: str, ports: list[int]) -> bool:
 def check_a_lasting_fault(
     host: Host, ports: list[int], caplog: pytest.LogCaptureFixture, fix: Callable[[], None], result: str
 ) -> None:
-    """Socket families are absent and their parts fail; the others stand; one line for each; and back."""
+    """Failing collectors are absent, others are complete, each failure is logged once, and all recover."""
     caplog.set_level(logging.INFO)
     for _ in range(3):
         text = host.scrape()
@@ -241,7 +241,7 @@ def test_dump_with_an_error_after_some_messages(
 def test_transient_netlink_error_is_retried_silently(
     host: Host, listeners: list[int], caplog: pytest.LogCaptureFixture, error: int, half_way: bool
 ) -> None:
-    """Also where a part of the answer had come: nothing is counted twice."""
+    """Nothing is counted twice, even after a partial response."""
     for _ in range(2):
         if half_way:
             host.transport.half = fails(error, times=2)

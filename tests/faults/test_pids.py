@@ -1,4 +1,4 @@
-"""Processes die and their pids come again while the exporter looks: no socket goes to the wrong one."""
+"""Processes exit and pids are reused during collections: no socket gets a wrong owner."""
 
 from __future__ import annotations
 

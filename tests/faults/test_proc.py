@@ -1,4 +1,4 @@
-"""/proc goes away, hides processes, or fails: what is exported and logged, and that it comes back."""
+"""/proc is missing, hides processes, or fails: output, log, and recovery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .namespaces import can
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 FAILS = "/proc/self/mem"
-"""read() fails with EIO there, at the beginning, where nothing is mapped."""
+"""read() at offset 0 fails with EIO, because nothing is mapped there."""
 
 
 needs_mounts = pytest.mark.skipif(
@@ -41,7 +41,7 @@ def listening() -> Iterator[socket.socket]:
 
 @contextmanager
 def mounted(exporter: Exporter, *arguments: str) -> Iterator[None]:
-    """Something over the exporter's /proc, which only it sees."""
+    """A mount over the exporter's /proc, visible only to it."""
     inside = ["nsenter", f"--mount=/proc/{exporter.process.pid}/ns/mnt"]
     subprocess.run([*inside, "mount", *arguments, "none", "/proc"], check=True)
     try:
@@ -101,7 +101,7 @@ def test_hidden_processes_are_reported_until_visible(tmp_path: Path) -> None:
 
 
 class Failing:
-    """A /proc that shows some of what the real one does, and in which files can be made to fail with EIO."""
+    """A /proc with some entries of the real one, in which files can fail with EIO."""
 
     def __init__(self, root: Path, *shown: str) -> None:
         self._root = root
@@ -109,7 +109,7 @@ class Failing:
             self.fix(name)
 
     def fix(self, name: str) -> None:
-        """Shows what is really there."""
+        """Show the real entry."""
         self._put(name, f"/proc/{name}")
 
     def fail(self, name: str) -> None:
@@ -125,7 +125,7 @@ class Failing:
 
 @pytest.fixture
 def holder() -> Iterator[tuple[int, int]]:
-    """A process with a listening socket: its pid, and the port."""
+    """Run a process with a listening socket; yield its pid and port."""
     program = """
 import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as listener:

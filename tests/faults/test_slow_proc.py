@@ -1,4 +1,4 @@
-"""A process whose file in /proc cannot be read to its end: a scrape is answered in time all the same."""
+"""A process whose /proc file hangs: scrapes are still served in time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def proc(tmp_path: Path, held: socket.socket) -> HungProc:
 
 
 def scrape(exporter: Exporter) -> tuple[str, float]:
-    """A scrape as Prometheus makes it, and the seconds that it took."""
+    """Scrape like Prometheus; return the text and the seconds it took."""
     headers = {"X-Prometheus-Scrape-Timeout-Seconds": str(TIMEOUT)}
     request = urllib.request.Request(exporter.url + "/metrics", headers=headers)  # noqa: S310  # our own URL
     started = time.monotonic()

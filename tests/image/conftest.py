@@ -1,4 +1,4 @@
-"""The image, built once of the Dockerfile, and something for its exporter to see."""
+"""The image, built once from the Dockerfile, and a socket for its exporter to find."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def built() -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def container(built: Store) -> Container:
-    """As the image is meant to be run by default: not as root."""
+    """Return a container with default settings, not as root."""
     return built.container(IMAGE)
 
 
@@ -43,7 +43,7 @@ def port() -> int:
 
 @pytest.fixture
 def leak() -> Iterator[int]:
-    """The port of a program of some user of this host, which never accepts; its one client has gone."""
+    """Run a program on this host that never accepts and whose client has closed; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sleep = subprocess.Popen(
             ["sleep", "300"], user=65533, group=65533, extra_groups=[], pass_fds=[listener.fileno()]

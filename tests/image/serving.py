@@ -1,4 +1,4 @@
-"""The image's exporter on this host: started, asked and stopped."""
+"""Starts, scrapes and stops the image's exporter on this host."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MARKS: Final = [
     require("buildah", "debootstrap"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
-"""For every module of tests of the image."""
+"""Marks of every test module of the image."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """The process on the host that stands for the container, and all that it says."""
+    """The container's process on the host, and its output."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -42,7 +42,7 @@ class Exporter:
 
 @contextmanager
 def running(container: Container, command: Sequence[str]) -> Iterator[Exporter]:
-    """An exporter in the container, by a command of the host; ended by SIGTERM as by `docker stop`."""
+    """Run an exporter in the container; stop it by SIGTERM like `docker stop`."""
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(command, stderr=log)
         try:
@@ -54,12 +54,12 @@ def running(container: Container, command: Sequence[str]) -> Iterator[Exporter]:
 
 
 def serving(port: int) -> tuple[str, str]:
-    """The command inside the container."""
+    """Return the command in the container."""
     return COMMAND, f"--web.listen-address=127.0.0.1:{port}"
 
 
 def scrape(port: int) -> str:
-    """The metrics, once they are to be had."""
+    """Return the metrics, after waiting for the exporter."""
     for _ in until("the container's exporter answers"):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:

@@ -1,4 +1,4 @@
-"""Images and containers without an engine: buildah, in a folder of its own that ends with the tests."""
+"""Images and containers by buildah, in a temporary store."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ IMAGE: Final = "localhost/socket-state-exporter:test"
 
 _SUITE: Final = "bookworm"
 _OF_THIS_MACHINE: Final = ("/", "file:")
-"""How the names of files begin, which are not in a container."""
+"""Prefixes of files that are not part of a container."""
 
 _PATIENCE: Final = 120.0
-"""Seconds: a container's files are copied first."""
+"""Timeout in seconds: a container's files are copied first."""
 
 _CERTIFICATES: Final = "/run/certificates.pem"
 
@@ -40,7 +40,7 @@ class Store:
         self.environment: Final = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 
     def run(self, *words: str | Path, **more: str) -> str:
-        """What buildah says to a command; `more` goes into its environment."""
+        """Run a buildah command and return its output. `more`: additional environment."""
         command = [*self.command, *map(str, words)]
         environment = {**self.environment, **more}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -48,7 +48,7 @@ class Store:
         return done.stdout.strip()
 
     def base(self, name: str) -> None:
-        """Makes an image of Debian with Python and, like Python's official images, without byte code."""
+        """Build a Debian image with Python, without bytecode like Python's official images."""
         root = self._folder / "base"
         command = [
             "debootstrap",
@@ -87,17 +87,17 @@ class Store:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def engine(self) -> Engine:
-        """Podman on the same images."""
+        """Return Podman with the same images."""
         return Engine(self._folder)
 
     def configuration(self, image: str) -> dict[str, Any]:
-        """What an image says of itself."""
+        """Return the configuration of an image."""
         result = json.loads(self.run("inspect", "--type=image", image))
         configuration: dict[str, Any] = result["Docker"]["config"]
         return configuration
 
     def container(self, image: str, *capabilities: str) -> Container:
-        """A new container; `capabilities` are all that its root has, none named: those that Docker gives."""
+        """Create a container whose root has these capabilities; by default those of Docker."""
         names = json.dumps([f"CAP_{name}" for name in capabilities])
         chosen = self._folder / "containers.conf"
         chosen.write_text(f"[containers]\ndefault_capabilities = {names}\n" if capabilities else "")
@@ -105,7 +105,7 @@ class Store:
 
 
 class Container:
-    """A container: a root directory to run programs in."""
+    """A container with its root directory."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -113,12 +113,12 @@ class Container:
         self.root: Final = Path(store.run("mount", name))
 
     def command(self, *words: str, user: str = "") -> list[str]:
-        """The command that runs `words` inside, as the image's user or another."""
+        """Return the command that runs `words` in the container, as the image's user or another."""
         chosen = [f"--user={user}"] if user else []
         return [*self._store.command, "run", *chosen, self._name, "--", *words]
 
     def run(self, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
-        """Runs a program inside to its end."""
+        """Run a program in the container to completion."""
         return subprocess.run(
             self.command(*words, user=user),
             env=self._store.environment,
@@ -128,7 +128,7 @@ class Container:
         )
 
     def process(self, program: str) -> int | None:
-        """The pid of a program that runs inside; None where none does."""
+        """Return the pid of a program running in the container, or None."""
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 inside = (process / "root").samefile(self.root)
@@ -140,7 +140,7 @@ class Container:
 
 
 class Engine:
-    """Podman, which takes Docker's commands and needs no daemon, with runc for its containers.
+    """Podman with runc, which accepts Docker's commands without a daemon.
 
     Where there is no systemd, it has no timer for health checks: they are made when asked for.
     """
@@ -156,7 +156,7 @@ class Engine:
         self._environment: Final = {**os.environ, "CONTAINERS_CONF": str(settings)}
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of Docker's, to its end."""
+        """Run a Docker command to completion."""
         command = [*self._command, *words]
         return subprocess.run(
             command, env=self._environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
@@ -165,7 +165,7 @@ class Engine:
 
 @contextmanager
 def store() -> Iterator[Store]:
-    """A store that is removed at the end."""
+    """Yield a store that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="socket-state-exporter-image-") as folder:
         made = Store(Path(folder))
         try:
@@ -176,14 +176,14 @@ def store() -> Iterator[Store]:
 
 
 def _mirror() -> list[str]:
-    """Where apt takes Debian from here; nothing where it does not know, and debootstrap chooses."""
+    """Return apt's mirror of Debian, or "" for debootstrap's default."""
     asked = ["apt-get", "indextargets", "--no-release-info", "--format=$(REPO_URI)", f"Release: {_SUITE}"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return done.stdout.split()[:1]
 
 
 def _pip() -> dict[str, str]:
-    """The configuration of pip here, of files and environment, as far as it holds in a container."""
+    """Return this host's pip configuration, as far as it applies in a container."""
     result = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Containers of the image: what they see of the host, and with which rights; how they start and stop."""
+"""Containers of the image: access to the host by capabilities, start and stop."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_capabilities_required_to_resolve_owners(
 
 @require("podman", "runc")
 def test_documented_command_resolves_host_processes(engine: Engine, port: int, leak: int) -> None:
-    """But for its port and the image's name. Podman takes the place of Docker."""
+    """Uses another port and image name, and Podman instead of Docker."""
     (command,) = re.findall(r"^docker (run [^`]*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
     words = command.replace("\\\n", " ").split()
     assert words[-2:] == ["socket-state-exporter", "--web.listen-address=:10066"]

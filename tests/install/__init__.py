@@ -1,1 +1,1 @@
-"""Each way to install it, done for real, on a Debian with systemd in namespaces: `make test-install`."""
+"""Each installation method on a Debian with systemd in namespaces: `make test-install`."""

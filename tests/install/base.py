@@ -1,4 +1,4 @@
-"""A Debian with systemd to install things in, made once by debootstrap and kept in the user's cache."""
+"""A Debian with systemd, installed once by debootstrap and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 SUITE: Final = "bookworm"
 PACKAGES: Final = ("ca-certificates", "pipx", "python3", "python3-apt", "python3-venv", "systemd")
 BEYOND_PYTHON: Final = ("pipx", "python3-userpath", "python3-venv", "python3.11-venv")
-"""Of these, what a host with python3 need not have."""
+"""Packages that a host with python3 may lack."""
 
 _QUIET: Final = (
     "console-getty.service",
@@ -74,7 +74,7 @@ def _make(base: Path) -> None:
 
 
 def _mirror() -> list[str]:
-    """Where this host has its packages from, if it is of the same suite; else debootstrap chooses."""
+    """Return this host's package mirror if it has the same suite; otherwise debootstrap's default."""
     if not shutil.which("apt-get"):
         return []
     listed = subprocess.run(

@@ -1,4 +1,4 @@
-"""A machine for each module, and what is installed on it."""
+"""A machine per test module, and the files to install."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ROOT: Final = Path(__file__).parents[2]
 DIST: Final = ROOT / "dist"
 PACKAGES: Final = "/root/packages"
 OFFLINE: Final = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": PACKAGES}
-"""pip's settings on a machine without a network."""
+"""pip's configuration on a machine without a network."""
 
 
 @pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A machine with nothing of ours on it."""
+    """Boot a machine without the exporter."""
     if reason := missing():
         pytest.skip(reason)
     with base.copy(request.module.__name__.rpartition("_")[2]) as root, Machine(root) as booted:
@@ -33,21 +33,21 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def wheel() -> Path:
-    """What `make wheel` has built."""
+    """Return the wheel built by `make wheel`."""
     (built,) = DIST.glob("*.whl")
     return built
 
 
 @pytest.fixture(scope="session")
 def deb() -> Path:
-    """What `make deb` has built."""
+    """Return the package built by `make deb`."""
     (built,) = DIST.glob("*.deb")
     return built
 
 
 @pytest.fixture(scope="session")
 def newer_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as version 99.0."""
+    """Return the same wheel as version 99.0."""
     old = wheel.name.split("-")[1]
     newer = tmp_path_factory.mktemp("newer") / wheel.name.replace(old, "99.0")
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(newer, "w") as target:
@@ -64,7 +64,7 @@ def newer_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """A directory of what requirements.lock names and pipx wants, for machines without a network."""
+    """Return a directory with the wheels that requirements.lock and pipx need, for offline machines."""
     directory = base.cache() / "packages"
     shutil.rmtree(directory, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -78,6 +78,6 @@ def packages() -> Path:
 
 @pytest.fixture(scope="module")
 def supplied(machine: Machine, packages: Path) -> Machine:
-    """The machine with that directory."""
+    """Return the machine with that directory."""
     shutil.copytree(packages, machine.path(PACKAGES))
     return machine

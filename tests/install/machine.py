@@ -1,4 +1,4 @@
-"""A machine with systemd as its first process: what `systemctl start` does there is real.
+"""A machine with systemd as its first process, so that `systemctl` works.
 
 It has the host's kernel, and nothing of its processes, files, network and control groups.
 """
@@ -53,7 +53,7 @@ exec unshare --mount --pid --cgroup --ipc --uts --net --fork --kill-child sh -ec
 
 @cache
 def missing() -> str | None:
-    """What this host lacks for a machine, in words for a skip; None where nothing lacks."""
+    """Return why machines cannot run on this host, as the reason of a skip; None if they can."""
     if os.name != "posix" or os.geteuid() != 0:
         return "needs root on Linux"
     lacking = [tool for tool in _TOOLS if shutil.which(tool) is None]
@@ -66,7 +66,7 @@ def missing() -> str | None:
 
 @cache
 def _control_groups() -> Path | None:
-    """Where the second version of control groups is mounted, for us to write."""
+    """Return the mount point of a writable cgroup v2 hierarchy."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()
         if kind == "cgroup2" and os.access(place, os.W_OK):
@@ -75,7 +75,7 @@ def _control_groups() -> Path | None:
 
 
 class Machine:
-    """A booted machine, as a context manager."""
+    """A booted machine; a context manager."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -110,7 +110,7 @@ class Machine:
         self.close()
 
     def _wait_for_first(self, unshare: subprocess.Popen[str]) -> int:
-        """The process that is 1 inside, when it is systemd."""
+        """Wait for systemd as process 1 of the machine and return its pid."""
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
         for _ in until("the machine starts"):
             assert unshare.poll() is None, "the machine could not be started"
@@ -126,7 +126,7 @@ class Machine:
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program inside, as root. A failure carries what it wrote."""
+        """Run a program in the machine as root. A failure reports its output."""
         done = subprocess.run(
             ["nsenter", f"--target={self._first}", "--all", "--root", "--wd", "--", *argv],
             env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **(env or {})},
@@ -138,11 +138,11 @@ class Machine:
         return done
 
     def path(self, inside: str) -> Path:
-        """A file of the machine, as this host sees it."""
+        """Return the path on this host of a file of the machine."""
         return self.root / inside.lstrip("/")
 
     def put(self, file: Path, inside: str) -> str:
-        """Copies a file into the machine; gives its path there."""
+        """Copy a file into the machine and return its path there."""
         target = self.path(inside)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
@@ -152,17 +152,17 @@ class Machine:
         return self.run("journalctl", "--no-pager", "--unit", unit).stdout
 
     def get(self, url: str) -> str:
-        """What is served inside at that URL."""
+        """Return the response of a URL in the machine."""
         code = f"import urllib.request as u; print(u.urlopen({url!r}, timeout={PATIENCE}).read().decode())"
         return self.run("python3", "-c", code).stdout
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
-        """Starts a program inside that reads and writes pipes of ours."""
+        """Start a program in the machine, connected by pipes."""
         words: Sequence[str] = ["nsenter", f"--target={self._first}", "--all", "--root", "--wd", "--", *argv]
         return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def close(self) -> None:
-        """Ends every process inside, by ending the first."""
+        """Kill process 1, and so all processes of the machine."""
         if self._unshare is not None:
             with contextlib.suppress(ProcessLookupError):
                 if self._first:

@@ -1,4 +1,4 @@
-"""What every way of installing has to give: a service that serves, sees all owners, and has two rights."""
+"""Checks of every installation method: the service runs, resolves owners, and has two capabilities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ sys.stdin.read()
 
 @contextmanager
 def listening(machine: Machine, user: int = 0) -> Iterator[None]:
-    """Has a process named printd, of that user, listen on port 631."""
+    """Run a process named printd of a user that listens on port 631."""
     with machine.popen("python3", "-c", _LISTEN, str(user)) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
@@ -37,7 +37,7 @@ def listening(machine: Machine, user: int = 0) -> Iterator[None]:
 
 
 def check(machine: Machine) -> str:
-    """Fails unless the service runs as it should; gives what it serves."""
+    """Check that the service runs correctly; return its metrics."""
     assert show(machine, "ActiveState", "SubState") == ["active", "running"], machine.journal(UNIT)
     (pid,) = show(machine, "MainPID")
     status = dict(
@@ -50,7 +50,7 @@ def check(machine: Machine) -> str:
 
 
 def check_owners(machine: Machine) -> str:
-    """Fails unless it knows root's and another user's sockets; gives what it serves."""
+    """Check that it resolves sockets of root and another user; return its metrics."""
     for user in (0, 65534):
         with listening(machine, user):
             text = machine.get(URL)
@@ -65,14 +65,14 @@ def check_owners(machine: Machine) -> str:
 
 
 def show(machine: Machine, *properties: str) -> list[str]:
-    """Properties of the service, in the order asked for."""
+    """Return properties of the service, in the given order."""
     lines = machine.run("systemctl", "show", UNIT, *(f"--property={name}" for name in properties)).stdout
     found = dict(line.split("=", 1) for line in lines.splitlines())
     return [found[name] for name in properties]
 
 
 def served_version(machine: Machine) -> str:
-    """The version that its metrics tell."""
+    """Return the version in its metrics."""
     (line,) = (
         line for line in machine.get(URL).splitlines() if line.startswith("socket_exporter_build_info{")
     )

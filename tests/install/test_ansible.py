@@ -1,4 +1,4 @@
-"""The role of deploy/ansible, run by a real Ansible: in check mode, then twice."""
+"""The role of deploy/ansible, run by Ansible in check mode, then twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAYS: Final = "/root/ansible"
 
 @pytest.fixture(scope="module")
 def controller(supplied: Machine) -> Machine:
-    """The machine with an Ansible of requirements-ansible.lock, and with the role."""
+    """Return the machine with Ansible from requirements-ansible.lock, and with the role."""
     lock = ROOT / "requirements-ansible.lock"
     wheels = base.cache() / "ansible"
     shutil.rmtree(wheels, ignore_errors=True)
@@ -43,16 +43,16 @@ def controller(supplied: Machine) -> Machine:
 
 
 class Told(NamedTuple):
-    """What became of a run."""
+    """Result of a playbook run."""
 
     text: str
     failed: int
     changing: list[str]
-    """The tasks that changed something, or would have."""
+    """Tasks that changed something, or would have in check mode."""
 
 
 def play(machine: Machine, *flags: str, **variables: object) -> Told:
-    """Runs the playbook on the machine itself, with these variables of the role."""
+    """Run the playbook on the machine itself, with these variables of the role."""
     values = {f"socket_state_exporter_{name}": value for name, value in variables.items()}
     text = machine.run(
         "/srv/ansible/bin/ansible-playbook", "--connection=local", "--inventory=localhost,",
@@ -123,7 +123,7 @@ def test_missing_wheel_is_reported(controller: Machine) -> None:
 
 
 def test_state_absent_removes_everything(controller: Machine) -> None:
-    """The last test of this file."""
+    """This must be the last test of the file."""
     result = play(controller, state="absent")
     assert result.failed == 0, result.text
     assert show(controller, "LoadState") == ["not-found"]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.install
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine, deb: Path) -> Machine:
-    """A machine on which it has been installed as the README says, by `apt-get install ./FILE`."""
+    """Return a machine with the package installed by `apt-get install ./FILE`, as in the README."""
     machine.run("dpkg", "--purge", *base.BEYOND_PYTHON)
     file = machine.put(deb, f"/root/{deb.name}")
     machine.run("apt-get", "install", "-qq", "-o", "Dpkg::Use-Pty=0", file)
@@ -31,7 +31,7 @@ def installed(machine: Machine, deb: Path) -> Machine:
 
 @pytest.fixture
 def configured(installed: Machine) -> Iterator[Machine]:
-    """The same, back as it was afterwards: its flags, its unit, and running."""
+    """Return the machine; flags, unit and state of the service are restored afterwards."""
     flags = installed.path(DEFAULTS).read_text()
     yield installed
     installed.path(DEFAULTS).write_text(flags)
@@ -44,7 +44,7 @@ DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 
 
 def drop_in(machine: Machine, text: str) -> None:
-    """As `systemctl edit` does."""
+    """Add a drop-in like `systemctl edit`."""
     folder = machine.path(DROP_INS)
     folder.mkdir()
     (folder / "override.conf").write_text(text)
@@ -90,7 +90,7 @@ def test_service_starts_without_etc_default(configured: Machine) -> None:
 
 
 def test_reload_applies_the_configuration(configured: Machine) -> None:
-    """One that only root may read: that takes one of its two rights."""
+    """The file is readable by root only, which requires one of the two capabilities."""
     configuration = configured.path("/etc/socket-state-exporter.yml")
     configuration.write_text("max_processes: 100\n")
     configuration.chmod(0o600)
@@ -106,7 +106,7 @@ def test_reload_applies_the_configuration(configured: Machine) -> None:
 
 
 def test_sandboxed_service_serves_tls_with_authentication(configured: Machine) -> None:
-    """With a key and passwords that only root may read."""
+    """Key and passwords are readable by root only."""
     folder = configured.path("/etc/socket-state-exporter")
     folder.mkdir(mode=0o700)
     key = ("-newkey", "rsa:2048", "-noenc", "-keyout", folder / "key.pem", "-out", folder / "cert.pem")
@@ -129,7 +129,7 @@ def test_sandboxed_service_serves_tls_with_authentication(configured: Machine) -
 
 
 def asked(machine: Machine, url: str, user: str) -> str:
-    """What is served there to that user, over TLS by the certificate of the test above; or the refusal."""
+    """Request the metrics over TLS as a user; return the response or the error."""
     code = (
         "import base64, ssl, sys, urllib.error, urllib.request as u\n"
         "trust = ssl.create_default_context(cafile='/etc/socket-state-exporter/cert.pem')\n"
@@ -182,7 +182,7 @@ def test_package_is_compiled_at_installation(installed: Machine) -> None:
 
 
 def test_install_script_refuses_with_the_debian_package(installed: Machine, wheel: Path) -> None:
-    """It would stand in front of this one, half noticed."""
+    """Its command would take precedence over that of the package."""
     script = installed.put(ROOT / "deploy/systemd/install.sh", "/root/install.sh")
     refused = installed.run(script, installed.put(wheel, f"/root/{wheel.name}"), check=False)
     assert (refused.returncode, "the Debian package is installed" in refused.stderr) == (1, True)
@@ -208,7 +208,7 @@ def test_upgrade_keeps_a_disabled_service_disabled(configured: Machine, deb: Pat
 
 
 def test_remove_keeps_flags_and_purge_removes_them(installed: Machine) -> None:
-    """The last test of this file."""
+    """This must be the last test of the file."""
     installed.path(DEFAULTS).write_text('ARGS=""\n# mine\n')
     installed.run("dpkg", "--remove", NAME)
     assert installed.path(DEFAULTS).read_text().endswith("# mine\n")
@@ -220,7 +220,7 @@ def test_remove_keeps_flags_and_purge_removes_them(installed: Machine) -> None:
 
 
 def renumbered(deb: Path, directory: Path) -> Path:
-    """The same package as version 99.0."""
+    """Return the same package as version 99.0."""
     tree = directory / "tree"
     subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
     control = tree / "DEBIAN/control"

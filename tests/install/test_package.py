@@ -1,4 +1,4 @@
-"""The .deb as a file: what it holds, what lintian says, and that it comes out the same again."""
+"""The .deb file: contents, lintian, and reproducible build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.install
 
 @pytest.fixture(scope="module")
 def tree(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What it holds, unpacked."""
+    """Return the unpacked contents."""
     directory = tmp_path_factory.mktemp("deb")
     subprocess.run(["dpkg-deb", "--raw-extract", deb, directory], check=True)
     return directory
@@ -56,7 +56,7 @@ def test_extension_modules_exist_for_every_python(tree: Path, version: str) -> N
 
 @pytest.mark.parametrize("python", ["python3.11", "python3.12", "python3.13", "python3.14"])
 def test_package_runs_with_each_supported_python(tree: Path, tmp_path: Path, python: str) -> None:
-    """Those that this host has."""
+    """Only the Python versions of this host are tried."""
     path = shutil.which(python)
     if path is None or subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip(f"needs {python}")

@@ -1,4 +1,4 @@
-"""`pipx install` of the wheel, for a user and for the whole host, and the service for that."""
+"""`pipx install` of the wheel, for a user and for the host, and the service for the latter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GLOBAL = {"PIPX_HOME": "/opt/pipx", "PIPX_BIN_DIR": "/usr/local/bin"}
 def test_service_runs_the_command_installed_by_pipx(
     supplied: Machine, wheel: Path, newer_wheel: Path
 ) -> None:
-    """As the README says."""
+    """Follow the README."""
     env = {**OFFLINE, **GLOBAL}
     supplied.run("pipx", "install", supplied.put(wheel, f"/root/{wheel.name}"), env=env)
     supplied.run(NAME, "assets", "/root/assets")
@@ -61,7 +61,7 @@ def test_service_runs_the_command_installed_by_pipx(
 
 
 def test_service_for_a_command_in_a_home_directory_is_refused(supplied: Machine) -> None:
-    """It could not be seen there; the message says so instead of status 203."""
+    """The service could not read it; the message replaces systemd's status 203."""
     supplied.run("ln", "-s", f"/root/.local/bin/{NAME}", f"/usr/local/bin/{NAME}")
     supplied.run("install", "-D", "/bin/true", f"/root/.local/bin/{NAME}")
     refused = supplied.run("/root/assets/deploy/systemd/install.sh", check=False)

@@ -1,4 +1,4 @@
-"""deploy/systemd/install.sh: a virtual environment below /opt and its service; and out again."""
+"""deploy/systemd/install.sh and uninstall.sh: a virtual environment below /opt and its service."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COMMAND: Final = f"/usr/local/bin/{NAME}"
 
 @pytest.fixture(scope="module")
 def installed(supplied: Machine, wheel: Path) -> Machine:
-    """A machine on which it has been installed, by the script and the wheel alone."""
+    """Return a machine with the exporter installed by the script and the wheel only."""
     supplied.put(ROOT / "deploy/systemd/install.sh", SCRIPT)
     install(supplied, wheel)
     return supplied
 
 
 def install(machine: Machine, wheel: Path, check: bool = True) -> str:
-    """Gives what the script says."""
+    """Run the install script and return its output."""
     done = machine.run(SCRIPT, machine.put(wheel, f"/root/{wheel.name}"), env=OFFLINE, check=check)
     return done.stdout + done.stderr
 
@@ -89,7 +89,7 @@ def test_version_that_does_not_start_is_rolled_back(installed: Machine, wheel: P
 
 
 def test_uninstall_keeps_only_the_flags(installed: Machine) -> None:
-    """The last test of this file."""
+    """This must be the last test of the file."""
     output = installed.run(f"/opt/{NAME}/uninstall.sh").stdout
     assert output == f"kept: {DEFAULTS}\n"
     assert show(installed, "ActiveState", "LoadState") == ["inactive", "not-found"]
@@ -100,7 +100,7 @@ def test_uninstall_keeps_only_the_flags(installed: Machine) -> None:
 
 
 def left(machine: Machine) -> list[str]:
-    """What the machine still has of it, systemd's own records aside."""
+    """Return files of the exporter that are left, except systemd's own records."""
     found = machine.run(
         "find",
         "/",
