@@ -1,4 +1,4 @@
-"""Programs that run compare_counts each other and end together."""
+"""Programs that run concurrently and stop together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIED: Final = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv
 
 
 class Programs:
-    """Starts programs, with all that they say in a file of a folder, and ends them on leaving."""
+    """Starts programs with their output in files of a folder, and stops them at exit."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -40,7 +40,7 @@ class Programs:
             _reap(process, max(deadline - time.monotonic(), 0))
 
     def start(self, name: str, command: Sequence[str | Path], folder: str | Path = os.sep) -> None:
-        """Starts a program in a folder. Ctrl-C does not reach it: it is ended in its turn."""
+        """Start a program in a folder. It does not receive Ctrl-C: it is stopped in order."""
         with self._log(name).open("w") as log:
             self._started[name] = subprocess.Popen(
                 [*_TIED, *map(str, command)],
@@ -53,7 +53,7 @@ class Programs:
             )
 
     def tell(self, name: str, line: str) -> None:
-        """Writes a line to the standard input of a program."""
+        """Write a line to the standard input of a program."""
         stdin = self._started[name].stdin
         assert stdin is not None
         stdin.write(f"{line}\n")
@@ -64,7 +64,7 @@ class Programs:
         return self._log(name).read_text(errors="replace")
 
     def ended(self) -> list[str]:
-        """Those that have ended by themselves."""
+        """Return the programs that have exited by themselves."""
         return [name for name, process in self._started.items() if process.poll() is not None]
 
     def diagnostics(self) -> str:

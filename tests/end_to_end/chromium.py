@@ -1,4 +1,4 @@
-"""A real browser, by the DevTools protocol over two pipes:
+"""Controls Chromium by the DevTools protocol over two pipes:
 https://chromedevtools.github.io/devtools-protocol."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FLAGS: Final = (
 
 
 class Tab:
-    """A page in the browser. Everything that it asked for on the network is in `requested`."""
+    """A page in the browser. `requested` lists the URLs it has requested."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = os.fdopen(commands, "wb")
@@ -69,7 +69,7 @@ class Tab:
                 return result
 
     def open(self, url: str, *, width: int = 1000, height: int = 800, dark: bool = False) -> None:
-        """Opens an address in a window of this size, and waits until it is loaded."""
+        """Open an address in a window of this size, and wait until it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -84,7 +84,7 @@ class Tab:
             self._read()
 
     def run(self, script: str) -> Any:
-        """What an expression of JavaScript gives in the page."""
+        """Return the value of a JavaScript expression in the page."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -99,7 +99,7 @@ class Tab:
         ]
 
     def picture(self, path: Path) -> None:
-        """Writes the whole page as a PNG."""
+        """Write the whole page as a PNG."""
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(taken["data"]))
 
@@ -126,7 +126,7 @@ class Tab:
 
 @contextmanager
 def chromium() -> Iterator[Tab]:
-    """A tab of a browser that has just been installed, as far as it can tell."""
+    """Run a browser with a new profile and yield a tab."""
     # It reads commands from descriptor 3 and writes answers to 4; the shell puts them there.
     command_end, commands = os.pipe()
     answers, answer_end = os.pipe()

@@ -1,4 +1,4 @@
-"""Being in a network namespace oneself, with all that one starts there."""
+"""Moves the test itself, with the programs it starts, into a network namespace."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ once = pytest.mark.skipif(
     bool(os.environ.get("SOCKET_STATE_EXPORTER_WHEEL")),
     reason="waits for a minute: only the checkout's pass does",
 )
-"""For tests that tell nothing new of the installed wheel."""
+"""Skips tests that need not run again on the installed wheel."""
 
 
 @contextmanager
 def inside() -> Iterator[Namespace]:
-    """Takes this thread into a network namespace of its own and back again; skips where there is none."""
+    """Move this thread into a new network namespace and back; skip if that is not permitted."""
     if reason := missing():
         pytest.skip(reason)
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)

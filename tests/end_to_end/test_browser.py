@@ -1,4 +1,4 @@
-"""The page at / in a real browser, in light and dark, and as assistive technology reads it."""
+"""The status page in a real browser: content, light and dark mode, accessibility."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CONTRASTS: Final = """
   return found;
 })()
 """
-"""The contrast of all text with what is behind it: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+"""The contrast of all text with its background: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
 
 BROKEN: Final = """
 [...document.querySelectorAll("th[scope=row], td.number")].filter(cell => {
@@ -58,7 +58,7 @@ BROKEN: Final = """
   return new Set([...content.getClientRects()].map(place => place.bottom)).size > 1;
 }).map(cell => cell.textContent)
 """
-"""Names of states and figures that stand on more than one line."""
+"""Names of states and numbers that are broken across lines."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the running exporter."""
+"""A real Prometheus that scrapes the running exporter."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def prometheus(tmp_path: Path, exporter: Exporter) -> Iterator[str]:
 
 @contextmanager
 def scraping(tmp_path: Path, exporter: Exporter, more: str = "") -> Iterator[str]:
-    """The address of a Prometheus that scrapes the exporter each second, with more in its scrape job."""
+    """Run a Prometheus that scrapes every second, with more settings in its scrape job; yield its address."""
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(target=exporter.url.removeprefix("http://")) + more)
     address = f"127.0.0.1:{free_port()}"
@@ -162,7 +162,7 @@ def test_scrapes_leave_no_time_wait(prometheus: str, exporter: Exporter) -> None
 
 
 def time_waits(exporter: Exporter) -> str:
-    """What `ss` lists on the exporter's port."""
+    """Return the sockets that `ss` lists on the exporter's port."""
     port = exporter.url.rpartition(":")[2]
     command = ["ss", "-Htan", "state", "time-wait", f"( sport = :{port} )"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -170,7 +170,7 @@ def time_waits(exporter: Exporter) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_slow_collection_is_served_within_scrape_timeout(tmp_path: Path) -> None:
-    """It is not down: it has the host's totals, and says what lacks."""
+    """The target is up, with the host's totals and the failed collectors."""
     with socket.create_server(("127.0.0.1", 0)) as held, ExitStack() as stack:
         proc = HungProc(tmp_path / "proc", held).hide()
         exporter = stack.enter_context(running(tmp_path / "exporter.log", f"--path.procfs={proc.root}"))

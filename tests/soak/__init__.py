@@ -1,1 +1,1 @@
-"""Watches the exporter for minutes while sockets and processes come and go (`make soak`)."""
+"""Checks the exporter for minutes while sockets and processes change (`make soak`)."""

@@ -1,4 +1,4 @@
-"""`python -m tests.soak MINUTES`, which `make soak` calls: as root, in a network namespace of its own."""
+"""`python -m tests.soak MINUTES`, run by `make soak` as root: uses a separate network namespace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .workers import Workers
 
 
 def main() -> int:
-    """0 when all was correct, 1 when something was not, or could not be seen."""
+    """Return 0 if all checks passed, 1 otherwise."""
     flags = argparse.ArgumentParser(prog="make soak", description=__doc__)
     flags.add_argument("minutes", type=float, help="how long")
     minutes = flags.parse_args().minutes

@@ -83,7 +83,7 @@ def check_sums(series: Mapping[tuple[str, str, str], float], totals: Mapping[str
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """Bytes by which memory grew from the first to the last, by the line of least squares."""
+    """Return the growth of memory in bytes from first to last sample, by linear regression."""
     times = [sample.at for sample in samples]
     if len(set(times)) < 2:
         return 0.0
@@ -92,7 +92,7 @@ def growth(samples: Sequence[Sample]) -> float:
 
 
 def leaks(samples: Sequence[Sample]) -> Iterator[str]:
-    """What grew more than it may, in words."""
+    """Return descriptions of everything that grew above its limit."""
     grown = growth(samples)
     if grown > MAX_GROWTH:
         yield f"memory grew by {grown / (1 << 20):.1f} MiB, more than {MAX_GROWTH >> 20} MiB"

@@ -1,4 +1,4 @@
-"""What is printed at the end."""
+"""The report at the end of the soak test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MEBIBYTE = 1 << 20
 
 
 def report(soak: Soak) -> str:
-    """A short text: what was compared, and what was found."""
+    """Return a short text about comparisons and problems."""
     correct, total = (sum(getattr(each, name) for each in soak.owners) for name in ("correct", "total"))
     wrong = sum(each.wrong for each in soak.owners)
     measured = soak.measured

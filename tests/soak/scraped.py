@@ -1,4 +1,4 @@
-"""The exporter as the soak test sees it: its scrapes over one connection, and its memory."""
+"""The exporter under test: scrapes over one connection, and its memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .judge import Sample, States
 
 
 class Scrape(NamedTuple):
-    """What one scrape says."""
+    """Parsed metrics of a scrape."""
 
     totals: dict[str, int]
     """socket_host_states."""
@@ -23,7 +23,7 @@ class Scrape(NamedTuple):
     failing: list[str]
 
     def by_process(self) -> dict[str, States]:
-        """Process -> state -> sockets."""
+        """Return process -> state -> sockets."""
         owners: dict[str, Counter[str]] = {}
         for (state, process, _), number in self.series.items():
             owners.setdefault(process, Counter())[state] += int(number)
@@ -31,7 +31,7 @@ class Scrape(NamedTuple):
 
 
 class Scraped:
-    """One connection to an exporter, kept for all scrapes."""
+    """One keep-alive connection to an exporter."""
 
     def __init__(self, exporter: Exporter) -> None:
         self._process = Path("/proc", str(exporter.process.pid))

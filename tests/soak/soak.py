@@ -1,4 +1,4 @@
-"""The soak test itself: rounds of churn and of quiet, in which every scrape is compared with `ss`."""
+"""The soak test: rounds of churn and rest, in which every scrape is compared with `ss`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from .scraped import Scrape, Scraped
 from .workers import MAX_CHURN, SHARE, VISITORS, Workers
 
 PERIOD: Final = 30.0
-"""Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds: those that one round leaves end in
-the same part of a later one. A timer of 60 s may be late by an eighth (kernel/time/timer.c); then all is
-quiet."""
+"""Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds, so that those of one churn phase expire
+in a later churn phase. A timer of 60 s may be late by an eighth (kernel/time/timer.c); the rest is quiet."""
 CHURN: Final = 9.0
 QUIET: Final = 26.0
-"""By then, what was not found in the churn has been looked for again (inode_owners.py: after 15 s)."""
+"""By then, owners not found during the churn have been resolved again (after 15 s)."""
 
 WARM_UP: Final = 65.0
-"""Seconds until as many sockets leave TIME_WAIT as enter it. Of a shorter test, half."""
+"""Seconds until the number of sockets in TIME_WAIT is stable; half of a shorter test."""
 
 _ATTEMPTS: Final = 25
 _KNOWN: Final = 0.98
-"""The share of sockets whose owner has to be known when it is quiet. None is to be another's, ever; those
-not found in the churn wait for a thorough look, which a slow machine takes more seldom (sources/walk.py)."""
+"""Minimum fraction of sockets with a known owner at rest. No owner may be wrong; owners not found during the
+churn wait for a complete fd scan, which is less frequent on a slow machine."""
 
 
 @dataclass
 class Soak:
-    """What was seen."""
+    """Results of the soak test."""
 
     seconds: float
     scrapes: int = 0
@@ -46,16 +45,16 @@ class Soak:
     ended: int = 0
     killed: int = 0
     log: list[str] = field(default_factory=list)
-    """Warnings of the exporter."""
+    """Warnings in the exporter's log."""
 
     @property
     def measured(self) -> list[Sample]:
-        """The samples after the warm-up."""
+        """Return the samples after the warm-up."""
         begin = min(WARM_UP, self.seconds / 2)
         return [sample for sample in self.samples if sample.at >= begin]
 
     def run(self, workers: Workers, exporter: Scraped) -> None:
-        """Rounds until the time is over; at least one."""
+        """Run rounds until the time is over, at least one."""
         started = time.monotonic()
         for number in range(max(1, round(self.seconds / PERIOD))):
             begin = started + number * PERIOD
@@ -124,6 +123,6 @@ class Soak:
 
 
 def count() -> Counter[str]:
-    """What `ss` lists, by state."""
+    """Return the number of sockets by state, as listed by `ss`."""
     listed = subprocess.run(["ss", "-Htan"], check=True, capture_output=True, text=True).stdout
     return Counter(STATES[line.split(maxsplit=1)[0]] for line in listed.splitlines())

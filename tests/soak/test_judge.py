@@ -1,4 +1,4 @@
-"""The soak test's judgement: what it lets pass, and what it does not."""
+"""The checks of the soak test: accepted and rejected values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEBIBYTE = 1 << 20
 
 
 def steady(number: int = 50) -> list[Sample]:
-    """Memory that goes up and down, and stays."""
+    """Return samples whose memory varies without growth."""
     return [Sample(float(at), 40 * MEBIBYTE + (at % 7) * 100_000, 12 + at % 2, 3) for at in range(number)]
 
 

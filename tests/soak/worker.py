@@ -24,11 +24,11 @@ from typing import Any, Final
 from ..benchmarks.worker import PORTS, Worker
 
 _VISIT: Final = 0.2
-"""Seconds that a child lives."""
+"""Lifetime of a child in seconds."""
 
 
 class SoakWorker(Worker):
-    """A worker that has visitors and knows what it holds."""
+    """A worker that forks children and reports its sockets."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -66,7 +66,7 @@ class SoakWorker(Worker):
 
 
 def main() -> None:
-    """Obeys until the input ends."""
+    """Execute commands until the end of the input."""
     number = int(sys.argv[1])
     Path("/proc/self/comm").write_text(f"soak{number}")
     worker = SoakWorker(number)

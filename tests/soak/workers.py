@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS: Final = 20.0
 
 
 class Workers:
-    """A context manager. A worker ends when this process does, however that comes."""
+    """The worker processes; a context manager. They exit with this process, even if it is killed."""
 
     def __init__(self) -> None:
         self._numbers = count()
@@ -50,7 +50,7 @@ class Workers:
         self._end_all()
 
     def order(self, command: str) -> None:
-        """Has all begin; answers() waits for them."""
+        """Send a command to all workers; answers() waits for their results."""
         for worker in self._workers.values():
             print(command, file=worker.stdin, flush=True)
 
@@ -58,12 +58,12 @@ class Workers:
         return [_read_result(worker) for worker in self._workers.values()]
 
     def held(self) -> dict[str, dict[str, int]]:
-        """What each holds: process -> state -> sockets."""
+        """Return process -> state -> sockets, as reported by the workers."""
         self.order("held")
         return dict(zip(self._workers, map(json.loads, self.answers()), strict=True))
 
     def change(self) -> None:
-        """Kills the oldest, with all it holds; ends the next; and starts two."""
+        """Kill the oldest worker with its sockets, stop the next, and start two new ones."""
         for kill in (True, False):
             name = next(iter(self._workers))
             worker = self._workers.pop(name)
