@@ -1,4 +1,4 @@
-"""Programs that tests call: what is missing here, and which Debian package brings it.
+"""Programs that tests run, and the Debian packages of those that are missing.
 
 `python tests/tools.py` prints the missing packages, for `make test` to install where it may; what is big
 is left to `make test-browser` and `make image-test`.
@@ -32,16 +32,16 @@ _PACKAGES: Final = {
 }
 
 _BIG: Final = frozenset({"buildah", "chromium", "debootstrap", "podman", "runc"})
-"""Hundreds of megabytes, or used to make such: nobody who runs `make test` expects that."""
+"""Not installed by `make test`: they take hundreds of megabytes, or are used to build such files."""
 
 
 def missing(*tools: str) -> tuple[str, ...]:
-    """Those of `tools` that are not on the PATH."""
+    """Return those of `tools` that are not on the PATH."""
     return tuple(tool for tool in tools if shutil.which(tool) is None)
 
 
 def require(*tools: str) -> pytest.MarkDecorator:
-    """Marks a test, class or module to be skipped where one of `tools` is missing."""
+    """Mark a test, class or module to be skipped if one of `tools` is missing."""
     named = [f"{tool} (Debian package {_PACKAGES[tool]})" for tool in missing(*tools)]
     return pytest.mark.skipif(bool(named), reason=f"needs {', '.join(named)}")
 

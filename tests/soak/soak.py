@@ -15,8 +15,9 @@ from .scraped import Scrape, Scraped
 from .workers import MAX_CHURN, SHARE, VISITORS, Workers
 
 PERIOD: Final = 30.0
-"""Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds, so that those of one churn phase expire
-in a later churn phase. A timer of 60 s may be late by an eighth (kernel/time/timer.c); the rest is quiet."""
+"""Seconds of a round. A socket stays in TIME_WAIT for 60 s, two rounds, so that those of one churn phase
+expire in a later churn phase. A timer of 60 s may be late by an eighth (kernel/time/timer.c); the rest is
+quiet."""
 CHURN: Final = 9.0
 QUIET: Final = 26.0
 """By then, owners not found during the churn have been resolved again (after 15 s)."""
