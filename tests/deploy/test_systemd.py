@@ -40,7 +40,7 @@ def test_exposure_check_detects_a_missing_sandbox(tmp_path: Path) -> None:
 
 @require("systemd-analyze")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    """Return the unit with another program instead of the exporter, which may not be installed."""
+    """Return the unit with another program instead of the exporter, which need not be installed."""
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("ExecStart=socket-state-exporter", "ExecStart=sh"))
     verified = subprocess.run(
