@@ -37,11 +37,11 @@ from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
-from .owners.fd_scanner import Walk
-from .owners.inode import InodeOwners
-from .owners.pid import PidOwners
-from .owners.process_cache import Facts, ProcessReader
-from .owners.resolver import NoOwners, Owners
+from .owners.fd_scanner import FdScanner
+from .owners.inode import InodeOwnerResolver
+from .owners.pid import PidOwnerResolver
+from .owners.process_cache import ProcessCache, ProcessReader
+from .owners.resolver import NullOwnerResolver, OwnerResolver
 from .portable.psutil_process import PsutilProcessReader
 from .portable.psutil_source import PsutilSource
 from .portable.registry import read_registry
@@ -201,12 +201,14 @@ def process_reader(procfs: Path) -> ProcessReader:
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
-def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> Owners:
+def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> OwnerResolver:
     """What finds the processes behind the sockets of this source."""
     if not getattr(flags, CollectorName.OWNERS):
-        return NoOwners()
-    facts = Facts(process_reader(flags.procfs), details)
-    return PidOwners(facts) if source.name == PsutilSource.name else InodeOwners(Walk(flags.procfs), facts)
+        return NullOwnerResolver()
+    processes = ProcessCache(process_reader(flags.procfs), details)
+    if source.name == PsutilSource.name:
+        return PidOwnerResolver(processes)
+    return InodeOwnerResolver(FdScanner(flags.procfs), processes)
 
 
 def once(collector: SocketCollector) -> int:

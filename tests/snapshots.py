@@ -41,7 +41,7 @@ QUIET: Final = Snapshot(
     listeners=[],
     names={PRINTD: "printd", APP: "app"},
     unreadable={},
-    not_found_because="not_found",
+    unresolved_reason="not_found",
     seconds=dict.fromkeys(
         (
             CollectorName.STATES,
@@ -167,7 +167,7 @@ def problem_snapshot() -> Snapshot:
         descriptors={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
         counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
         unreadable={"permission": 4},
-        not_found_because="unreadable",
+        unresolved_reason="unreadable",
     )
 
 
@@ -214,7 +214,7 @@ BUSY: Final = Snapshot(
     listeners=BUSY_LISTENERS,
     names={PRINTD: "printd", NGINX: "nginx", NGINX_WORKER: "nginx"},
     unreadable={"permission": 4},
-    not_found_because="unreadable",
+    unresolved_reason="unreadable",
     seconds=QUIET.seconds,
     failed=frozenset(),
     stuck=[

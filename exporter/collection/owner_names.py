@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from ..model.process import Owner, ProcessId
 from ..naming.rules import NameCache
-from ..owners.resolver import Owners
+from ..owners.resolver import OwnerResolver
 
 
 class OwnerNames:
     """Names of the owners met during one collection."""
 
-    def __init__(self, owners: Owners, cache: NameCache) -> None:
+    def __init__(self, owners: OwnerResolver, cache: NameCache) -> None:
         self._owners = owners
         self._cache = cache
         self.known: dict[Owner, str] = {}

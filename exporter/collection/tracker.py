@@ -19,7 +19,7 @@ from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..naming.rules import NameCache, Namer
 from ..netlink.retry import retry_transient
-from ..owners.resolver import Owners
+from ..owners.resolver import OwnerResolver
 from ..runtime import gc_paused, trim_heap
 from ..tracking.classifier import Classifier, ClassifierCache
 from ..tracking.close_wait import AgeTracker, classify_close_wait
@@ -51,7 +51,7 @@ class SocketTracker:
     def __init__(
         self,
         source: SocketSource,
-        owners: Owners,
+        owners: OwnerResolver,
         readers: HostReaders,
         namer: Namer,
         enabled: frozenset[CollectorName] = frozenset(CollectorName),
@@ -87,7 +87,7 @@ class SocketTracker:
 
     def set_namer(self, namer: Namer) -> None:
         """Name processes by other rules, from the next collection on."""
-        self._owners.tell(details=namer.needs_details)
+        self._owners.set_details(details=namer.needs_details)
         self._name_cache = NameCache(namer)
 
     def snapshot(self) -> Snapshot:
@@ -139,7 +139,7 @@ class SocketTracker:
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
         fd_usage = self._read_fd_usage(runs, names.known)
         used = self._counter.owners() | self._destinations.owners()
-        self._owners.keep(used)
+        self._owners.retain(used)
         # Exactly those whose attributes are kept.
         self._name_cache.retain(lambda owner: self._owners.is_alive(owner) or owner in used)
         runs.log_recoveries()
@@ -154,8 +154,8 @@ class SocketTracker:
             listeners=None if CollectorName.LISTENERS in failed else owned,
             names=names.known,
             unreadable=dict(self._owners.unreadable),
-            not_found_because=(
-                "unreadable" if CollectorName.OWNERS in failed else self._owners.not_found_because
+            unresolved_reason=(
+                "unreadable" if CollectorName.OWNERS in failed else self._owners.unresolved_reason
             ),
             seconds=runs.durations,
             failed=failed,
@@ -234,7 +234,7 @@ class SocketTracker:
         endpoints = {listener[:3] for listener in listeners}
         new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
-        self._owners.doubt(chain(count.new_owner_keys(), new))
+        self._owners.revalidate(chain(count.new_owner_keys(), new))
         others = {owner_key for _, _, owner_key in endpoints} | {each.socket.owner_key for each, _ in aged}
         count.owner_keys.update(others)
         self._owners.resolve(count.unclassified_owner_keys() | others, count.owner_keys)

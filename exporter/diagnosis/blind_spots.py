@@ -72,7 +72,7 @@ def _failed(snapshot: Snapshot) -> Iterator[BlindSpot]:
 def _unowned(snapshot: Snapshot) -> Iterator[BlindSpot]:
     if CollectorName.OWNERS in snapshot.failed:
         return
-    groups, reason = (snapshot.groups or {}).items(), snapshot.not_found_because
+    groups, reason = (snapshot.groups or {}).items(), snapshot.unresolved_reason
     count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
     if count:
         verb = "is" if count == 1 else "are"

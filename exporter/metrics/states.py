@@ -57,7 +57,7 @@ def _unowned(snapshot: Snapshot, groups: Mapping[SocketGroup, int]) -> Iterator[
     counts: Counter[str] = Counter()
     for group, count in groups.items():
         if group.owner is Unowned.NOT_FOUND:
-            counts[snapshot.not_found_because] += count
+            counts[snapshot.unresolved_reason] += count
         elif not isinstance(group.owner, ProcessId):
             counts[group.owner.value] += count
     return (((reason,), counts[reason]) for reason in UNOWNED_REASONS)

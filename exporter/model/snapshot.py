@@ -25,7 +25,7 @@ class Snapshot:
     """Name of each owner's process. Unowned sockets have no name."""
     unreadable: Mapping[str, int]
     """Number of processes whose file descriptors could not be read, by reason."""
-    not_found_because: str
+    unresolved_reason: str
     """Why sockets have no known owner: a value of the label `reason`."""
     seconds: Mapping[CollectorName, float]
     """Duration of each collector."""
@@ -70,7 +70,7 @@ def unfinished_snapshot(
         listeners=None,
         names={},
         unreadable={},
-        not_found_because="not_found",
+        unresolved_reason="not_found",
         seconds=durations,
         failed=MEASURED_COLLECTORS - durations.keys(),
         limits=limits,

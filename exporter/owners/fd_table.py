@@ -1,4 +1,4 @@
-"""One process's open descriptors, remembered so that most need not be read again (proc_pid_fd(5))."""
+"""File descriptors of one process, cached so that most need not be read again (proc_pid_fd(5))."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from typing import Final
 
 from ..procfs.process import network_namespace
 
-_SOCKET: Final = "socket:["
+_SOCKET_PREFIX: Final = "socket:["
 _NOT_A_SOCKET: Final = 0
-# A descriptor's number can be chosen (fcntl F_DUPFD) up to a billion: no table is made much longer than
-# there are descriptors.
-_ROOM_AT_LEAST: Final = 1024
-_ROOM_FOR_EACH: Final = 8
-# Of the free numbers so many, the lowest, are looked at for new sockets.
-_FREE_AT_MOST: Final = 64
-# Where there were no sockets, so many are looked at, and so many behind the last.
-_UNHELD_AT_MOST: Final = 128
-_OPENED_AT_MOST: Final = 16
-# Descriptors read before anybody looks whether it is enough: at first, and at most, after doubling.
-_AT_ONCE_FIRST: Final = 64
-_AT_ONCE_LAST: Final = 8192
-# Of the sockets of a process so many are looked at again: one may be closed in the meantime.
-_ASKED_AGAIN: Final = 4
+# Maximum length of a table: a process can choose descriptors up to a billion (fcntl F_DUPFD), so it depends
+# on the number of open ones.
+_MIN_LENGTH: Final = 1024
+_LENGTH_PER_FD: Final = 8
+# Lowest free descriptors that are remembered: new sockets get them.
+_MAX_FREE: Final = 64
+# Descriptors without a socket, lowest first, that are read again, and descriptors after the last known one.
+_MAX_NON_SOCKETS: Final = 128
+_MAX_OPENED: Final = 16
+# Descriptors read before the results are yielded: first chunk and, after doubling, largest chunk.
+_FIRST_CHUNK: Final = 64
+_MAX_CHUNK: Final = 8192
+# Sockets of a process that has_open() re-reads: one may have been closed in the meantime.
+_SOCKETS_RECHECKED: Final = 4
 
 
-class DescriptorTable:
-    """Which inode each descriptor of one process held when it was last read.
+class FdTable:
+    """Inode of each file descriptor of one process, when it was last read; 0 if it is not a socket.
 
-    Reading a descriptor costs 1 to 2 us; a process may have 20,000. The kernel hands out the lowest
-    free number, so a new socket mostly sits where one was closed: there it is looked for first.
-    All that reads raises OSError when the process is gone or may not be looked into.
+    Reading a descriptor costs 1 to 2 us, and a process may have 20,000. The kernel assigns the lowest free
+    number, so that a new socket mostly has the descriptor of a closed one: those are read first.
+
+    Every method that reads raises OSError if the process has vanished or is not readable. The read_...
+    methods yield the inodes of sockets, one chunk at a time.
     """
 
     def __init__(self, procfs: Path, pid: int) -> None:
@@ -46,179 +48,192 @@ class DescriptorTable:
         self._directory = f"{self._process}/fd"
         self._namespace: str | None = None
         self._inodes = array("Q")
-        self._room = _ROOM_AT_LEAST
-        self._count = -1
+        self._max_length = _MIN_LENGTH
+        self._open_at_full_read = -1
         self._free: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._inodes)
 
-    def now_open(self) -> int:
-        """How many descriptors are open: since Linux 6.2 (commit f1f1f2569901); older ones always say 0."""
+    def count_open(self) -> int:
+        """Return the number of open descriptors. Linux before 6.2 (commit f1f1f2569901) always gives 0."""
         return os.stat(self._directory).st_size
 
     def is_unchanged(self) -> bool:
-        """Whether as many descriptors are open as when all were last read."""
-        count = self.now_open()
-        return count > 0 and count == self._count
+        """Return whether the number of open descriptors is that of the last full read."""
+        now_open = self.count_open()
+        return now_open > 0 and now_open == self._open_at_full_read
 
-    def is_elsewhere(self, namespace: str | None) -> bool:
-        """Whether the process is in another network namespace than this, as far as can be told. It may
-        hold sockets of this one all the same, handed on to it: but hardly ever does."""
+    def in_other_netns(self, namespace: str | None) -> bool:
+        """Return whether the process is known to be in another network namespace.
+
+        It may still have sockets of this one that were passed to it, but hardly ever does.
+        """
         if self._namespace is None:
             self._namespace = network_namespace(self._process)
         return None not in (self._namespace, namespace) and self._namespace != namespace
 
-    def closed(self, live: Container[int]) -> dict[int, int]:
-        """The descriptors that held, when last read, sockets that are not among the live ones, and these."""
+    def closed_sockets(self, live: Container[int]) -> dict[int, int]:
+        """Return the descriptors whose sockets, when last read, are not live now, and their inodes."""
         return {fd: inode for fd, inode in enumerate(self._inodes) if inode not in live and inode}
 
-    def vacated(self, descriptors: Iterable[int]) -> Iterator[list[int]]:
-        """Reads descriptors whose sockets have gone; yields the inodes found, some at a time."""
-        # A number that was free when it was read is the first that the next socket gets.
-        likely = [*descriptors, *self._free]
+    def read_freed(self, fds: Iterable[int]) -> Iterator[list[int]]:
+        """Read descriptors whose sockets were closed, and free ones: the next socket gets the lowest of
+        them."""
+        likely = [*fds, *self._free]
         return self._read(likely) if likely else iter(())
 
-    def unheld(self) -> Iterator[list[int]]:
-        """Reads the lowest descriptors that held no socket when last read, and behind the last as many as
-        have been opened, at least one, as vacated(): new sockets mostly are there; to list all is dear."""
+    def read_non_sockets(self) -> Iterator[list[int]]:
+        """Read the lowest descriptors that were no sockets, and those after the last known one.
+
+        New sockets are mostly there, and listing the directory is expensive. After the last one as many are
+        read as have been opened, at least one.
+        """
         if not self._inodes:
             return
-        end, opened = len(self._inodes), min(self.now_open() - self._count, _OPENED_AT_MOST)
-        lowest = islice(compress(count(), map(not_, self._inodes)), _UNHELD_AT_MOST)
+        end, opened = len(self._inodes), min(self.count_open() - self._open_at_full_read, _MAX_OPENED)
+        lowest = islice(compress(count(), map(not_, self._inodes)), _MAX_NON_SOCKETS)
         yield from self._read([*lowest, *range(end, end + max(opened, 1))])
-        self._shorten()
+        self._trim()
 
-    def unknown(self, live: Collection[int]) -> Iterator[list[int]]:
-        """Reads all descriptors but those that held a live socket when last read, as vacated()."""
+    def read_unknown(self, live: Collection[int]) -> Iterator[list[int]]:
+        """Read all descriptors except those that had a live socket when last read."""
         if not self._inodes:
-            yield from self.everything()
+            yield from self.read_all()
             return
-        now_open = self.now_open()
+        now_open = self.count_open()
         known = self._inodes
-        names = self._listed()
-        yield from self._read([fd for fd in names if fd >= len(known) or known[fd] not in live])
-        self._count = now_open
+        fds = self._list_fds()
+        yield from self._read([fd for fd in fds if fd >= len(known) or known[fd] not in live])
+        self._open_at_full_read = now_open
 
-    def everything(self) -> Iterator[list[int]]:
-        """Forgets what was known and reads all descriptors, as vacated()."""
+    def read_all(self) -> Iterator[list[int]]:
+        """Drop the table and read all descriptors."""
         self._inodes, self._free = array("Q"), set()
-        now_open = self.now_open()
-        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * now_open)
-        found_all = now_open and (yield from self._numbered(now_open))
+        now_open = self.count_open()
+        self._max_length = max(_MIN_LENGTH, _LENGTH_PER_FD * now_open)
+        found_all = now_open and (yield from self._read_lowest(now_open))
         read_so_far = len(self._inodes)
         if self._free or not now_open:
-            self._shorten()
+            self._trim()
         if not found_all:
-            yield from self._read([fd for fd in self._listed() if fd >= read_so_far])
-        self._count = now_open
+            yield from self._read([fd for fd in self._list_fds() if fd >= read_so_far])
+        self._open_at_full_read = now_open
 
-    def _numbered(self, number: int) -> Generator[list[int], None, bool]:
-        """Reads the lowest descriptors, as vacated(), until so many open ones are found; gives whether they
-        are: where there are many gaps, or a wide one, it is faster to list all.
+    def _read_lowest(self, number: int) -> Generator[list[int], None, bool]:
+        """Read the lowest descriptors until `number` open ones are found; return whether they are.
 
-        Mostly there are few: then it takes a third as long again to list all.
+        With few gaps between them, the usual case, this saves listing the directory, a quarter of the time.
+        With many gaps or a wide one, listing is faster: gives up then.
         """
         start = gaps = 0
         while start < (end := number + gaps):
             for some in self._read(range(start, end)):
                 yield some
-                if len(self._free) == _FREE_AT_MOST:
+                if len(self._free) == _MAX_FREE:
                     return False
             if len(self._free) == gaps + end - start:
                 return False
             start, gaps = end, len(self._free)
         return True
 
-    def sockets(self, first: int = 0) -> Iterator[int]:
-        """The descriptors from `first` on that held a socket when last read."""
+    def socket_fds(self, first: int = 0) -> Iterator[int]:
+        """Return the descriptors, from `first` on, that were sockets when last read."""
         return compress(range(first, len(self._inodes)), self._inodes[first:])
 
-    def lost(self, descriptors: Sequence[int]) -> list[int]:
-        """Reads these descriptors again; gives the inodes that none of them holds any more."""
-        before = [self._inodes[fd] for fd in descriptors]
-        now = self._read_some(descriptors)
-        # What they hold instead has not been told to anybody: that is for vacated() to find.
-        changed = [fd for fd, old, new in zip(descriptors, before, now, strict=True) if new and new != old]
-        self._remember(changed, [_NOT_A_SOCKET] * len(changed))
-        self._look_first_at(self._free.union(changed))
+    def find_released(self, fds: Sequence[int]) -> list[int]:
+        """Re-read descriptors; return the inodes that none of them has any more."""
+        before = [self._inodes[fd] for fd in fds]
+        now = self._read_chunk(fds)
+        # Their new sockets have not been yielded: they are left to read_freed().
+        changed = [fd for fd, old, new in zip(fds, before, now, strict=True) if new and new != old]
+        self._store(changed, [_NOT_A_SOCKET] * len(changed))
+        self._set_free(self._free.union(changed))
         return list(set(before).difference(now))
 
-    def _listed(self) -> list[int]:
-        names = list(map(int, os.listdir(self._directory)))
-        self._make_room(names)
-        return names
+    def has_open(self, inodes: Collection[int]) -> bool | None:
+        """Return whether a descriptor that had one of these sockets still has one; None if there was none.
 
-    def still_holds(self, inodes: Collection[int]) -> bool | None:
-        """Whether it holds one of these sockets where they were when last read; None where that is not known.
-        A few are looked at."""
-        where = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _ASKED_AGAIN))
-        return any(inode in inodes for inode in self._read_some(where)) if where else None
+        Reads a few descriptors.
+        """
+        fds = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _SOCKETS_RECHECKED))
+        return any(inode in inodes for inode in self._read_chunk(fds)) if fds else None
 
-    def _read(self, descriptors: Sequence[int]) -> Iterator[list[int]]:
-        done, number = 0, _AT_ONCE_FIRST
-        while some := descriptors[done : done + number]:
-            yield list(filter(None, self._read_some(some)))
-            done += number
-            number = min(2 * number, _AT_ONCE_LAST)
+    def _list_fds(self) -> list[int]:
+        fds = list(map(int, os.listdir(self._directory)))
+        self._resize(fds)
+        return fds
 
-    def _read_some(self, descriptors: Sequence[int]) -> list[int]:
+    def _read(self, fds: Sequence[int]) -> Iterator[list[int]]:
+        done, size = 0, _FIRST_CHUNK
+        while chunk := fds[done : done + size]:
+            yield list(filter(None, self._read_chunk(chunk)))
+            done += size
+            size = min(2 * size, _MAX_CHUNK)
+
+    def _read_chunk(self, fds: Sequence[int]) -> list[int]:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            found = targets(descriptors, directory)
+            targets = read_links(fds, directory)
         finally:
             os.close(directory)
-        inodes = _inodes(found)
-        self._remember(descriptors, inodes)
-        self._look_first_at(self._free.difference(descriptors).union(compress(descriptors, map(not_, found))))
+        inodes = _inodes(targets)
+        self._store(fds, inodes)
+        self._set_free(self._free.difference(fds).union(compress(fds, map(not_, targets))))
         return inodes
 
-    def _look_first_at(self, free: set[int]) -> None:
-        self._free = free if len(free) <= _FREE_AT_MOST else set(nsmallest(_FREE_AT_MOST, free))
+    def _set_free(self, free: set[int]) -> None:
+        self._free = free if len(free) <= _MAX_FREE else set(nsmallest(_MAX_FREE, free))
 
-    def _shorten(self) -> None:
+    def _trim(self) -> None:
+        """Remove trailing entries that are no sockets."""
         while self._inodes and self._inodes[-1] == _NOT_A_SOCKET:
             self._inodes.pop()
         self._free = {fd for fd in self._free if fd < len(self._inodes)}
 
-    def _make_room(self, descriptors: Sequence[int]) -> None:
-        self._room = max(_ROOM_AT_LEAST, _ROOM_FOR_EACH * len(descriptors))
-        longest = max((fd for fd in descriptors if fd < self._room), default=-1) + 1
-        self._inodes.extend([_NOT_A_SOCKET] * (longest - len(self._inodes)))
+    def _resize(self, fds: Sequence[int]) -> None:
+        self._max_length = max(_MIN_LENGTH, _LENGTH_PER_FD * len(fds))
+        length = max((fd for fd in fds if fd < self._max_length), default=-1) + 1
+        self._inodes.extend([_NOT_A_SOCKET] * (length - len(self._inodes)))
 
-    def _remember(self, descriptors: Sequence[int], inodes: Sequence[int]) -> None:
-        """Makes the table longer, where there is room."""
+    def _store(self, fds: Sequence[int], inodes: Sequence[int]) -> None:
+        """Store inodes, extending the table up to its maximum length."""
         known = self._inodes
-        if isinstance(descriptors, range) and descriptors.start <= len(known):
-            known[descriptors.start : descriptors.stop] = array("Q", inodes)
+        if isinstance(fds, range) and fds.start <= len(known):
+            known[fds.start : fds.stop] = array("Q", inodes)
             return
-        for fd, inode in zip(descriptors, inodes, strict=True):
+        for fd, inode in zip(fds, inodes, strict=True):
             if fd < len(known):
                 known[fd] = inode
-            elif fd < self._room:
+            elif fd < self._max_length:
                 known.extend([_NOT_A_SOCKET] * (fd - len(known)))
                 known.append(inode)
 
 
-def targets(descriptors: Iterable[int], directory: int) -> list[str]:
-    """Where these descriptors point to; nowhere, if one is closed meanwhile.
+def read_links(fds: Iterable[int], directory: int) -> list[str]:
+    """Return the link target of each descriptor, an empty string for closed ones.
 
-    directory: the descriptor of /proc/PID/fd. Raises OSError when the process is gone or may not be looked
-    into. Nearly all of the 4 us that a link takes are the kernel's. A second thread would not help: at each
-    link, either would wait for the other.
+    A link takes 4 us, nearly all of it in the kernel. A second thread would not help: both would wait for the
+    GIL at each link.
+
+    directory: file descriptor of /proc/PID/fd.
+
+    Raises OSError if the process has vanished or is not readable.
     """
-    found: list[str] = []
-    # extend() keeps what it has when map() raises, and map() goes on behind what made it raise.
-    left = map(partial(os.readlink, dir_fd=directory), map(str, descriptors))
+    targets: list[str] = []
+    # extend() keeps what it has when map() raises, and map() then continues with the next link.
+    remaining = map(partial(os.readlink, dir_fd=directory), map(str, fds))
     while True:
         try:
-            found.extend(left)
+            targets.extend(remaining)
         except FileNotFoundError:
-            found.append("")
+            targets.append("")
         else:
-            return found
+            return targets
 
 
 def _inodes(targets: Iterable[str]) -> list[int]:
-    start, end = len(_SOCKET), -1
-    return [int(target[start:end]) if target.startswith(_SOCKET) else _NOT_A_SOCKET for target in targets]
+    start, end = len(_SOCKET_PREFIX), -1
+    return [
+        int(target[start:end]) if target.startswith(_SOCKET_PREFIX) else _NOT_A_SOCKET for target in targets
+    ]

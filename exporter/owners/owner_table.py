@@ -1,4 +1,4 @@
-"""The owners of sockets that were found so far."""
+"""Owners resolved so far: the state that both resolvers share."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from typing import Final
 
 from ..model.process import Owner, Process, ProcessId, Unowned
 from ..model.sockets import NO_OWNER_KEY
-from .process_cache import Facts
+from .process_cache import ProcessCache
 
 MAX_ENTRIES_RATIO: Final = 1.25
-"""Entries of a dict, deleted ones included, for each that is used; with more the dict is rebuilt. CPython
-never reuses the slots of deleted entries and doubles a full table, by 2.5 MiB at 75,000 entries."""
+"""Entries of a dict, deleted ones included, for each used one; beyond, the dict is rebuilt. CPython never
+reuses the slots of deleted entries and doubles a full table, by 2.5 MiB at 75,000 entries."""
 
 
-class ByHolder(dict[int, ProcessId]):
-    """The owners found so far, by holder."""
+class OwnerTable(dict[int, ProcessId]):
+    """Resolved owners by owner key. Other keys give NOT_FOUND, and NO_OWNER_KEY gives RELEASED."""
 
-    _gone = 0
+    _deleted = 0
 
-    def without(self, owner_keys: Iterable[int]) -> ByHolder:
-        """The same without these, who have to be among them."""
+    def drop(self, owner_keys: Iterable[int]) -> OwnerTable:
+        """Delete these keys, which must exist; return the table, or a rebuilt one if too many are deleted."""
         for owner_key in owner_keys:
             del self[owner_key]
-            self._gone += 1
-        return ByHolder(self) if len(self) + self._gone > MAX_ENTRIES_RATIO * len(self) else self
+            self._deleted += 1
+        return OwnerTable(self) if len(self) + self._deleted > MAX_ENTRIES_RATIO * len(self) else self
 
     def __missing__(self, owner_key: int) -> Unowned:
         return Unowned.RELEASED if owner_key == NO_OWNER_KEY else Unowned.NOT_FOUND
 
 
-class KnownOwners:
-    """The owners found so far, by holder, and their facts."""
+class CachedOwnerResolver:
+    """Base of the resolvers: the resolved owners and the attributes of their processes."""
 
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._owners = ByHolder()
+    def __init__(self, processes: ProcessCache) -> None:
+        self._processes = processes
+        self._owners = OwnerTable()
 
     @property
     def owner_of(self) -> Callable[[int], Owner]:
-        """Asked for each socket, it runs in C where the owner is known."""
+        """Function from owner key to owner. Called for each socket, it runs no Python code for a known
+        owner."""
         return self._owners.__getitem__
 
     def process(self, owner: ProcessId) -> Process:
-        return self._facts.get(owner)
+        return self._processes.get(owner)
 
     def is_alive(self, owner: ProcessId) -> bool:
-        return self._facts.is_alive(owner)
+        return self._processes.is_alive(owner)
 
-    def tell(self, *, details: bool) -> None:
-        self._facts.details = details
+    def set_details(self, *, details: bool) -> None:
+        self._processes.details = details
 
-    def keep(self, used: Container[object]) -> None:
-        self._facts.keep(used)
+    def retain(self, used: Container[object]) -> None:
+        self._processes.retain(used)

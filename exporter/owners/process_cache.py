@@ -1,4 +1,4 @@
-"""The facts of the processes that own sockets: kept while something is said of them."""
+"""Cache of process attributes, with liveness checks."""
 
 from __future__ import annotations
 
@@ -12,71 +12,78 @@ class ProcessReader(Protocol):
     """Reads the attributes of processes."""
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
-        """Return the process that has this pid now, and its comm. Raises OSError when it is gone."""
+        """Return the process that has this pid now, and its comm. Raises OSError if there is none."""
 
     def describe(self, pid: int, details: bool) -> Process:
-        """Return the attributes of a process: its comm, and all others if `details`. Unreadable ones stay
-        empty. Raises OSError when it is gone.
+        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+
+        details: read more than the comm.
         """
 
 
-class Facts:
-    """Process facts by owner, read when first needed and checked at each refresh.
+class ProcessCache:
+    """Attributes of the owners of sockets, re-checked at each refresh.
 
-    details: whether naming needs more than the comm; may change at any time.
+    details: whether naming rules need more than the comm; may change at any time.
     """
 
     def __init__(self, reader: ProcessReader, details: bool = False) -> None:
         self._reader = reader
         self.details = details
-        self._living: dict[ProcessId, Process] = {}
-        # One object for each process, so that who compares owners can do it by identity.
+        self._alive: dict[ProcessId, Process] = {}
+        # One object for each process: the classifier compares owners by identity.
         self._identities: dict[ProcessId, ProcessId] = {}
-        self._dead: dict[ProcessId, Process] = {}
-        self._new: set[ProcessId] = set()
+        self._vanished: dict[ProcessId, Process] = {}
+        self._recent: set[ProcessId] = set()
 
-    def learn(self, pid: int) -> ProcessId:
-        """Reads a process. Raises OSError when it is gone."""
+    def load(self, pid: int) -> ProcessId:
+        """Return the process with this pid, whose attributes are read if unknown. Raises OSError if there is
+        none."""
         identity, _ = self._reader.identify(pid)
-        if identity not in self._living:
-            self._living[identity] = self._reader.describe(pid, self.details)
+        if identity not in self._alive:
+            self._alive[identity] = self._reader.describe(pid, self.details)
             self._identities[identity] = identity
-            self._new.add(identity)
+            self._recent.add(identity)
         return self._identities[identity]
 
     def get(self, owner: ProcessId) -> Process:
-        """The facts of a process that learn() has seen, also when it died since. They are the same object
-        until one of them changes: names are made again only then (see naming.rules.NameCache)."""
-        return self._living.get(owner) or self._dead[owner]
+        """Return the attributes of a loaded process, which may have vanished since.
+
+        They are the same object until one of them changes: names are made again only then
+        (see naming.rules.NameCache).
+        """
+        return self._alive.get(owner) or self._vanished[owner]
 
     def is_alive(self, owner: ProcessId) -> bool:
-        """Whether the process lived when it was last looked at."""
-        return owner in self._living
+        """Return whether the process existed at the last check."""
+        return owner in self._alive
 
-    def is_new(self, owner: ProcessId) -> bool:
-        """Whether it was learned since the last refresh: who had its pid a moment before is not known."""
-        return owner in self._new
+    def is_recent(self, owner: ProcessId) -> bool:
+        """Return whether it was loaded since the last refresh: another process may have had its pid
+        before."""
+        return owner in self._recent
 
     def refresh(self) -> set[ProcessId]:
-        """Reads the facts again, since a process can take another name; returns those that died."""
-        self._new = set()
-        died = {owner for owner in self._living if not self._is_still(owner)}
-        for owner in died:
-            self._dead[owner] = self._living.pop(owner)
+        """Re-read the attributes, as a process can change its name. Return the processes that have
+        vanished."""
+        self._recent = set()
+        vanished = {owner for owner in self._alive if not self._is_same(owner)}
+        for owner in vanished:
+            self._vanished[owner] = self._alive.pop(owner)
             del self._identities[owner]
-        return died
+        return vanished
 
-    def keep(self, used: Container[object]) -> None:
-        """Drops the dead of which nothing is said any more; their TIME_WAIT outlives them."""
-        self._dead = {owner: process for owner, process in self._dead.items() if owner in used}
+    def retain(self, used: Container[object]) -> None:
+        """Drop vanished processes that are not in `used`; their sockets in TIME_WAIT outlive them."""
+        self._vanished = {owner: process for owner, process in self._vanished.items() if owner in used}
 
-    def _is_still(self, owner: ProcessId) -> bool:
+    def _is_same(self, owner: ProcessId) -> bool:
         try:
             identity, comm = self._reader.identify(owner.pid)
-            if identity == owner and (self.details or comm != self._living[owner].comm):
+            if identity == owner and (self.details or comm != self._alive[owner].comm):
                 described = self._reader.describe(owner.pid, self.details)
-                if described != self._living[owner]:
-                    self._living[owner] = described
+                if described != self._alive[owner]:
+                    self._alive[owner] = described
         except OSError:
             return False
         return identity == owner

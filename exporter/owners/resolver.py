@@ -1,4 +1,4 @@
-"""Who holds a socket: what is asked of those who know."""
+"""Interface of owner resolution: from the owner key of a socket to its process."""
 
 from __future__ import annotations
 
@@ -10,63 +10,67 @@ from ..model.process import Owner, Process, ProcessId, Unowned
 from ..model.sockets import NO_OWNER_KEY
 
 
-class Live(Protocol):
-    """The holders of all sockets there are now."""
+class LiveSockets(Protocol):
+    """All sockets of the current collection."""
 
     def all(self) -> set[int]:
-        """All of them. Dear, so asked for only when needed; not to be changed."""
+        """Return the owner keys of all sockets. Expensive: called only if needed. The set must not be
+        changed."""
 
 
-class Owners(Protocol):
-    """Knows the processes behind the holders of sockets."""
+class OwnerResolver(Protocol):
+    """Finds the processes for the owner keys of sockets."""
 
     @property
     def unreadable(self) -> Counter[str]:
-        """Processes that could not be read at the last look, by reason."""
+        """Number of processes that were not readable in the last search, by reason."""
 
     @property
-    def not_found_because(self) -> str:
-        """Why a holder has no process, most likely: a reason of socket_exporter_unowned_sockets."""
+    def unresolved_reason(self) -> str:
+        """Most likely reason why an owner key has no process: a label of socket_exporter_unowned_sockets."""
 
     def refresh(self) -> set[Owner]:
-        """Owners of whom something was said that may be true no longer; call before each reading."""
+        """Return owners whose sockets must be re-resolved. To be called before each collection reads
+        sockets."""
 
-    def doubt(self, owner_keys: Iterable[int]) -> None:
-        """These hold sockets that were not there before: what was known of them may be of earlier ones."""
+    def revalidate(self, owner_keys: Iterable[int]) -> None:
+        """Re-check cached owners of these keys. Their sockets are new, and inode numbers and pids are
+        reused."""
 
-    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
-        """Looks for the processes behind these holders. Raises OSError where there is no /proc."""
+    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
+        """Search for the processes of these owner keys. Raises OSError if there is no /proc."""
 
     @property
     def owner_of(self) -> Callable[[int], Owner]:
-        """Gives the process behind a holder, as far as resolve() found it; RELEASED for NO_HOLDER."""
+        """Function that returns the owner of an owner key, as far as it is resolved; RELEASED for
+        NO_OWNER_KEY."""
 
     def process(self, owner: ProcessId) -> Process:
-        """The facts of an owner."""
+        """Return the attributes of an owner."""
 
     def is_alive(self, owner: ProcessId) -> bool:
-        """Whether the owner lived at the last refresh: its pid may be somebody else's by now."""
+        """Return whether the owner existed at the last refresh(); another process may have its pid now."""
 
-    def tell(self, *, details: bool) -> None:
-        """Whether more facts than the comm are wanted from now on."""
+    def set_details(self, *, details: bool) -> None:
+        """Set whether more attributes than the comm are read from now on."""
 
-    def keep(self, used: Container[object]) -> None:
-        """Drops the facts of dead owners that are not among the used."""
+    def retain(self, used: Container[object]) -> None:
+        """Drop the attributes of vanished owners that are not in `used`."""
 
 
-class NoOwners:
-    """Knows nobody: for those who do not want processes looked at."""
+class NullOwnerResolver:
+    """Resolver for when owner resolution is disabled: finds no process."""
 
     unreadable: Final[Counter[str]] = Counter()
-    not_found_because = "disabled"
+    unresolved_reason = "disabled"
 
     def refresh(self) -> set[Owner]:
         return set()
 
-    def doubt(self, owner_keys: Iterable[int]) -> None:
+    def revalidate(self, owner_keys: Iterable[int]) -> None:
         pass
 
-    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
         pass
 
     def owner_of(self, owner_key: int) -> Owner:
@@ -75,20 +79,20 @@ class NoOwners:
     def process(self, owner: ProcessId) -> Process:
         raise KeyError(owner)
 
-    def is_alive(self, owner: ProcessId) -> bool:  # noqa: ARG002  # the protocol's
+    def is_alive(self, owner: ProcessId) -> bool:  # noqa: ARG002  # part of the interface
         return False
 
-    def tell(self, *, details: bool) -> None:
+    def set_details(self, *, details: bool) -> None:
         pass
 
-    def keep(self, used: Container[object]) -> None:
+    def retain(self, used: Container[object]) -> None:
         pass
 
 
-def reason_of(failure: OSError) -> str:
-    """The kind of failure, for a label."""
-    if isinstance(failure, PermissionError):
+def failure_reason(error: OSError) -> str:
+    """Return why a process is not readable, as the value of the label `reason`."""
+    if isinstance(error, PermissionError):
         return "permission"
-    if isinstance(failure, FileNotFoundError | ProcessLookupError):
+    if isinstance(error, FileNotFoundError | ProcessLookupError):
         return "vanished"
     return "error"

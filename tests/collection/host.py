@@ -26,7 +26,7 @@ from exporter.model.sockets import (
     SocketBatch,
 )
 from exporter.naming.rules import Namer
-from exporter.owners.resolver import Live
+from exporter.owners.resolver import LiveSockets
 from exporter.portable.psutil_source import to_batches
 
 REST: Final = "rest"
@@ -57,7 +57,7 @@ class Host:
     """
 
     name = "host"
-    not_found_because = "not_found"
+    unresolved_reason = "not_found"
 
     def __init__(self, *, kernel: bool = True, crowded: bool = True) -> None:
         self.kernel = kernel
@@ -122,15 +122,15 @@ class Host:
         stale, self.stale = self.stale, set()
         return stale
 
-    def doubt(self, owner_keys: Iterable[int]) -> None:
+    def revalidate(self, owner_keys: Iterable[int]) -> None:
         self.doubted = set(owner_keys)
 
-    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
         self._break(CollectorName.OWNERS)
         self.asked_for.append(set(owner_keys))
         self.live = live.all()
 
-    def tell(self, *, details: bool) -> None:
+    def set_details(self, *, details: bool) -> None:
         self.details = details
 
     def owner_of(self, owner_key: int) -> Owner:
@@ -143,7 +143,7 @@ class Host:
     def is_alive(self, owner: ProcessId) -> bool:
         return owner not in self.dead
 
-    def keep(self, used: Container[object]) -> None:
+    def retain(self, used: Container[object]) -> None:
         self.kept = used
 
     def _limits(self) -> SysctlLimits:

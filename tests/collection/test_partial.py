@@ -14,7 +14,7 @@ from exporter.metrics.cardinality import SeriesLimits
 from exporter.metrics.collector import SocketCollector
 from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
 from exporter.model.sockets import TIME_WAIT, Listener
-from exporter.owners.resolver import Live
+from exporter.owners.resolver import LiveSockets
 
 from .host import Host, call
 
@@ -35,7 +35,7 @@ class Slow(Host):
         self.rows = [*self.rows, call(40_000), call(40_001, TIME_WAIT)]
         self.lasts: Callable[[str], None] = lambda _: None
 
-    def resolve(self, owner_keys: Collection[int], live: Live) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
         self.lasts("resolve")
         super().resolve(owner_keys, live)
 

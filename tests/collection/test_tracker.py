@@ -128,7 +128,7 @@ def test_sockets_are_counted_if_reading_listeners_fails(tracker: SocketTracker, 
 def test_all_sockets_are_counted_if_resolving_owners_fails(tracker: SocketTracker, host: Host) -> None:
     host.broken = {CollectorName.OWNERS}
     seen = tracker.snapshot()
-    assert (sum(groups(seen).values()), seen.not_found_because) == (3, "unreadable")
+    assert (sum(groups(seen).values()), seen.unresolved_reason) == (3, "unreadable")
     assert seen.failed == frozenset({CollectorName.OWNERS})
     assert [stuck.group.owner for stuck in seen.stuck or ()] == [Unowned.NOT_FOUND]
 

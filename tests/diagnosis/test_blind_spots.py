@@ -30,7 +30,7 @@ def text_of(snapshot: Snapshot) -> str:
             close_wait(3), outbound(TIME_WAIT, 9_000, owner=Unowned.RELEASED), listeners=[listener(0, 5)]
         ),
         # Unreadable processes are no blind spot unless sockets lack an owner.
-        make_snapshot(unreadable={"permission": 30, "vanished": 2}, not_found_because="unreadable"),
+        make_snapshot(unreadable={"permission": 30, "vanished": 2}, unresolved_reason="unreadable"),
         make_snapshot(
             limits=replace(SysctlLimits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)
         ),
@@ -51,7 +51,7 @@ def test_no_blind_spots_if_everything_was_read(snapshot: Snapshot) -> None:
     ],
 )
 def test_unowned_sockets_by_reason(reason: str, words: list[str]) -> None:
-    text = text_of(make_snapshot(HELD, not_found_because=reason))
+    text = text_of(make_snapshot(HELD, unresolved_reason=reason))
     assert text.startswith("17 sockets are held by ")
     for word in words:
         assert word in text

@@ -21,9 +21,9 @@ from typing import Final
 
 from exporter.model.process import ProcessId
 from exporter.netlink.source import NetlinkSource
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader
 
 PROC: Final = Path("/proc")
@@ -78,7 +78,10 @@ def main(seconds: float) -> None:
     if churning == 0:
         churn(writer)
     os.close(writer)
-    source, owners = NetlinkSource(), InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
+    source, owners = (
+        NetlinkSource(),
+        InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC))),
+    )
     counts = dict.fromkeys(("right", "unknown", "wrong"), 0)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -91,7 +94,7 @@ def main(seconds: float) -> None:
                 counts["unknown"] += 1
             else:
                 counts["right" if owners.process(owner).comm == f"c{port}" else "wrong"] += 1
-        owners.keep(())
+        owners.retain(())
     os.kill(churning, signal.SIGKILL)
     os.waitpid(churning, 0)
     with os.fdopen(reader) as result:

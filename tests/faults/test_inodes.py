@@ -22,9 +22,9 @@ from exporter.model.sockets import ESTABLISHED, LISTEN
 from exporter.naming.rules import Namer
 from exporter.netlink.source import NetlinkSource
 from exporter.owners import fd_scanner
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
 from exporter.procfs.process import ProcfsProcessReader
@@ -66,7 +66,7 @@ class Host:
         proc = Path("/proc")
         self._observer = SocketTracker(
             NetlinkSource(self.kernel),
-            InodeOwners(Walk(root), Facts(ProcfsProcessReader(root))),
+            InodeOwnerResolver(FdScanner(root), ProcessCache(ProcfsProcessReader(root))),
             HostReaders(
                 partial(read_sysctls, proc), partial(read_counters, proc), partial(read_fd_usage, root)
             ),
@@ -87,7 +87,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     # With many thousands of descriptors, it is hours until it is the turn of the one in question.
-    monkeypatch.setattr(fd_scanner, "_VERIFIED_AT_ONCE", 0)
+    monkeypatch.setattr(fd_scanner, "_FDS_RECHECKED", 0)
     return Host(tmp_path / "proc")
 
 

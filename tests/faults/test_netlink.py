@@ -28,9 +28,9 @@ from exporter.naming.rules import Namer
 from exporter.netlink import retry
 from exporter.netlink.source import NetlinkSource
 from exporter.netlink.transport import NetlinkError, SockDiagClient
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
 from exporter.procfs.process import ProcfsProcessReader
@@ -115,7 +115,7 @@ class Host:
 
     def __init__(self, transport: Spoilt) -> None:
         self.transport = transport
-        owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
+        owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC)))
         readers = HostReaders(
             partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
         )

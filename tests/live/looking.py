@@ -15,9 +15,9 @@ from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.naming.rules import Namer
 from exporter.netlink.source import NetlinkSource
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
 from exporter.procfs.process import ProcfsProcessReader
@@ -34,7 +34,7 @@ def observer() -> SocketTracker:
     readers = HostReaders(
         partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
     )
-    owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC)))
+    owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC)))
     return SocketTracker(NetlinkSource(), owners, readers, Namer())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.owners.fd_scanner import Walk
+from exporter.owners.fd_scanner import FdScanner
 
 from ..procfs.conftest import clock as clock
 from ..procfs.conftest import tree as tree
@@ -35,14 +35,14 @@ def warm(host: Host, watch: Watch) -> Host:
 
 
 @pytest.fixture
-def walk(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Walk:  # noqa: ARG001  # they are to be there
+def scanner(tree: Tree, watch: Watch, clock: Clock, processes: None) -> FdScanner:  # noqa: ARG001  # they are to be there
     """Over these processes, not walked yet."""
-    return Walk(tree.root, clock)
+    return FdScanner(tree.root, clock)
 
 
 @pytest.fixture
-def warm_walk(walk: Walk, watch: Watch) -> Walk:
+def warm_scanner(scanner: FdScanner, watch: Watch) -> FdScanner:
     """The same, after everything was walked once."""
-    assert set(found(walk, {999})) >= {(101, 10), (302, 30)}
+    assert set(found(scanner, {999})) >= {(101, 10), (302, 30)}
     assert watch.links()
-    return walk
+    return scanner

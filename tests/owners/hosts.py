@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from exporter.model.process import Owner, ProcessId
 from exporter.model.sockets import NO_OWNER_KEY
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import Clock, Tree
@@ -17,7 +17,7 @@ ALL = (101, 102, 201, 202, 301, 302)
 """What processes 10, 20 and 30 hold, two sockets each."""
 
 
-class Live(set[int]):
+class LiveSockets(set[int]):
     """The holders of all sockets, as owners ask for them."""
 
     def all(self) -> set[int]:
@@ -28,7 +28,9 @@ class Host:
     """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
 
     def __init__(self, tree: Tree, clock: Clock) -> None:
-        self.owners = InodeOwners(Walk(tree.root, clock), Facts(ProcfsProcessReader(tree.root)), clock)
+        self.owners = InodeOwnerResolver(
+            FdScanner(tree.root, clock), ProcessCache(ProcfsProcessReader(tree.root)), clock
+        )
         self.live: set[int] = {NO_OWNER_KEY}
         self.asked_for_live = 0
 
@@ -38,7 +40,7 @@ class Host:
 
     def resolve(self, *owner_keys: int) -> list[Owner]:
         """Looks for these holders, which are live from now on; gives who they are."""
-        self.owners.doubt(set(owner_keys) - self.live)
+        self.owners.revalidate(set(owner_keys) - self.live)
         self.live.update(owner_keys)
         self.owners.resolve(owner_keys, self)
         return [self.owners.owner_of(owner_key) for owner_key in owner_keys]
@@ -49,11 +51,11 @@ class Host:
         return [owner.pid if isinstance(owner, ProcessId) else None for owner in found]
 
 
-def found(walk: Walk, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
+def found(scanner: FdScanner, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
     """All sockets met on a walk, with their processes."""
-    return [(inode, pid) for inodes, pid in walk.find(wanted, lambda: set(live)) for inode in inodes]
+    return [(inode, pid) for inodes, pid in scanner.search(wanted, lambda: set(live)) for inode in inodes]
 
 
-def let_go(walk: Walk) -> list[tuple[int, int]]:
+def let_go(scanner: FdScanner) -> list[tuple[int, int]]:
     """The sockets that were let go, with the processes that had them."""
-    return [(inode, pid) for inodes, pid in walk.let_go() for inode in inodes]
+    return [(inode, pid) for inodes, pid in scanner.find_released() for inode in inodes]

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.owners.fd_table import targets
+from exporter.owners.fd_table import read_links
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -35,7 +35,7 @@ def test_each_is_told_at_its_place(directory: int, sockets: list[socket.socket])
     descriptors = [one.fileno() for one in sockets]
     for one in sockets[::7]:
         one.close()
-    found = targets(descriptors, directory)
+    found = read_links(descriptors, directory)
     assert len(found) == NUMBER
     for descriptor, target in zip(descriptors, found, strict=True):
         assert target == ("" if descriptor in closed else f"socket:[{os.fstat(descriptor).st_ino}]")
@@ -43,8 +43,8 @@ def test_each_is_told_at_its_place(directory: int, sockets: list[socket.socket])
 
 def test_any_other_error_is_raised() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
-        targets([1, 2, 3], 1_000_000)
+        read_links([1, 2, 3], 1_000_000)
 
 
 def test_nothing_is_asked_for_nothing(directory: int) -> None:
-    assert targets([], directory) == []
+    assert read_links([], directory) == []

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.fd_table import DescriptorTable
-from exporter.owners.resolver import reason_of
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.fd_table import FdTable
+from exporter.owners.resolver import failure_reason
 
 from ..procfs.trees import Clock, Tree, Watch
 from .hosts import ALL, found
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 class TestFind:
-    def test_tells_who_holds_each_socket(self, walk: Walk) -> None:
-        assert set(found(walk, ALL)) == {
+    def test_tells_who_holds_each_socket(self, scanner: FdScanner) -> None:
+        assert set(found(scanner, ALL)) == {
             (101, 10),
             (102, 10),
             (201, 20),
@@ -32,55 +32,55 @@ class TestFind:
             (302, 30),
         }
 
-    def test_stops_as_soon_as_all_are_found(self, walk: Walk, watch: Watch) -> None:
-        assert (101, 10) in found(walk, {101})
+    def test_stops_as_soon_as_all_are_found(self, scanner: FdScanner, watch: Watch) -> None:
+        assert (101, 10) in found(scanner, {101})
         assert {pid for pid, _ in watch.links()} == {10}
 
-    def test_begins_with_the_lowest_pid_and_ends_with_init(self, walk: Walk, tree: Tree) -> None:
+    def test_begins_with_the_lowest_pid_and_ends_with_init(self, scanner: FdScanner, tree: Tree) -> None:
         tree.hold(1, 3, 1)
         tree.process(5, 51)
         tree.process(100, 1001)
-        order = [pid for _, pid in found(walk, {999})]
+        order = [pid for _, pid in found(scanner, {999})]
         assert list(dict.fromkeys(order)) == [5, 10, 20, 30, 100, 1]
 
-    def test_yields_a_shared_socket_once_for_each_process(self, walk: Walk, tree: Tree) -> None:
+    def test_yields_a_shared_socket_once_for_each_process(self, scanner: FdScanner, tree: Tree) -> None:
         tree.hold(30, 9, 101)
-        assert {pair for pair in found(walk, {999}) if pair[0] == 101} == {(101, 10), (101, 30)}
+        assert {pair for pair in found(scanner, {999}) if pair[0] == 101} == {(101, 10), (101, 30)}
 
-    def test_goes_on_where_one_process_refuses_and_counts_it(self, walk: Walk, watch: Watch) -> None:
+    def test_goes_on_where_one_process_refuses_and_counts_it(self, scanner: FdScanner, watch: Watch) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid == 20:
                 raise PermissionError(errno.EACCES, "refused")
 
         watch.hook = refuse
-        assert {pid for _, pid in found(walk, {999})} == {10, 30}
-        assert walk.unreadable == {"permission": 1}
+        assert {pid for _, pid in found(scanner, {999})} == {10, 30}
+        assert scanner.unreadable == {"permission": 1}
 
     @pytest.mark.parametrize("at", [0, 3, 4])
     def test_goes_on_where_a_process_vanishes_in_the_middle(
-        self, walk: Walk, tree: Tree, watch: Watch, at: int
+        self, scanner: FdScanner, tree: Tree, watch: Watch, at: int
     ) -> None:
         def vanish(pid: int, number: int) -> None:
             if (pid, number) == (20, at):
                 shutil.rmtree(tree.root / "20", ignore_errors=True)
 
         watch.hook = vanish
-        assert {pid for _, pid in found(walk, {999})} >= {10, 30}
+        assert {pid for _, pid in found(scanner, {999})} >= {10, 30}
 
     def test_counts_a_process_that_vanishes_after_it_was_listed(
-        self, walk: Walk, tree: Tree, watch: Watch
+        self, scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         def vanish(pid: int, number: int) -> None:
             if (pid, number) == (10, 0):
                 shutil.rmtree(tree.root / "20", ignore_errors=True)
 
         watch.hook = vanish
-        assert {pid for _, pid in found(walk, {999})} == {10, 30}
-        assert walk.unreadable == {"vanished": 1}
+        assert {pid for _, pid in found(scanner, {999})} == {10, 30}
+        assert scanner.unreadable == {"vanished": 1}
 
     def test_raises_where_there_is_no_proc(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
-            found(Walk(tmp_path / "none"), {1})
+            found(FdScanner(tmp_path / "none"), {1})
 
 
 @pytest.mark.parametrize(
@@ -95,68 +95,70 @@ class TestFind:
     ],
 )
 def test_failures_are_told_apart(error: int, reason: str) -> None:
-    assert reason_of(OSError(error, os.strerror(error))) == reason
+    assert failure_reason(OSError(error, os.strerror(error))) == reason
 
 
 class TestHiddenProcesses:
-    def test_are_noticed_by_the_absence_of_init(self, walk: Walk, tree: Tree) -> None:
-        assert not walk.hidden
+    def test_are_noticed_by_the_absence_of_init(self, scanner: FdScanner, tree: Tree) -> None:
+        assert not scanner.hidden
         tree.kill(1)
-        found(walk, {999})
-        assert walk.hidden
+        found(scanner, {999})
+        assert scanner.hidden
 
-    def test_are_not_suspected_where_init_is_seen(self, warm_walk: Walk) -> None:
-        assert not warm_walk.hidden
+    def test_are_not_suspected_where_init_is_seen(self, warm_scanner: FdScanner) -> None:
+        assert not warm_scanner.hidden
 
 
 class TestAWarmWalk:
     def test_looks_only_where_sockets_went_when_that_is_enough(
-        self, warm_walk: Walk, tree: Tree, watch: Watch
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 4, 777)
-        assert found(warm_walk, {777}, {*ALL, 777} - {202}) == [(777, 20)]
+        assert found(warm_scanner, {777}, {*ALL, 777} - {202}) == [(777, 20)]
         assert watch.links() == [(20, 4)]
 
     def test_reads_only_the_processes_whose_number_of_descriptors_changed(
-        self, warm_walk: Walk, tree: Tree, watch: Watch
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 5, 777)
-        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 20)]
+        assert found(warm_scanner, {777}, {*ALL, 777}) == [(777, 20)]
         read = watch.links()
         assert {pid for pid, _ in read} == {20}
         assert not {(20, 3), (20, 4)} & set(read)
 
     def test_reads_a_descriptor_that_was_a_file_when_last_seen(
-        self, warm_walk: Walk, tree: Tree, watch: Watch
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 0, 777)
         tree.put(20, 5, "/dev/null")
-        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 20)]
+        assert found(warm_scanner, {777}, {*ALL, 777}) == [(777, 20)]
         assert len(watch.links()) <= 4
 
-    def test_reads_new_processes(self, warm_walk: Walk, tree: Tree, watch: Watch) -> None:
+    def test_reads_new_processes(self, warm_scanner: FdScanner, tree: Tree, watch: Watch) -> None:
         tree.process(40, 401)
-        assert found(warm_walk, {401}, {*ALL, 401}) == [(401, 40)]
+        assert found(warm_scanner, {401}, {*ALL, 401}) == [(401, 40)]
         assert {pid for pid, _ in watch.links()} == {40}
 
     def test_reads_all_but_live_sockets_where_the_number_of_descriptors_is_not_told(
-        self, warm_walk: Walk, tree: Tree, watch: Watch
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         watch.tells_count = False
         tree.hold(30, 0, 777)
-        assert found(warm_walk, {777}, {*ALL, 777}) == [(777, 30)]
+        assert found(warm_scanner, {777}, {*ALL, 777}) == [(777, 30)]
         assert not {number for pid, number in watch.links() if pid != 1} & {3, 4}
 
     def test_forgets_who_is_gone_and_who_no_longer_is_readable(
-        self, warm_walk: Walk, tree: Tree, watch: Watch
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.kill(20)
-        assert {pid for _, pid in found(warm_walk, {999})} <= {10, 30}
+        assert {pid for _, pid in found(warm_scanner, {999})} <= {10, 30}
         watch.links()
         tree.process(20, 777, 778, 779)
-        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
+        assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})
 
-    def test_counts_only_the_last_walk_over_all(self, warm_walk: Walk, tree: Tree, watch: Watch) -> None:
+    def test_counts_only_the_last_walk_over_all(
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
+    ) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid in (10, 20):
                 raise PermissionError(errno.EACCES, "refused")
@@ -165,32 +167,32 @@ class TestAWarmWalk:
         tree.hold(10, 5, 777)
         tree.hold(20, 5, 778)
         for _ in range(3):
-            found(warm_walk, {999})
-            assert warm_walk.unreadable == {"permission": 2}
+            found(warm_scanner, {999})
+            assert warm_scanner.unreadable == {"permission": 2}
         watch.hook = lambda *_: None
-        found(warm_walk, {999})
-        assert warm_walk.unreadable == {}
+        found(warm_scanner, {999})
+        assert warm_scanner.unreadable == {}
 
 
 class TestAnotherNetworkNamespace:
     """Its processes hold thousands of sockets that are not among those looked for."""
 
     @pytest.fixture
-    def container(self, walk: Walk, tree: Tree, clock: Clock) -> Walk:  # noqa: ARG002  # it fills the tree
+    def container(self, scanner: FdScanner, tree: Tree, clock: Clock) -> FdScanner:  # noqa: ARG002  # it fills the tree
         """Process 20 is in one."""
         (tree.root / "self").unlink()
         (tree.root / "self").symlink_to("10")
         for pid, namespace in ((10, "net:[1]"), (20, "net:[2]"), (30, "net:[1]")):
             (tree.root / str(pid) / "ns").mkdir()
             (tree.root / str(pid) / "ns" / "net").symlink_to(namespace)
-        return Walk(tree.root, clock)
+        return FdScanner(tree.root, clock)
 
-    def test_is_looked_into_last(self, container: Walk) -> None:
+    def test_is_looked_into_last(self, container: FdScanner) -> None:
         order = [pid for _, pid in found(container, {999})]
         assert list(dict.fromkeys(order)) == [10, 30, 20]
 
     def test_is_not_looked_into_again_because_something_changed_there(
-        self, container: Walk, tree: Tree, watch: Watch, clock: Clock
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         def take_time(*_: int) -> None:
             clock.now += 0.01
@@ -217,70 +219,72 @@ class TestTheThoroughLook:
 
         return hook
 
-    def test_finds_it_at_once_when_none_was_made_lately(self, warm_walk: Walk, tree: Tree) -> None:
+    def test_finds_it_at_once_when_none_was_made_lately(self, warm_scanner: FdScanner, tree: Tree) -> None:
         self.hide(tree, 777)
-        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
+        assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})
 
     def test_looks_first_where_there_is_none_and_behind_the_last(
-        self, warm_walk: Walk, tree: Tree, monkeypatch: pytest.MonkeyPatch
+        self, warm_scanner: FdScanner, tree: Tree, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Before it lists the thousands that a process may hold. Behind the last is one that was opened
         before another was closed, so that as many are open."""
 
-        def not_to_be_listed(_: DescriptorTable) -> list[int]:
+        def not_to_be_listed(_: FdTable) -> list[int]:
             raise AssertionError
 
-        monkeypatch.setattr(DescriptorTable, "_listed", not_to_be_listed)
+        monkeypatch.setattr(FdTable, "_list_fds", not_to_be_listed)
         self.hide(tree, 777)
         tree.close(30, 1)
         tree.hold(30, 5, 778)
-        met = found(warm_walk, {777, 778}, {*ALL, 777, 778})
+        met = found(warm_scanner, {777, 778}, {*ALL, 777, 778})
         assert {(777, 20), (778, 30)} <= set(met)
 
-    def test_counts_a_process_once_that_refuses_each_time(self, warm_walk: Walk, watch: Watch) -> None:
+    def test_counts_a_process_once_that_refuses_each_time(
+        self, warm_scanner: FdScanner, watch: Watch
+    ) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid == 20:
                 raise PermissionError(errno.EACCES, "refused")
 
         watch.hook = refuse
-        found(warm_walk, {777}, {*ALL, 777})
-        assert warm_walk.unreadable == {"permission": 1}
+        found(warm_scanner, {777}, {*ALL, 777})
+        assert warm_scanner.unreadable == {"permission": 1}
 
     def test_is_made_in_a_two_hundredth_of_the_time_at_most(
-        self, walk: Walk, tree: Tree, watch: Watch, clock: Clock
+        self, scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         watch.hook = self.slow(clock, 0.01)
-        found(walk, {999})
+        found(scanner, {999})
         cold = len(watch.links())
         before = clock.now
-        found(walk, {999})
+        found(scanner, {999})
         watch.links()
         thorough_seconds = clock.now - before
         assert thorough_seconds > 0
         self.hide(tree, 777)
         allowed_at = clock.now + thorough_seconds / 0.005
         clock.now = allowed_at - 0.5
-        assert found(walk, {777}, {*ALL, 777}) == []
+        assert found(scanner, {777}, {*ALL, 777}) == []
         assert watch.links() == []
         clock.now = allowed_at + 0.5
-        assert (777, 20) in found(walk, {777}, {*ALL, 777})
+        assert (777, 20) in found(scanner, {777}, {*ALL, 777})
         assert 0 < len(watch.links()) < cold
 
     def test_is_not_made_of_what_has_just_been_read_for_the_first_time(
-        self, walk: Walk, watch: Watch
+        self, scanner: FdScanner, watch: Watch
     ) -> None:
-        found(walk, {999})
+        found(scanner, {999})
         read = watch.links()
         assert len(read) == len(set(read))
 
     def test_reads_even_what_seems_to_be_a_live_socket(
-        self, warm_walk: Walk, tree: Tree, watch: Watch, clock: Clock
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         """A pid that was used again, with as many descriptors, one of them a socket that others hold too."""
         tree.hold(30, 9, 201)
-        found(warm_walk, {999})
+        found(warm_scanner, {999})
         clock.now += 10_000
         tree.kill(20)
         tree.process(20, 777, 202, started=200)
         watch.links()
-        assert (777, 20) in found(warm_walk, {777}, {*ALL, 777})
+        assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from exporter.owners.fd_table import DescriptorTable
+from exporter.owners.fd_table import FdTable
 
 from ..procfs.trees import Tree, Watch
 
@@ -28,11 +28,11 @@ A, B, C, D = 101, 102, 103, 4294967295
 
 
 @pytest.fixture
-def table(tree: Tree) -> DescriptorTable:
+def table(tree: Tree) -> FdTable:
     """Of a process with four sockets, all descriptors just read."""
     tree.process(PID, A, B, C, D)
-    table = DescriptorTable(tree.root, PID)
-    assert sorted(flat(table.unknown(()))) == [A, B, C, D]
+    table = FdTable(tree.root, PID)
+    assert sorted(flat(table.read_unknown(()))) == [A, B, C, D]
     return table
 
 
@@ -46,97 +46,91 @@ def numbers(watch: Watch) -> list[int]:
 def test_only_sockets_are_found(tree: Tree, target: str) -> None:
     tree.process(PID, A)
     tree.put(PID, 4, target)
-    assert list(flat(DescriptorTable(tree.root, PID).unknown(()))) == [A]
+    assert list(flat(FdTable(tree.root, PID).read_unknown(()))) == [A]
 
 
-def test_a_live_socket_is_not_read_again_and_everything_else_is(table: DescriptorTable, watch: Watch) -> None:
-    assert list(flat(table.unknown({A, B, D}))) == [C]
+def test_a_live_socket_is_not_read_again_and_everything_else_is(table: FdTable, watch: Watch) -> None:
+    assert list(flat(table.read_unknown({A, B, D}))) == [C]
     assert numbers(watch) == [0, 1, 2, 5]
 
 
-def test_descriptors_opened_since_are_read(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+def test_descriptors_opened_since_are_read(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 7, 107)
     tree.hold(PID, 20, 120)
-    assert set(flat(table.unknown({A, B, C, D}))) == {107, 120}
+    assert set(flat(table.read_unknown({A, B, C, D}))) == {107, 120}
     assert numbers(watch) == [0, 1, 2, 7, 20]
-    assert set(flat(table.unknown({A, B, C, D, 107, 120}))) == set()
+    assert set(flat(table.read_unknown({A, B, C, D, 107, 120}))) == set()
     assert numbers(watch) == [0, 1, 2]
 
 
-def test_a_socket_is_looked_for_first_where_one_has_gone(
-    table: DescriptorTable, tree: Tree, watch: Watch
-) -> None:
+def test_a_socket_is_looked_for_first_where_one_has_gone(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 4, 777)
-    assert list(flat(table.vacated(table.closed({A, C, D, 777})))) == [777]
+    assert list(flat(table.read_freed(table.closed_sockets({A, C, D, 777})))) == [777]
     assert numbers(watch) == [4]
 
 
 def test_where_a_socket_was_closed_the_next_one_is_looked_for(
-    table: DescriptorTable, tree: Tree, watch: Watch
+    table: FdTable, tree: Tree, watch: Watch
 ) -> None:
     tree.close(PID, 4)
-    assert list(flat(table.vacated(table.closed({A, C, D})))) == []
+    assert list(flat(table.read_freed(table.closed_sockets({A, C, D})))) == []
     assert numbers(watch) == [4]
     tree.hold(PID, 4, 777)
-    assert list(flat(table.vacated([]))) == [777]
+    assert list(flat(table.read_freed([]))) == [777]
     assert numbers(watch) == [4]
-    assert list(flat(table.vacated([]))) == []
+    assert list(flat(table.read_freed([]))) == []
     assert numbers(watch) == []
 
 
 def test_of_many_free_numbers_the_lowest_are_looked_at(tree: Tree, watch: Watch) -> None:
     tree.process(PID, *range(1000, 1200))
-    table = DescriptorTable(tree.root, PID)
-    assert len(list(flat(table.unknown(())))) == 200
+    table = FdTable(tree.root, PID)
+    assert len(list(flat(table.read_unknown(())))) == 200
     for number in range(3, 203):
         tree.close(PID, number)
-    assert list(flat(table.vacated(table.closed(set())))) == []
+    assert list(flat(table.read_freed(table.closed_sockets(set())))) == []
     watch.links()
     tree.hold(PID, 3, 777)
-    assert list(flat(table.vacated([]))) == [777]
+    assert list(flat(table.read_freed([]))) == [777]
     assert numbers(watch) == list(range(3, 67))
 
 
-def test_everything_is_read_again_when_asked_for(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+def test_everything_is_read_again_when_asked_for(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 6)
-    assert sorted(flat(table.everything())) == [B, C, 777]
+    assert sorted(flat(table.read_all())) == [B, C, 777]
     assert numbers(watch) == [0, 1, 2, 3, 4, 5]
     assert len(table) == 6
 
 
-def test_sockets_let_go_are_told_and_others_are_not(table: DescriptorTable, tree: Tree, watch: Watch) -> None:
+def test_sockets_let_go_are_told_and_others_are_not(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 5)
-    assert set(table.lost(list(table.sockets()))) == {A, C}
+    assert set(table.find_released(list(table.socket_fds()))) == {A, C}
     assert numbers(watch) == [3, 4, 5, 6]
-    assert set(table.lost(list(table.sockets()))) == set()
+    assert set(table.find_released(list(table.socket_fds()))) == set()
 
 
-def test_sockets_let_go_are_looked_for_in_a_part_only(
-    table: DescriptorTable, tree: Tree, watch: Watch
-) -> None:
+def test_sockets_let_go_are_looked_for_in_a_part_only(table: FdTable, tree: Tree, watch: Watch) -> None:
     for number in (3, 4, 5, 6):
         tree.close(PID, number)
-    assert list(table.sockets(5)) == [5, 6]
-    assert set(table.lost([4, 5])) == {B, C}
+    assert list(table.socket_fds(5)) == [5, 6]
+    assert set(table.find_released([4, 5])) == {B, C}
     assert numbers(watch) == [4, 5]
 
 
-def test_a_socket_that_another_of_the_descriptors_holds_is_not_let_go(
-    table: DescriptorTable, tree: Tree
-) -> None:
+def test_a_socket_that_another_of_the_descriptors_holds_is_not_let_go(table: FdTable, tree: Tree) -> None:
     tree.close(PID, 3)
     tree.hold(PID, 4, A)
-    assert set(table.lost([3, 4])) == {B}
+    assert set(table.find_released([3, 4])) == {B}
 
 
 class TestTheNumberOfDescriptors:
     def test_is_unchanged_when_as_many_are_open_as_were_read(
-        self, table: DescriptorTable, tree: Tree, watch: Watch
+        self, table: FdTable, tree: Tree, watch: Watch
     ) -> None:
-        assert not DescriptorTable(tree.root, PID).is_unchanged()
-        list(flat(table.unknown(())))
+        assert not FdTable(tree.root, PID).is_unchanged()
+        list(flat(table.read_unknown(())))
         assert table.is_unchanged()
         tree.hold(PID, 7, 107)
         assert not table.is_unchanged()
@@ -144,22 +138,18 @@ class TestTheNumberOfDescriptors:
         assert table.is_unchanged()
         assert watch.links()
 
-    def test_is_not_believed_when_not_all_were_read(
-        self, table: DescriptorTable, tree: Tree, watch: Watch
-    ) -> None:
-        list(flat(table.unknown(())))
+    def test_is_not_believed_when_not_all_were_read(self, table: FdTable, tree: Tree, watch: Watch) -> None:
+        list(flat(table.read_unknown(())))
         tree.hold(PID, 7, 107)
-        abandoned = table.unknown({A, B, C, D})
+        abandoned = table.read_unknown({A, B, C, D})
         next(abandoned)
         del abandoned
         assert watch.links()
         assert not table.is_unchanged()
 
-    def test_is_always_changed_where_the_kernel_does_not_tell_it(
-        self, table: DescriptorTable, watch: Watch
-    ) -> None:
+    def test_is_always_changed_where_the_kernel_does_not_tell_it(self, table: FdTable, watch: Watch) -> None:
         watch.tells_count = False
-        list(flat(table.unknown(())))
+        list(flat(table.read_unknown(())))
         assert not table.is_unchanged()
 
 
@@ -168,63 +158,61 @@ class TestLargeNumbers:
 
     @pytest.mark.parametrize("number", [5_000, 1_000_000, 1_000_000_000])
     def test_a_lone_one_is_found_each_time_and_makes_no_table_that_long(
-        self, table: DescriptorTable, tree: Tree, number: int
+        self, table: FdTable, tree: Tree, number: int
     ) -> None:
         tree.hold(PID, number, 777)
         for _ in range(2):
-            assert list(flat(table.unknown({A, B, C, D, 777}))) == [777]
+            assert list(flat(table.read_unknown({A, B, C, D, 777}))) == [777]
         tree.hold(PID, number, 778)
-        assert list(flat(table.unknown({A, B, C, D, 778}))) == [778]
+        assert list(flat(table.read_unknown({A, B, C, D, 778}))) == [778]
         assert len(table) < 10
 
     def test_those_of_a_process_that_has_many_descriptors_are_remembered(
-        self, table: DescriptorTable, tree: Tree, watch: Watch
+        self, table: FdTable, tree: Tree, watch: Watch
     ) -> None:
         inodes = range(10_000, 10_700)
         for number, inode in enumerate(inodes, 500):
             tree.hold(PID, number, inode)
         tree.hold(PID, 5_000, 777)
         live = {A, B, C, D, 777, *inodes}
-        assert set(flat(table.unknown({A, B, C, D}))) == {777, *inodes}
+        assert set(flat(table.read_unknown({A, B, C, D}))) == {777, *inodes}
         watch.links()
-        assert list(flat(table.unknown(live))) == []
+        assert list(flat(table.read_unknown(live))) == []
         assert numbers(watch) == [0, 1, 2]
         for number in range(500, 1_200):
             tree.close(PID, number)
         tree.hold(PID, 5_000, 778)
-        assert list(flat(table.vacated(table.closed({A, B, C, D})))) == [778]
-        assert list(flat(table.unknown({A, B, C, D}))) == [778]
+        assert list(flat(table.read_freed(table.closed_sockets({A, B, C, D})))) == [778]
+        assert list(flat(table.read_unknown({A, B, C, D}))) == [778]
         tree.hold(PID, 5_000, 779)
-        assert list(flat(table.vacated(table.closed({A, B, C, D})))) == [779]
+        assert list(flat(table.read_freed(table.closed_sockets({A, B, C, D})))) == [779]
 
 
-ASKS: list[Callable[[DescriptorTable], object]] = [
-    DescriptorTable.is_unchanged,
-    lambda table: list(flat(table.vacated(table.closed(set())))),
-    lambda table: list(flat(table.unknown(()))),
-    lambda table: list(flat(table.everything())),
-    lambda table: list(table.lost([3, 4])),
+ASKS: list[Callable[[FdTable], object]] = [
+    FdTable.is_unchanged,
+    lambda table: list(flat(table.read_freed(table.closed_sockets(set())))),
+    lambda table: list(flat(table.read_unknown(()))),
+    lambda table: list(flat(table.read_all())),
+    lambda table: list(table.find_released([3, 4])),
 ]
 
 
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_process_that_is_gone_raises(
-    table: DescriptorTable, tree: Tree, ask: Callable[[DescriptorTable], object]
-) -> None:
+def test_a_process_that_is_gone_raises(table: FdTable, tree: Tree, ask: Callable[[FdTable], object]) -> None:
     tree.kill(PID)
     with pytest.raises(FileNotFoundError):
         ask(table)
 
 
 def test_a_descriptor_closed_between_listing_and_reading_is_no_socket(
-    table: DescriptorTable, tree: Tree, watch: Watch
+    table: FdTable, tree: Tree, watch: Watch
 ) -> None:
     def close_another(_: int, number: int) -> None:
         if number == 3:
             tree.close(PID, 5)
 
     watch.hook = close_another
-    assert list(flat(table.vacated(table.closed(set())))) == [A, B, D]
+    assert list(flat(table.read_freed(table.closed_sockets(set())))) == [A, B, D]
 
 
 @pytest.fixture
@@ -241,67 +229,65 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 class TestRealProcesses:
     def test_our_own_sockets_are_found_and_their_closing_is_noticed(self) -> None:
-        table = DescriptorTable(Path("/proc"), os.getpid())
+        table = FdTable(Path("/proc"), os.getpid())
         with socket.socket() as one, socket.socket() as other:
             inodes = {os.fstat(each.fileno()).st_ino for each in (one, other)}
-            assert inodes <= set(flat(table.unknown(())))
+            assert inodes <= set(flat(table.read_unknown(())))
             gone = os.fstat(other.fileno()).st_ino
             other.close()
-            assert set(table.lost(list(table.sockets()))) == {gone}
+            assert set(table.find_released(list(table.socket_fds()))) == {gone}
 
     def test_a_process_that_ends_in_the_middle_is_read_to_no_avail_but_to_the_end(
         self, sleeper: subprocess.Popen[bytes]
     ) -> None:
-        table = DescriptorTable(Path("/proc"), sleeper.pid)
-        found = table.unknown(())
+        table = FdTable(Path("/proc"), sleeper.pid)
+        found = table.read_unknown(())
         assert next(found)
         sleeper.kill()
         sleeper.wait()
         list(found)
         with pytest.raises(FileNotFoundError):
-            list(flat(table.unknown(())))
+            list(flat(table.read_unknown(())))
 
 
-def test_sockets_that_are_gone_are_told_by_those_that_are_there(table: DescriptorTable) -> None:
-    gone = table.closed({A, C})
+def test_sockets_that_are_gone_are_told_by_those_that_are_there(table: FdTable) -> None:
+    gone = table.closed_sockets({A, C})
     assert set(gone.values()) == {B, D}
-    assert gone == table.closed({A, C, 0})
+    assert gone == table.closed_sockets({A, C, 0})
 
 
 def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
-    table: DescriptorTable, tree: Tree, watch: Watch
+    table: FdTable, tree: Tree, watch: Watch
 ) -> None:
-    list(table.unknown(()))
+    list(table.read_unknown(()))
     watch.links()
     tree.hold(PID, 1, 777)
     tree.hold(PID, 7, 778)
-    assert sorted(flat(table.unheld())) == [777, 778]
+    assert sorted(flat(table.read_non_sockets())) == [777, 778]
     assert numbers(watch) == [0, 1, 2, 7]
 
 
-def test_looking_behind_the_last_again_and_again_moves_nothing(table: DescriptorTable, watch: Watch) -> None:
-    list(table.unknown(()))
+def test_looking_behind_the_last_again_and_again_moves_nothing(table: FdTable, watch: Watch) -> None:
+    list(table.read_unknown(()))
     watch.links()
     length = len(table)
-    read = [(list(flat(table.unheld())), numbers(watch)) for _ in range(3)]
+    read = [(list(flat(table.read_non_sockets())), numbers(watch)) for _ in range(3)]
     assert read == [([], [0, 1, 2, length])] * 3
     assert len(table) == length
 
 
 def test_nothing_is_looked_for_so_before_a_first_look(tree: Tree, watch: Watch) -> None:
     tree.process(PID, A)
-    assert list(DescriptorTable(tree.root, PID).unheld()) == []
+    assert list(FdTable(tree.root, PID).read_non_sockets()) == []
     assert watch.links() == []
 
 
-def test_what_was_let_go_and_replaced_is_read_again_at_once(
-    table: DescriptorTable, tree: Tree, watch: Watch
-) -> None:
+def test_what_was_let_go_and_replaced_is_read_again_at_once(table: FdTable, tree: Tree, watch: Watch) -> None:
     """Else nobody would be told of what is there now: it would seem to be known."""
     tree.hold(PID, 4, 777)
-    assert set(table.lost(list(table.sockets()))) == {B}
+    assert set(table.find_released(list(table.socket_fds()))) == {B}
     watch.links()
-    assert list(flat(table.vacated([]))) == [777]
+    assert list(flat(table.read_freed([]))) == [777]
     assert numbers(watch) == [4]
 
 
@@ -309,11 +295,11 @@ def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree
     tree.process(PID, *range(1000, 1100))
     tree.close(PID, 50)
     tree.hold(PID, 700, 777)
-    table = DescriptorTable(tree.root, PID)
-    found = list(flat(table.unknown(())))
+    table = FdTable(tree.root, PID)
+    found = list(flat(table.read_unknown(())))
     assert sorted(found) == sorted([777, *(inode for inode in range(1000, 1100) if inode != 1047)])
     watch.links()
-    assert list(flat(table.unknown({777, *range(1000, 1100)}))) == []
+    assert list(flat(table.read_unknown({777, *range(1000, 1100)}))) == []
     assert numbers(watch) == [0, 1, 2]
 
 
@@ -323,9 +309,9 @@ def test_where_there_are_few_gaps_the_descriptors_are_not_listed(
     tree.process(PID, *range(1000, 1100))
     for closed in (10, 50, 101, 102):
         tree.close(PID, closed)
-    table = DescriptorTable(tree.root, PID)
-    monkeypatch.setattr(table, "_listed", None)
-    found = list(flat(table.unknown(())))
+    table = FdTable(tree.root, PID)
+    monkeypatch.setattr(table, "_list_fds", None)
+    found = list(flat(table.read_unknown(())))
     assert sorted(found) == [inode for inode in range(1000, 1098) if inode not in (1007, 1047)]
     assert watch.links()[-1] == (PID, 100)
 
@@ -335,5 +321,5 @@ def test_however_wide_the_gaps_all_descriptors_are_read_once(tree: Tree, watch: 
     tree.process(PID)
     for place in range(200):
         tree.hold(PID, 3 + place * step, 1000 + place)
-    assert sorted(flat(DescriptorTable(tree.root, PID).unknown(()))) == list(range(1000, 1200))
+    assert sorted(flat(FdTable(tree.root, PID).read_unknown(()))) == list(range(1000, 1200))
     assert len(set(watch.read)) == len(watch.read)

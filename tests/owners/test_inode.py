@@ -10,13 +10,13 @@ import pytest
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners import fd_scanner
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Clock, Tree, Watch
-from .hosts import ALL, Host, Live
+from .hosts import ALL, Host, LiveSockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -30,7 +30,7 @@ class TestFinding:
     def test_what_nobody_holds_is_not_found(self, host: Host) -> None:
         assert host.resolve(101, 999) == [ProcessId(10, 100 / TICKS), Unowned.NOT_FOUND]
         assert host.owners.owner_of(998) is Unowned.NOT_FOUND
-        assert host.owners.not_found_because == "not_found"
+        assert host.owners.unresolved_reason == "not_found"
 
     def test_a_socket_without_a_holder_is_not_looked_for(self, host: Host, watch: Watch) -> None:
         host.resolve(NO_OWNER_KEY)
@@ -76,7 +76,7 @@ class TestReasons:
         watch.hook = refuse
         assert host.pids(101, 201) == [10, None]
         assert host.owners.unreadable == {"permission": 1}
-        assert host.owners.not_found_because == "unreadable"
+        assert host.owners.unresolved_reason == "unreadable"
 
     def test_processes_that_fail_to_be_read_until_they_do_no_longer(
         self, host: Host, watch: Watch, clock: Clock
@@ -88,7 +88,7 @@ class TestReasons:
         watch.hook = fail
         assert host.pids(101, 201) == [10, None]
         assert host.owners.unreadable == {"error": 1}
-        assert host.owners.not_found_because == "unreadable"
+        assert host.owners.unresolved_reason == "unreadable"
         watch.hook = lambda *_: None
         clock.now += 3600
         assert host.owners.refresh() == {Unowned.NOT_FOUND}
@@ -98,7 +98,7 @@ class TestReasons:
     def test_processes_that_are_hidden(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
         assert host.pids(101, 999) == [10, None]
-        assert host.owners.not_found_because == "hidden"
+        assert host.owners.unresolved_reason == "hidden"
 
 
 class TestAWarmScrape:
@@ -165,7 +165,7 @@ class TestChanges:
         assert warm.owners.owner_of(101) is Unowned.NOT_FOUND
         assert warm.pids(101, 102, 201) == [40, 40, 20]
         assert warm.owners.process(ProcessId(10, 100 / TICKS)).comm == "worker"
-        warm.owners.keep(set())
+        warm.owners.retain(set())
         with pytest.raises(KeyError):
             warm.owners.process(ProcessId(10, 100 / TICKS))
 
@@ -234,7 +234,7 @@ class TestPidsUsedAgain:
     """The pid under which a socket was met may be another process's when that is asked for its name."""
 
     @pytest.fixture
-    def raced(self, tree: Tree, clock: Clock, processes: None) -> InodeOwners:  # noqa: ARG002  # they are to be there
+    def raced(self, tree: Tree, clock: Clock, processes: None) -> InodeOwnerResolver:  # noqa: ARG002  # they are to be there
         """Before process 10 is described it has died, and its pid is another's."""
 
         class Late(ProcfsProcessReader):
@@ -244,17 +244,17 @@ class TestPidsUsedAgain:
                     tree.process(10, 777, comm="successor", started=200, reused="")
                 return super().identify(pid)
 
-        return InodeOwners(Walk(tree.root, clock), Facts(Late(tree.root)), clock)
+        return InodeOwnerResolver(FdScanner(tree.root, clock), ProcessCache(Late(tree.root)), clock)
 
-    def test_the_successor_does_not_get_the_sockets(self, raced: InodeOwners) -> None:
-        raced.resolve({101, 102, 201}, Live(ALL))
+    def test_the_successor_does_not_get_the_sockets(self, raced: InodeOwnerResolver) -> None:
+        raced.resolve({101, 102, 201}, LiveSockets(ALL))
         assert [raced.owner_of(inode) for inode in (101, 102)] == [Unowned.NOT_FOUND] * 2
         assert raced.owner_of(201) == ProcessId(20, 100 / TICKS)
 
-    def test_the_successor_gets_its_own_in_the_next_scrape(self, raced: InodeOwners) -> None:
-        raced.resolve({101, 201}, Live(ALL))
+    def test_the_successor_gets_its_own_in_the_next_scrape(self, raced: InodeOwnerResolver) -> None:
+        raced.resolve({101, 201}, LiveSockets(ALL))
         raced.refresh()
-        raced.resolve({777}, Live({201, 777}))
+        raced.resolve({777}, LiveSockets({201, 777}))
         assert raced.owner_of(777) == ProcessId(10, 200 / TICKS)
 
     def test_a_socket_that_is_closed_meanwhile_does_not_hide_the_others(
@@ -269,8 +269,8 @@ class TestPidsUsedAgain:
                     tree.put(10, 3, "/dev/null")
                 return super().identify(pid)
 
-        owners = InodeOwners(Walk(tree.root, clock), Facts(Late(tree.root)), clock)
-        owners.resolve({101, 102}, Live(ALL))
+        owners = InodeOwnerResolver(FdScanner(tree.root, clock), ProcessCache(Late(tree.root)), clock)
+        owners.resolve({101, 102}, LiveSockets(ALL))
         assert owners.owner_of(102) == ProcessId(10, 100 / TICKS)
 
     def test_a_descriptor_with_a_number_too_high_to_be_remembered_is_found_all_the_same(
@@ -283,7 +283,7 @@ class TestPidsUsedAgain:
         self, warm: Host, tree: Tree, watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Though nothing seems to have changed there, and a child still has the sockets of who is gone."""
-        monkeypatch.setattr(fd_scanner, "_VERIFIED_AT_ONCE", 0)
+        monkeypatch.setattr(fd_scanner, "_FDS_RECHECKED", 0)
 
         def take_time(*_: int) -> None:
             clock.now += 0.001
@@ -303,26 +303,26 @@ class TestInodesUsedAgain:
     def test_a_new_socket_is_not_who_had_the_number_before(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
         tree.hold(30, 5, 101)
-        warm.owners.doubt([101])
+        warm.owners.revalidate([101])
         assert warm.pids(101) == [30]
 
     def test_nor_is_one_whose_holder_cannot_be_seen(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
-        warm.owners.doubt([101])
+        warm.owners.revalidate([101])
         assert warm.resolve(101) == [Unowned.NOT_FOUND]
 
     def test_who_holds_it_still_is_asked_for_one_descriptor(self, warm: Host, watch: Watch) -> None:
-        warm.owners.doubt([101, 999])
+        warm.owners.revalidate([101, 999])
         assert watch.links() == [(10, 3)]
         assert warm.pids(101) == [10]
 
     def test_one_that_moved_is_found_anew(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
         tree.hold(10, 9, 101)
-        warm.owners.doubt([101])
+        warm.owners.revalidate([101])
         assert warm.pids(101) == [10]
 
     def test_a_process_that_is_gone_holds_nothing(self, warm: Host, tree: Tree) -> None:
         tree.kill(10)
-        warm.owners.doubt([101])
+        warm.owners.revalidate([101])
         assert warm.resolve(101) == [Unowned.NOT_FOUND]

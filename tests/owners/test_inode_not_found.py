@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from exporter.model.process import Owner, Unowned
-from exporter.owners.inode import RETRY_FIRST, RETRY_LAST
+from exporter.owners.inode import RETRY_MAX_SECONDS, RETRY_MIN_SECONDS
 
 from ..procfs.trees import Clock, Tree, Watch
 from .hosts import Host
@@ -23,7 +23,7 @@ def waited(host: Host, clock: Clock) -> float:
     started = clock.now
     while Unowned.NOT_FOUND not in host.owners.refresh():
         clock.now += 5
-        assert clock.now - started <= 10 * RETRY_LAST
+        assert clock.now - started <= 10 * RETRY_MAX_SECONDS
     return clock.now - started
 
 
@@ -45,7 +45,7 @@ def test_it_is_looked_for_again_after_a_while_and_found_when_it_turned_up(
     assert warm.pids(LOST) == [None]
     tree.process(40, LOST)
     assert warm.pids(LOST) == [None]
-    assert waited(warm, clock) == RETRY_FIRST
+    assert waited(warm, clock) == RETRY_MIN_SECONDS
     assert warm.pids(LOST) == [40]
     assert warm.owners.refresh() == set()
 
@@ -56,7 +56,7 @@ def test_each_time_in_vain_it_is_left_alone_for_twice_as_long(warm: Host, clock:
         assert warm.pids(LOST) == [None]
         waits.append(waited(warm, clock))
     assert waits == [15, 30, 60, 120, 240, 300, 300, 300]
-    assert (waits[0], waits[-1]) == (RETRY_FIRST, RETRY_LAST)
+    assert (waits[0], waits[-1]) == (RETRY_MIN_SECONDS, RETRY_MAX_SECONDS)
 
 
 def test_those_that_were_closed_meanwhile_do_not_lengthen_the_wait_of_others(
@@ -68,7 +68,7 @@ def test_those_that_were_closed_meanwhile_do_not_lengthen_the_wait_of_others(
         assert warm.pids(LOST + number) == [None]
         waits.append(waited(warm, clock))
         warm.live.remove(LOST + number)
-    assert waits == [RETRY_FIRST] * 6
+    assert waits == [RETRY_MIN_SECONDS] * 6
 
 
 def test_others_that_are_found_do_not_shorten_the_wait(warm: Host, tree: Tree, clock: Clock) -> None:
@@ -89,7 +89,7 @@ def test_when_one_of_them_turned_up_the_others_are_looked_for_soon(
         waited(warm, clock)
     tree.process(40, LOST + 1)
     assert warm.pids(LOST, LOST + 1) == [None, 40]
-    assert waited(warm, clock) == RETRY_FIRST
+    assert waited(warm, clock) == RETRY_MIN_SECONDS
 
 
 def test_when_none_is_left_the_next_one_is_looked_for_soon(warm: Host, clock: Clock) -> None:
@@ -99,7 +99,7 @@ def test_when_none_is_left_the_next_one_is_looked_for_soon(warm: Host, clock: Cl
     warm.live.remove(LOST)
     assert warm.owners.refresh() == set()
     assert warm.pids(LOST + 1) == [None]
-    assert waited(warm, clock) == RETRY_FIRST
+    assert waited(warm, clock) == RETRY_MIN_SECONDS
 
 
 def test_one_that_joins_them_is_left_alone_with_them(warm: Host, clock: Clock, watch: Watch) -> None:
@@ -109,14 +109,14 @@ def test_one_that_joins_them_is_left_alone_with_them(warm: Host, clock: Clock, w
     watch.links()
     assert warm.pids(LOST, LOST + 1) == [None, None]
     assert watch.links() == []
-    assert waited(warm, clock) == RETRY_FIRST - 10
+    assert waited(warm, clock) == RETRY_MIN_SECONDS - 10
 
 
 def test_one_met_by_chance_is_told_with_the_next_retry(warm: Host, tree: Tree, clock: Clock) -> None:
     assert warm.pids(LOST) == [None]
     tree.process(40, LOST, NEW)
     assert warm.pids(NEW) == [40]
-    assert waited(warm, clock) == RETRY_FIRST
+    assert waited(warm, clock) == RETRY_MIN_SECONDS
     assert warm.pids(LOST) == [40]
 
 

@@ -16,14 +16,14 @@ import pytest
 
 from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.sockets import NO_OWNER_KEY
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import Clock
 from ..running import until
-from .hosts import Live
+from .hosts import LiveSockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -61,8 +61,10 @@ class Host:
     """The owners, and all sockets of the children as the live ones."""
 
     def __init__(self, clock: Clock) -> None:
-        self.owners = InodeOwners(Walk(PROC, clock), Facts(ProcfsProcessReader(PROC)), clock)
-        self.live = Live({NO_OWNER_KEY})
+        self.owners = InodeOwnerResolver(
+            FdScanner(PROC, clock), ProcessCache(ProcfsProcessReader(PROC)), clock
+        )
+        self.live = LiveSockets({NO_OWNER_KEY})
 
     def owner(self, inode: int) -> Owner:
         self.live.add(inode)

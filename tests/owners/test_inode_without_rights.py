@@ -12,13 +12,13 @@ from typing import NamedTuple
 import pytest
 
 from exporter.model.process import Owner, ProcessId, Unowned
-from exporter.owners.fd_scanner import Walk
-from exporter.owners.inode import InodeOwners
-from exporter.owners.process_cache import Facts
+from exporter.owners.fd_scanner import FdScanner
+from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader, list_pids
 
 from ..children import CannotMountError, become_nobody, in_child, mount_proc
-from .hosts import Live
+from .hosts import LiveSockets
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
@@ -42,16 +42,16 @@ class Seen(NamedTuple):
 
 def look(roots: int) -> Seen:
     """Looks for the socket with that inode, and for one of our own."""
-    owners = InodeOwners(Walk(PROC), Facts(ProcfsProcessReader(PROC), details=True))
+    owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC), details=True))
     with socket.socket() as mine:
         own = os.fstat(mine.fileno()).st_ino
-        owners.resolve({roots, own}, Live({roots, own}))
+        owners.resolve({roots, own}, LiveSockets({roots, own}))
         owners.refresh()
         return Seen(
             owners.owner_of(roots),
             owners.owner_of(own),
             owners.unreadable,
-            owners.not_found_because,
+            owners.unresolved_reason,
             len(list_pids(PROC)),
         )
 

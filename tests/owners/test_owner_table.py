@@ -6,13 +6,13 @@ import sys
 
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import NO_OWNER_KEY
-from exporter.owners.owner_table import ByHolder
+from exporter.owners.owner_table import OwnerTable
 
 ANYBODY = ProcessId(10, 1.0)
 
 
 def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released() -> None:
-    owners = ByHolder({101: ANYBODY})
+    owners = OwnerTable({101: ANYBODY})
     assert [owners[owner_key] for owner_key in (101, 102, NO_OWNER_KEY)] == [
         ANYBODY,
         Unowned.NOT_FOUND,
@@ -22,16 +22,16 @@ def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released
 
 
 def test_it_takes_no_more_room_while_some_come_and_as_many_go() -> None:
-    owners = ByHolder.fromkeys(range(1_000), ANYBODY)
+    owners = OwnerTable.fromkeys(range(1_000), ANYBODY)
     at_first = sys.getsizeof(owners)
     for turn in range(100):
-        owners = owners.without(range(turn * 50, turn * 50 + 50))
+        owners = owners.drop(range(turn * 50, turn * 50 + 50))
         owners.update(dict.fromkeys(range(1_000 + turn * 50, 1_050 + turn * 50), ANYBODY))
     assert set(owners) == set(range(5_000, 6_000))
     assert sys.getsizeof(owners) == at_first
 
 
 def test_it_is_another_only_now_and_then() -> None:
-    owners = ByHolder.fromkeys(range(1_000), ANYBODY)
-    others = [owners := owners.without([owner_key]) for owner_key in range(500)]
+    owners = OwnerTable.fromkeys(range(1_000), ANYBODY)
+    others = [owners := owners.drop([owner_key]) for owner_key in range(500)]
     assert 2 <= len(set(map(id, others))) <= 5

@@ -10,9 +10,9 @@ import pytest
 
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
-from exporter.owners.pid import PidOwners
-from exporter.owners.process_cache import Facts
-from exporter.owners.resolver import NoOwners, Owners
+from exporter.owners.pid import PidOwnerResolver
+from exporter.owners.process_cache import ProcessCache
+from exporter.owners.resolver import NullOwnerResolver, OwnerResolver
 from exporter.portable.psutil_process import PsutilProcessReader
 from exporter.procfs.process import ProcfsProcessReader
 
@@ -36,15 +36,15 @@ nobody_asks = Nobody()
 
 
 @pytest.fixture
-def owners(tree: Tree) -> PidOwners:
+def owners(tree: Tree) -> PidOwnerResolver:
     for pid in (10, 20):
         tree.process(pid, comm=f"worker{pid}")
-    return PidOwners(Facts(ProcfsProcessReader(tree.root)))
+    return PidOwnerResolver(ProcessCache(ProcfsProcessReader(tree.root)))
 
 
 @linux
 class TestPidOwners:
-    def test_are_the_processes_of_these_pids(self, owners: PidOwners) -> None:
+    def test_are_the_processes_of_these_pids(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, 20}, nobody_asks)
         assert [owners.owner_of(pid) for pid in (10, 20)] == [
             ProcessId(10, 100 / TICKS),
@@ -53,29 +53,31 @@ class TestPidOwners:
         assert owners.process(ProcessId(20, 100 / TICKS)).comm == "worker20"
         assert not owners.unreadable
 
-    def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwners) -> None:
+    def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwnerResolver) -> None:
         owners.resolve({NO_OWNER_KEY}, nobody_asks)
         assert owners.owner_of(NO_OWNER_KEY) is Unowned.RELEASED
         assert not owners.unreadable
 
     def test_who_holds_what_may_not_be_seen_is_not_found_as_it_cannot_be_read(
-        self, owners: PidOwners
+        self, owners: PidOwnerResolver
     ) -> None:
         owners.resolve({10, HIDDEN_OWNER_KEY}, nobody_asks)
         assert owners.owner_of(HIDDEN_OWNER_KEY) is Unowned.NOT_FOUND
-        assert owners.not_found_because == "unreadable"
+        assert owners.unresolved_reason == "unreadable"
         owners.resolve({10}, nobody_asks)
-        assert owners.not_found_because == "unreadable"
+        assert owners.unresolved_reason == "unreadable"
 
-    def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwners) -> None:
+    def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, 99}, nobody_asks)
         assert owners.owner_of(99) is Unowned.NOT_FOUND
         assert owners.unreadable == {"vanished": 1}
-        assert owners.not_found_because == "not_found"
+        assert owners.unresolved_reason == "not_found"
         owners.resolve({20}, nobody_asks)
         assert not owners.unreadable
 
-    def test_the_dead_are_stale_and_a_pid_used_again_is_another(self, owners: PidOwners, tree: Tree) -> None:
+    def test_the_dead_are_stale_and_a_pid_used_again_is_another(
+        self, owners: PidOwnerResolver, tree: Tree
+    ) -> None:
         owners.resolve({10, 20}, nobody_asks)
         assert owners.refresh() == set()
         dead = ProcessId(10, 100 / TICKS)
@@ -86,17 +88,17 @@ class TestPidOwners:
         owners.resolve({10}, nobody_asks)
         assert owners.owner_of(10) == ProcessId(10, 200 / TICKS)
         assert owners.process(dead).comm == "worker10"
-        owners.keep(set())
+        owners.retain(set())
         with pytest.raises(KeyError):
             owners.process(dead)
         assert owners.process(ProcessId(10, 200 / TICKS)).comm == "successor"
 
     def test_a_process_that_may_not_be_read_is_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
-        refused = PidOwners(Facts(PsutilProcessReader()))
+        refused = PidOwnerResolver(ProcessCache(PsutilProcessReader()))
         refused.resolve({PID}, nobody_asks)
         assert refused.unreadable == {"permission": 1}
-        assert refused.not_found_because == "unreadable"
+        assert refused.unresolved_reason == "unreadable"
 
 
 @pytest.mark.parametrize("at", range(1, 12))
@@ -104,18 +106,18 @@ def test_a_process_that_goes_at_any_moment_never_fails_the_look(
     monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     monkeypatch.setattr(psutil, "Process", StandIn(at))
-    owners = PidOwners(Facts(PsutilProcessReader(), details=True))
+    owners = PidOwnerResolver(ProcessCache(PsutilProcessReader(), details=True))
     owners.resolve({PID}, nobody_asks)
     assert owners.owner_of(PID) in (ProcessId(PID, STARTED), Unowned.NOT_FOUND)
 
 
 def test_no_owners_know_nobody() -> None:
-    owners: Owners = NoOwners()
+    owners: OwnerResolver = NullOwnerResolver()
     owners.resolve({1, 2}, nobody_asks)
     assert owners.refresh() == set()
     assert owners.owner_of(1) is Unowned.NOT_FOUND
-    assert owners.not_found_because == "disabled"
+    assert owners.unresolved_reason == "disabled"
     assert not owners.unreadable
-    owners.keep(set())
+    owners.retain(set())
     with pytest.raises(KeyError):
         owners.process(ProcessId(1, 1.0))

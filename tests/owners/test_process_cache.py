@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from exporter.model.process import Process, ProcessId
-from exporter.owners.process_cache import Facts
+from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Tree
@@ -41,117 +41,119 @@ def reader(tree: Tree) -> Counting:
 
 
 @pytest.fixture(params=[False, True], ids=["comm only", "details"])
-def facts(reader: Counting, request: pytest.FixtureRequest) -> Facts:
-    return Facts(reader, details=request.param)
+def cache(reader: Counting, request: pytest.FixtureRequest) -> ProcessCache:
+    return ProcessCache(reader, details=request.param)
 
 
-def test_a_process_is_described_once(facts: Facts, reader: Counting) -> None:
-    first, second = facts.learn(PID), facts.learn(PID)
+def test_a_process_is_described_once(cache: ProcessCache, reader: Counting) -> None:
+    first, second = cache.load(PID), cache.load(PID)
     assert first == second == ProcessId(PID, 7.0)
     assert reader.descriptions == 1
-    assert facts.get(first).comm == "worker"
+    assert cache.get(first).comm == "worker"
 
 
-def test_nobody_cannot_be_learned(facts: Facts) -> None:
+def test_nobody_cannot_be_learned(cache: ProcessCache) -> None:
     with pytest.raises(FileNotFoundError):
-        facts.learn(PID + 1)
+        cache.load(PID + 1)
 
 
-def test_nobody_knows_a_stranger(facts: Facts) -> None:
+def test_nobody_knows_a_stranger(cache: ProcessCache) -> None:
     with pytest.raises(KeyError):
-        facts.get(ProcessId(PID, 7.0))
+        cache.get(ProcessId(PID, 7.0))
 
 
-def test_another_name_is_noticed_at_the_next_refresh(facts: Facts, tree: Tree) -> None:
-    owner = facts.learn(PID)
+def test_another_name_is_noticed_at_the_next_refresh(cache: ProcessCache, tree: Tree) -> None:
+    owner = cache.load(PID)
     tree.name(PID, "renamed", started=7 * TICKS)
-    assert facts.get(owner).comm == "worker"
-    assert facts.refresh() == set()
-    assert facts.get(owner).comm == "renamed"
+    assert cache.get(owner).comm == "worker"
+    assert cache.refresh() == set()
+    assert cache.get(owner).comm == "renamed"
 
 
 def test_the_comm_alone_is_described_only_when_it_has_changed(reader: Counting, tree: Tree) -> None:
-    facts = Facts(reader)
-    owner = facts.learn(PID)
+    cache = ProcessCache(reader)
+    owner = cache.load(PID)
     for _ in range(3):
-        facts.refresh()
+        cache.refresh()
     assert reader.descriptions == 1
     tree.name(PID, "renamed", started=7 * TICKS)
-    facts.refresh()
+    cache.refresh()
     assert reader.descriptions == 2
-    assert facts.get(owner).cmdline == ()
+    assert cache.get(owner).cmdline == ()
 
 
 def test_other_details_are_read_at_each_refresh(reader: Counting, tree: Tree) -> None:
     """A program may run another (exec) that has the same comm."""
-    facts = Facts(reader, details=True)
-    owner = facts.learn(PID)
-    assert facts.get(owner).cmdline == ("worker", "one")
+    cache = ProcessCache(reader, details=True)
+    owner = cache.load(PID)
+    assert cache.get(owner).cmdline == ("worker", "one")
     (tree.root / str(PID) / "cmdline").write_bytes(b"worker\0two\0")
-    facts.refresh()
-    assert facts.get(owner).cmdline == ("worker", "two")
+    cache.refresh()
+    assert cache.get(owner).cmdline == ("worker", "two")
 
 
-def test_unchanged_attributes_stay_the_same_object(facts: Facts, tree: Tree) -> None:
+def test_unchanged_attributes_stay_the_same_object(cache: ProcessCache, tree: Tree) -> None:
     """The name of a process is made again for another object only."""
-    owner = facts.learn(PID)
-    before = facts.get(owner)
-    facts.refresh()
-    assert facts.get(owner) is before
+    owner = cache.load(PID)
+    before = cache.get(owner)
+    cache.refresh()
+    assert cache.get(owner) is before
     tree.name(PID, "renamed", started=7 * TICKS)
-    facts.refresh()
-    assert facts.get(owner) is not before
+    cache.refresh()
+    assert cache.get(owner) is not before
 
 
-def test_the_dead_are_told_once_and_their_facts_are_kept(facts: Facts, tree: Tree) -> None:
-    owner = facts.learn(PID)
+def test_the_dead_are_told_once_and_their_facts_are_kept(cache: ProcessCache, tree: Tree) -> None:
+    owner = cache.load(PID)
     tree.kill(PID)
-    assert facts.refresh() == {owner}
-    assert facts.refresh() == set()
-    assert facts.get(owner).comm == "worker"
+    assert cache.refresh() == {owner}
+    assert cache.refresh() == set()
+    assert cache.get(owner).comm == "worker"
 
 
-def test_the_dead_are_kept_only_while_something_is_said_of_them(facts: Facts, tree: Tree) -> None:
+def test_the_dead_are_kept_only_while_something_is_said_of_them(cache: ProcessCache, tree: Tree) -> None:
     tree.process(PID + 1, comm="other")
-    one, other, living = facts.learn(PID), facts.learn(PID + 1), facts.learn(1)
+    one, other, living = cache.load(PID), cache.load(PID + 1), cache.load(1)
     tree.kill(PID)
     tree.kill(PID + 1)
-    assert facts.refresh() == {one, other}
-    facts.keep({one})
-    assert facts.get(one).comm == "worker"
-    assert facts.get(living).comm == "init"
+    assert cache.refresh() == {one, other}
+    cache.retain({one})
+    assert cache.get(one).comm == "worker"
+    assert cache.get(living).comm == "init"
     with pytest.raises(KeyError):
-        facts.get(other)
-    facts.keep(set())
-    assert facts.get(living).comm == "init"
+        cache.get(other)
+    cache.retain(set())
+    assert cache.get(living).comm == "init"
     with pytest.raises(KeyError):
-        facts.get(one)
+        cache.get(one)
 
 
-def test_a_pid_that_is_used_again_is_another_process(facts: Facts, tree: Tree) -> None:
-    before = facts.learn(PID)
+def test_a_pid_that_is_used_again_is_another_process(cache: ProcessCache, tree: Tree) -> None:
+    before = cache.load(PID)
     tree.kill(PID)
     tree.process(PID, comm="successor", started=8 * TICKS)
-    assert facts.refresh() == {before}
-    after = facts.learn(PID)
+    assert cache.refresh() == {before}
+    after = cache.load(PID)
     assert after == ProcessId(PID, 8.0)
-    assert (facts.get(before).comm, facts.get(after).comm) == ("worker", "successor")
+    assert (cache.get(before).comm, cache.get(after).comm) == ("worker", "successor")
 
 
-def test_a_process_that_could_not_be_read_for_once_is_learned_anew(facts: Facts, reader: Counting) -> None:
-    owner = facts.learn(PID)
+def test_a_process_that_could_not_be_read_for_once_is_learned_anew(
+    cache: ProcessCache, reader: Counting
+) -> None:
+    owner = cache.load(PID)
     reader.failure = OSError(errno.EMFILE, "too many open files")
-    assert facts.refresh() == {owner}
+    assert cache.refresh() == {owner}
     reader.failure = None
-    assert facts.learn(PID) == owner
-    assert facts.refresh() == set()
-    facts.keep(set())
-    assert facts.get(owner).comm == "worker"
+    assert cache.load(PID) == owner
+    assert cache.refresh() == set()
+    cache.retain(set())
+    assert cache.get(owner).comm == "worker"
 
 
-def test_who_died_is_not_taken_for_who_has_its_pid_now(facts: Facts, tree: Tree) -> None:
-    first = facts.learn(PID)
-    assert facts.is_alive(first)
+def test_who_died_is_not_taken_for_who_has_its_pid_now(cache: ProcessCache, tree: Tree) -> None:
+    first = cache.load(PID)
+    assert cache.is_alive(first)
     tree.name(PID, "another", started=9 * TICKS)
-    assert facts.refresh() == {first}
-    assert not facts.is_alive(first)
+    assert cache.refresh() == {first}
+    assert not cache.is_alive(first)
