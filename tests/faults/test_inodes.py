@@ -49,7 +49,7 @@ class Kernel(Canned):
     def has(self, *, connected: bytes = b"", listening: bytes = b"") -> None:
         self.connected, self.listening = connected, listening
 
-    def exchange(self, request: bytes, **_: bool) -> Iterator[bytes]:
+    def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
         states = int.from_bytes(request[16 + 52 : 16 + 56], sys.byteorder)
         listening = self.listening if states & LISTENING else b""
         yield listening + (self.connected if states & 1 << ESTABLISHED else b"") + done()

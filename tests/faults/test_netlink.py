@@ -72,7 +72,7 @@ class Spoilt(SockDiagClient):
         self._stack = ExitStack()
         self._answer: list[bytes] = []
 
-    def exchange(self, request: bytes, *, prefetch: bool = False) -> Iterator[bytes]:
+    def dump(self, request: bytes, *, prefetch: bool = False) -> Iterator[bytes]:
         self.asked += 1
         self.fault(request)
         if self.half is None and not self.stalls:
@@ -128,7 +128,7 @@ class Host:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    monkeypatch.setattr(retry, "PAUSES", (0.001, 0.001, 0.001))
+    monkeypatch.setattr(retry, "BACKOFF_SECONDS", (0.001, 0.001, 0.001))
     transport = Spoilt()
     yield Host(transport)
     transport.close()
@@ -156,7 +156,7 @@ def fails(error: int, times: int = 1_000_000) -> Fault:
 
     def fail(_: bytes) -> None:
         if next(left, None) is not None:
-            raise NetlinkError.of_kernel(error, "reading sockets")
+            raise NetlinkError.from_errno(error, "reading sockets")
 
     return fail
 
@@ -222,7 +222,7 @@ def test_dump_that_stalls_after_some_messages(
     def fix() -> None:
         host.transport.stalls = False
 
-    check_a_lasting_fault(host, listeners, caplog, fix, "stopped answering")
+    check_a_lasting_fault(host, listeners, caplog, fix, "timed out waiting for a reply")
 
 
 def test_dump_with_an_error_after_some_messages(
