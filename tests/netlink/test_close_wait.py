@@ -15,7 +15,6 @@ import pytest
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitSocket, Socket
 from exporter.netlink.close_wait import CloseWaitSource, merge_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError, SockDiagClient
-from exporter.portable.psutil_source import without_details
 
 from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info
 from .messages import BY_FAMILY, DUMPS, GETSOCK, LOOPBACK, done, message, split
@@ -195,13 +194,6 @@ class TestMptcp:
 
     def test_sockets_on_the_same_ports_but_of_others_are_not_taken_for_one(self) -> None:
         assert len(merge_mptcp(tcp(half(owner_key=1)), mptcp(half(owner_key=2)))) == 2
-
-
-def test_what_has_no_details_is_reported_with_nones() -> None:
-    sockets = [Socket(state, *HERE, LOOPBACK, 1, 99, 0) for state in (ESTABLISHED, CLOSE_WAIT)]
-    assert without_details(sockets) == [
-        CloseWaitSocket(sockets[1], None, None, None, None, None, mptcp=False)
-    ]
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)

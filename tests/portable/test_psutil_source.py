@@ -10,7 +10,6 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from exporter.model.address import parse_address
 from exporter.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
@@ -19,6 +18,7 @@ from exporter.model.sockets import (
     NO_OWNER_KEY,
     STATE_NAMES,
     TIME_WAIT,
+    CloseWaitSocket,
     KeySpace,
     Listener,
     Socket,
@@ -28,7 +28,6 @@ from exporter.portable.psutil_source import PSUTIL_STATES, PsutilSource, to_batc
 from ..netlink.messages import rows_of
 
 LOOPBACK = bytes((127, 0, 0, 1))
-LOOPBACK6 = bytes(15) + b"\1"
 
 
 class Addr(NamedTuple):
@@ -160,25 +159,14 @@ class TestAStandIn:
             list(PsutilSource().full_sockets())
 
 
-@pytest.mark.parametrize(
-    ("text", "raw"),
-    [
-        ("127.0.0.1", LOOPBACK),
-        ("0.0.0.0", bytes(4)),
-        ("255.255.255.255", b"\xff" * 4),
-        ("::", bytes(16)),
-        ("::1", LOOPBACK6),
-        ("::1%lo0", LOOPBACK6),
-        ("fe80::1%eth0", bytes.fromhex("fe80") + bytes(13) + b"\1"),
-        ("fe80::1%12", bytes.fromhex("fe80") + bytes(13) + b"\1"),
-        ("::ffff:127.0.0.1", LOOPBACK),
-        ("::ffff:7f00:1", LOOPBACK),
-        ("::127.0.0.1", bytes(12) + LOOPBACK),
-        ("2001:db8::ffff:1.2.3.4", bytes.fromhex("20010db8") + bytes(6) + b"\xff\xff\1\2\3\4"),
-    ],
-)
-def test_an_address_is_4_or_16_bytes_without_its_scope(text: str, raw: bytes) -> None:
-    assert parse_address(text) == raw
+def test_close_wait_sockets_have_neither_queues_nor_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(("10.0.0.1", 80), ("10.0.0.9", 1), status) for status in ("ESTABLISHED", "CLOSE_WAIT")]
+    monkeypatch.setattr(psutil, "net_connections", lambda _: rows)
+    source = PsutilSource()
+    sockets = rows_of(source.full_sockets())
+    assert source.close_wait_sockets() == [
+        CloseWaitSocket(sockets[1], None, None, None, None, None, mptcp=False)
+    ]
 
 
 def test_a_batch_has_the_whole_rows_for_keys() -> None:
