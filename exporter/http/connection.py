@@ -37,6 +37,14 @@ _SERVER_ERROR: Final = Response(500, b"internal server error\n")
 _HTTP_ON_TLS_PORT: Final = Response(400, b"Client sent an HTTP request to an HTTPS server.\n")
 
 
+def format_address(address: Any) -> str:
+    """Return the address of a socket as `host:port` or `[IPv6]:port`; the path of a Unix socket."""
+    if not isinstance(address, tuple):
+        return str(address) or "unknown"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Connection:
     """A client's connection, served by one task.
 
@@ -46,7 +54,7 @@ class Connection:
     def __init__(
         self,
         sock: socket.socket,
-        client: Any,
+        client: str,
         handler: Handler,
         limits: ServerLimits,
         tls: TlsContextFactory | None,
@@ -62,6 +70,7 @@ class Connection:
         self._stream = Stream(sock, limits)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_header_bytes)
         self._reading: asyncio.Task[bytes] | None = None
+        self._keep_alive: asyncio.Timeout | None = None
         self._stopping = False
         self._resets = True
 
@@ -85,10 +94,12 @@ class Connection:
     def stop(self) -> asyncio.Task[None]:
         """Close the connection, after the response in progress if there is one; return the task that does."""
         self._stopping = True
-        if self.phase is not Phase.RESPONDING:
-            # The client of a connection that is merely idle is not to take this for a failure.
-            self._resets = self.phase is Phase.READING
+        if self.phase is Phase.READING:
             self.reset()
+        elif self.phase is Phase.IDLE and self._keep_alive:
+            # RuntimeError: the wait is over just now.
+            with contextlib.suppress(RuntimeError):
+                self._keep_alive.reschedule(self._loop.time())
         return self._task
 
     def close(self) -> None:
@@ -106,8 +117,8 @@ class Connection:
                 request = await self._read_request()
             while request:
                 self._enter(Phase.RESPONDING)
-                response = await self._response(request)
-                await self._send(response, head_only=request.method == "HEAD")
+                # Not in a variable: an idle connection would keep the response in memory.
+                await self._send(await self._response(request), head_only=request.method == "HEAD")
                 if self._stopping or not self._keeps_alive():
                     break
                 self._http.start_next_cycle()
@@ -137,7 +148,7 @@ class Connection:
         try:
             agreed = await stream.handshake()
         except OSError as error:
-            tls.log_handshake_failure(error, _format_address(self._client))
+            tls.log_handshake_failure(error, self._client)
             if isinstance(error, ssl.SSLError):
                 if error.reason == "HTTP_REQUEST":
                     self._stream = Stream(self._sock, self._limits)
@@ -149,14 +160,14 @@ class Connection:
                         await stream.wait_closed()
             raise
         if not tls.san_allowed(agreed):
-            tls.log_handshake_failure("no name of its certificate is allowed", _format_address(self._client))
+            tls.log_handshake_failure("no name of its certificate is allowed", self._client)
             raise ConnectionAbortedError
 
     async def _next_request(self) -> Request | None:
         """Return the next request; None when the client has closed, or exceeded keep_alive_timeout."""
         if not self._http.trailing_data[0]:
             try:
-                async with asyncio.timeout(self._limits.keep_alive_timeout):
+                async with asyncio.timeout(self._limits.keep_alive_timeout) as self._keep_alive:
                     self._http.receive_data(await self._read())
             except TimeoutError:
                 return None
@@ -236,9 +247,8 @@ class Connection:
         if close or self._stopping:
             headers.append((b"connection", b"close"))
         reason = HTTPStatus(response.status).phrase.encode()
-        head = (
-            self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
-        )
+        start = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        head = self._http.send(start) or b""
         body = b"" if head_only else response.body
         # Only to be counted: what it returns is the body itself, without a copy.
         self._http.send_with_data_passthrough(h11.Data(data=body))
@@ -255,11 +265,3 @@ class Connection:
 def _request(request: h11.Request) -> Request:
     path, _, query = request.target.decode("ascii").partition("?")
     return Request(request.method.decode("ascii"), unquote(path), query, header_dict(request.headers))
-
-
-def _format_address(client: Any) -> str:
-    """Return the client's address as the log shows it; a client of a Unix socket has none."""
-    if not isinstance(client, tuple):
-        return "unknown"
-    host, port = client[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

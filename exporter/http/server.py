@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..log import LogOnChange, fields
 from . import systemd
-from .connection import Connection
+from .connection import Connection, format_address
 from .connection_limit import ConnectionLimiter
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Handler
@@ -52,14 +52,6 @@ def listen(address: str, backlog: int = DEFAULT_LIMITS.backlog) -> socket.socket
         return _listener(*_endpoint(host, port), backlog)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
-
-
-def format_address(listener: socket.socket) -> str:
-    """Return the address of a socket in the form that parse_address takes; the path of a Unix socket."""
-    if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        return str(listener.getsockname())
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serve(
@@ -131,7 +123,7 @@ class _Server:
         loop.set_exception_handler(lambda _loop, context: self._log_loop_error(context))
         self._handle_signals(loop)
         for listener in listeners:
-            address, is_tls = format_address(listener), self._tls() is not None
+            address, is_tls = format_address(listener.getsockname()), self._tls() is not None
             logger.info("Listening on", extra=fields(address=address, tls=is_tls))
         accepting = [loop.create_task(self._accept(listener)) for listener in listeners]
         systemd.ready()
@@ -197,7 +189,7 @@ class _Server:
             # asyncio does so for its transports, and on Linux only. OSError: the client has gone.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, client, self._handler, self._limits, self._tls())
+        connection = Connection(sock, format_address(client), self._handler, self._limits, self._tls())
         if self._limiter.add(connection):
             connection.start(closed=self._limiter.remove)
         else:

@@ -95,7 +95,8 @@ class TlsStream(Stream):
             except ssl.SSLWantReadError:
                 await self._flush()
             except ssl.SSLError:
-                await self._flush()
+                with contextlib.suppress(OSError):
+                    await self._flush()
                 raise
             else:
                 await self._flush()

@@ -273,6 +273,19 @@ class TestTimeouts:
         assert ask(running.client(), "/-/healthy")[0].status == 200
 
     @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
+    def test_idle_connection_keeps_no_response_in_memory(self, start: Start) -> None:
+        running = start()
+        (running.folder / "weight").write_text(str(2_000_000))
+        process = psutil.Process(running.process.pid)
+        clients = [running.client() for _ in range(40)]
+        for client in clients[:5]:
+            assert ask(client)[0].status == 200
+        before = process.memory_info().rss
+        for client in clients[5:]:
+            assert ask(client)[0].status == 200
+        assert process.memory_info().rss - before < 20_000_000
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
     def test_unread_responses_share_memory(self, start: Start) -> None:
         running = start()
         (running.folder / "weight").write_text(str(20_000_000))

@@ -1,4 +1,4 @@
-"""Descriptors are left for the exporter itself."""
+"""File descriptors are reserved for the exporter itself."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ print(raise_fd_limit(512), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
-def made(soft: int, hard: int) -> list[int]:
+def raised(soft: int, hard: int) -> list[int]:
     """How many of 512 connections fit, and the two limits then."""
     program = [sys.executable, "-c", PROGRAM.format(soft=soft, hard=hard)]
     return [int(word) for word in subprocess.run(program, check=True, capture_output=True).stdout.split()]
 
 
 @pytest.mark.parametrize("soft", [60, 256, 500])
-def test_a_low_limit_is_raised_where_the_hard_one_allows(soft: int) -> None:
-    assert made(soft, 5000) == [512, 560, 5000]
+def test_low_soft_limit_is_raised(soft: int) -> None:
+    assert raised(soft, 5000) == [512, 560, 5000]
 
 
-def test_a_high_one_stays() -> None:
-    assert made(2000, 5000) == [512, 2000, 5000]
+def test_high_soft_limit_is_kept() -> None:
+    assert raised(2000, 5000) == [512, 2000, 5000]
 
 
 @pytest.mark.parametrize(("hard", "connections"), [(560, 512), (300, 252), (100, 52), (40, 1)])
-def test_where_it_cannot_be_raised_there_are_fewer_connections(hard: int, connections: int) -> None:
-    assert made(32, hard) == [connections, hard, hard]
+def test_hard_limit_reduces_connections(hard: int, connections: int) -> None:
+    assert raised(32, hard) == [connections, hard, hard]

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from exporter.http.server import format_address, listen, parse_address
+from exporter.http.connection import format_address
+from exporter.http.server import listen, parse_address
 
 from .servers import (
     Start,
@@ -75,7 +76,7 @@ class TestAddress:
 class TestListen:
     def test_bound_address_can_be_read_back(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            host, port = parse_address(format_address(listener))
+            host, port = parse_address(format_address(listener.getsockname()))
             assert (host, port) == listener.getsockname()
             assert port > 0
 
@@ -103,11 +104,11 @@ class TestListen:
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
     def test_ipv6_address_listens_on_ipv6(self) -> None:
         with listen("[::1]:0") as listener:
-            assert format_address(listener) == f"[::1]:{listener.getsockname()[1]}"
+            assert format_address(listener.getsockname()) == f"[::1]:{listener.getsockname()[1]}"
 
     def test_error_names_address_in_use(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            address = format_address(listener)
+            address = format_address(listener.getsockname())
             with pytest.raises(OSError, match=f"cannot listen on {re.escape(address)}: ") as raised:
                 listen(address)
             assert raised.value.errno in (errno.EADDRINUSE, errno.EACCES)
@@ -119,7 +120,7 @@ class TestListen:
     @pytest.mark.skipif(os.name == "nt", reason="POSIX: a restart must not wait for TIME_WAIT")
     def test_port_in_time_wait_can_be_bound(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            address = format_address(listener)
+            address = format_address(listener.getsockname())
             client = socket.create_connection(listener.getsockname(), timeout=20)
             listener.accept()[0].close()
             client.close()

@@ -1,4 +1,4 @@
-"""The exporter as operators run it behind TLS and users, told to reload, and started by systemd."""
+"""The exporter with TLS and basic authentication, reloads, and started by systemd."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def web(tmp_path: Path, pki: Path) -> Path:
-    """The web configuration, beside its certificate."""
+    """The web configuration, in the directory of its certificate."""
     for name in ("server.pem", "server.key"):
         shutil.copy(pki / name, tmp_path)
     file = tmp_path / "web.yml"
@@ -95,7 +95,7 @@ class Client:
         return certificate["serialNumber"]
 
 
-def test_everything_is_behind_the_same_password(web: Path, pki: Path, tmp_path: Path) -> None:
+def test_every_page_requires_the_password(web: Path, pki: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", f"--web.config.file={web}", "--log.level=debug") as exporter:
         paths = ("/metrics", "/", "/-/healthy", "/-/ready", "/-/reload", "/nothing")
         for password in (None, "guess", "x" * 73):
@@ -111,7 +111,7 @@ def test_everything_is_behind_the_same_password(web: Path, pki: Path, tmp_path: 
         assert word not in log
 
 
-def test_a_renewed_certificate_is_served_without_a_word(web: Path, pki: Path, tmp_path: Path) -> None:
+def test_changed_certificate_is_served_without_reload(web: Path, pki: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", f"--web.config.file={web}") as exporter:
         client = Client(exporter, pki)
         old = client.serial()
@@ -130,7 +130,7 @@ def post(_exporter: Exporter, client: Client) -> None:
 
 
 @pytest.mark.parametrize("reload", [hang_up, post])
-def test_a_reload_takes_what_is_good_and_refuses_what_is_not(
+def test_reload_applies_valid_and_rejects_invalid_files(
     web: Path, pki: Path, tmp_path: Path, reload: Callable[[Exporter, Client], None]
 ) -> None:
     flags = (f"--web.config.file={web}", "--web.enable-lifecycle")
@@ -159,7 +159,7 @@ def test_a_reload_takes_what_is_good_and_refuses_what_is_not(
         assert value(exporter.get(), SUCCESSFUL) == 1
 
 
-def test_a_bad_one_of_two_files_changes_nothing(web: Path, pki: Path, tmp_path: Path) -> None:
+def test_reload_with_one_invalid_file_changes_nothing(web: Path, pki: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yml"
     config.write_text("max_processes: 7\n")
     with running(tmp_path / "log", f"--web.config.file={web}", f"--config.file={config}") as exporter:
@@ -172,12 +172,12 @@ def test_a_bad_one_of_two_files_changes_nothing(web: Path, pki: Path, tmp_path: 
         assert Client(exporter, pki, None).ask()[0] == 401
 
 
-def test_reloading_over_http_is_off_by_default(web: Path, pki: Path, tmp_path: Path) -> None:
+def test_reload_over_http_is_disabled_by_default(web: Path, pki: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", f"--web.config.file={web}") as exporter:
         assert Client(exporter, pki).ask("/-/reload", "POST")[0] == 403
 
 
-def test_a_failed_reload_tells_the_client_no_path(tmp_path: Path, pki: Path) -> None:
+def test_failed_reload_shows_the_client_no_path(tmp_path: Path, pki: Path) -> None:
     web = tmp_path / "web.yml"
     web.write_text("")
     with running(tmp_path / "log", f"--web.config.file={web}", "--web.enable-lifecycle") as exporter:
@@ -199,7 +199,7 @@ def test_a_failed_reload_tells_the_client_no_path(tmp_path: Path, pki: Path) -> 
         (None, "No such file or directory"),
     ],
 )
-def test_a_file_that_cannot_be_used_stops_the_start(
+def test_invalid_file_prevents_the_start(
     tmp_path: Path, content: str | None, problem: str, flags: list[str]
 ) -> None:
     file = tmp_path / "web.yml"
@@ -212,18 +212,18 @@ def test_a_file_that_cannot_be_used_stops_the_start(
     assert "Traceback" not in refused.stderr
 
 
-def test_good_files_are_called_fine(web: Path) -> None:
+def test_config_check_accepts_valid_files(web: Path) -> None:
     checked = run("--config.check", f"--web.config.file={web}")
     assert (checked.returncode, checked.stdout) == (0, f"no configuration file: fine\n{web}: fine\n")
 
 
-def test_an_address_and_systemd_s_sockets_exclude_each_other() -> None:
+def test_address_and_systemd_socket_exclude_each_other() -> None:
     refused = run("--web.systemd-socket", "--web.listen-address=:1")
     assert refused.returncode == 2
     assert "not allowed with" in refused.stderr
 
 
-def test_without_systemd_its_sockets_are_missed() -> None:
+def test_missing_systemd_socket_is_an_error() -> None:
     refused = run("--web.systemd-socket")
     assert refused.returncode == 1
     assert "systemd has passed no sockets" in refused.stderr
@@ -239,7 +239,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield manager
 
 
-def test_systemd_s_socket_is_served_and_systemd_is_told(manager: socket.socket, tmp_path: Path) -> None:
+def test_systemd_socket_is_served_and_systemd_notified(manager: socket.socket, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "log").open("w") as log:
         port = listener.getsockname()[1]
         # The shell is the process that becomes the exporter: LISTEN_PID is its pid.

@@ -114,6 +114,16 @@ class TestTls:
             assert (response.status, collections(response.read())) == (200, 1)
         assert running.process.wait(20) == 0
 
+    def test_signal_closes_idle_connections_by_close_notify(self, start: Start) -> None:
+        running = start()
+        client = self.client(running)
+        assert ask(client, "/-/healthy")[0].status == 200
+        assert isinstance(client.sock, ssl.SSLSocket)
+        client.sock.suppress_ragged_eofs = False
+        running.process.send_signal(signal.SIGTERM)
+        assert client.sock.recv(1) == b""
+        assert running.process.wait(5) == 0
+
     @pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), to see a reset without reading")
     def test_unread_response_is_reset(self, start: Start) -> None:
         running = start(write_timeout=0.5)
