@@ -38,8 +38,8 @@ from .model.snapshot import Snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
 from .owners.fd_scanner import FdScanner
-from .owners.inode import InodeOwnerResolver
-from .owners.pid import PidOwnerResolver
+from .owners.inode_resolver import InodeOwnerResolver
+from .owners.pid_resolver import PidOwnerResolver
 from .owners.process_cache import ProcessCache, ProcessReader
 from .owners.resolver import NullOwnerResolver, OwnerResolver
 from .portable.psutil_process import PsutilProcessReader
@@ -47,19 +47,19 @@ from .portable.psutil_source import PsutilSource
 from .portable.registry import read_registry
 from .procfs.fd_usage import read_fd_usage
 from .procfs.netstat import read_counters
-from .procfs.process import ProcfsProcessReader
+from .procfs.process_reader import ProcfsProcessReader
 from .procfs.sysctl import read_sysctls
 from .reload import ConfigReloader
-from .runtime import freeze_startup_objects
+from .runtime import freeze_startup_objects, raise_fd_limit
 
 if TYPE_CHECKING:
     from .http.scrape import ScrapeCoalescer
 
-OK: Final = 0
-FAILED: Final = 1
-MISUSED: Final = 2
+EXIT_SUCCESS: Final = 0
+EXIT_FAILURE: Final = 1
+EXIT_USAGE: Final = 2
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,50 +78,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, web = reloader.read()
     except ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
-        return MISUSED
-    warn(settings)
+        return EXIT_USAGE
+    log_warnings(settings)
     if not explains and flags.config_check:
         for file in filter(None, (flags.config_file or "no configuration file", flags.web_config_file)):
             print(f"{file}: fine")
-        return OK
+        return EXIT_SUCCESS
     try:
         source = choose_source(flags.source, flags.procfs)
     except NetlinkError as error:
-        log.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
-        return text.EXIT_UNREADABLE if explains else FAILED
-    tracker = build(flags, settings, source)
+        logger.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
+        return text.EXIT_UNREADABLE if explains else EXIT_FAILURE
+    tracker = build_tracker(flags, settings, source)
     if explains:
-        return tell(tracker.snapshot(), flags)
+        return run_explain(tracker.snapshot(), flags)
     cache = SnapshotCache(tracker.snapshot)
     # A look is kept for the status page only: that of a big host is megabytes.
     observe = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
-    limits = bounds(settings)
+    limits = series_limits(settings)
     collector = SocketCollector(
         observe,
         limits,
         source.name,
-        wanted(flags),
+        enabled_collectors(flags),
         reload_status=lambda: reloader.status,
         partial=lambda: tracker.partial,
     )
     if flags.once:
-        return once(collector)
+        return print_once(collector)
 
     scrapes = build_scrapes(collector, source, flags)
     web_config = WebConfigHolder(web)
 
     def apply_config(settings: Config, web: WebConfig) -> None:
-        warn(settings)
+        log_warnings(settings)
         # Between two collections, so that neither has a part of each configuration.
         scrapes.submit(partial(tracker.set_namer, settings.namer))
-        scrapes.submit(partial(collector.set_limits, bounds(settings)))
+        scrapes.submit(partial(collector.set_limits, series_limits(settings)))
         web_config.current = web
 
     def reload() -> bool:
         with systemd.reloading():
             return reloader.reload(apply_config)
 
-    return serve(scrapes, partial(status, cache, flags), flags, web_config, reload)
+    return run_server(scrapes, partial(render_status_page, cache, flags), flags, web_config, reload)
 
 
 def install_assets(flags: argparse.Namespace) -> int:
@@ -130,36 +130,38 @@ def install_assets(flags: argparse.Namespace) -> int:
         report = assets.install_files(flags.directory, assets.bundled_files(), flags.overwrite)
     except OSError as error:
         print(f"{NAME}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return FAILED
+        return EXIT_FAILURE
     print(*report.summary(), sep="\n")
-    return OK
+    return EXIT_SUCCESS
 
 
-def warn(settings: Config) -> None:
+def log_warnings(settings: Config) -> None:
     """Logs what is allowed but unwise."""
     for warning in settings.warnings:
-        log.warning(warning)
+        logger.warning(warning)
 
 
-def bounds(settings: Config) -> SeriesLimits:
+def series_limits(settings: Config) -> SeriesLimits:
     """How much is shown at most."""
     return SeriesLimits(settings.max_processes, settings.max_remote_ports, settings.max_series)
 
 
-def build(flags: argparse.Namespace, settings: Config, source: SocketSource) -> SocketTracker:
+def build_tracker(flags: argparse.Namespace, settings: Config, source: SocketSource) -> SocketTracker:
     """What looks at this host."""
-    log.info("Reading sockets", extra=fields(source=source.name, version=__version__))
-    owners = build_owners(flags, source, settings.namer.needs_details)
+    logger.info("Reading sockets", extra=fields(source=source.name, version=__version__))
+    owners = build_owner_resolver(flags, source, settings.namer.needs_details)
     readers = HostReaders(
         limits=partial(read_limits, flags.procfs),
         counters=partial(read_counters, flags.procfs),
-        descriptors=partial(read_fd_usage, flags.procfs),
+        fd_usage=partial(read_fd_usage, flags.procfs),
     )
     serves = not getattr(flags, "once", True)
-    return SocketTracker(source, owners, readers, settings.namer, wanted(flags), long_running=serves)
+    return SocketTracker(
+        source, owners, readers, settings.namer, enabled_collectors(flags), long_running=serves
+    )
 
 
-def wanted(flags: argparse.Namespace) -> frozenset[CollectorName]:
+def enabled_collectors(flags: argparse.Namespace) -> frozenset[CollectorName]:
     """The parts of a scrape that are asked for."""
     return frozenset(part for part in CollectorName if getattr(flags, part))
 
@@ -177,7 +179,7 @@ def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
     except NetlinkError as error:
         if wanted == "netlink":
             raise
-        log.warning("Netlink is refused, using psutil", extra=fields(err=error))
+        logger.warning("Netlink is refused, using psutil", extra=fields(err=error))
         return PsutilSource(procfs)
     return kernel
 
@@ -201,7 +203,7 @@ def process_reader(procfs: Path) -> ProcessReader:
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
-def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool) -> OwnerResolver:
+def build_owner_resolver(flags: argparse.Namespace, source: SocketSource, details: bool) -> OwnerResolver:
     """What finds the processes behind the sockets of this source."""
     if not getattr(flags, CollectorName.OWNERS):
         return NullOwnerResolver()
@@ -211,14 +213,14 @@ def build_owners(flags: argparse.Namespace, source: SocketSource, details: bool)
     return InodeOwnerResolver(FdScanner(flags.procfs), processes)
 
 
-def once(collector: SocketCollector) -> int:
+def print_once(collector: SocketCollector) -> int:
     """Prints the metrics in the text format; 1 when a part failed and something is missing."""
-    collected = Collected(list(collector.collect()))
+    collected = StaticCollector(list(collector.collect()))
     sys.stdout.write(generate_latest(collected).decode())
-    return OK if collected.complete() else FAILED
+    return EXIT_SUCCESS if collected.complete() else EXIT_FAILURE
 
 
-class Collected(Collector):
+class StaticCollector(Collector):
     """Families that have been collected, in the shape that the encoder takes."""
 
     def __init__(self, families: list[Metric]) -> None:
@@ -235,7 +237,7 @@ class Collected(Collector):
         return all(sample.value for family in success for sample in family.samples)
 
 
-def tell(seen: Snapshot, flags: argparse.Namespace) -> int:
+def run_explain(seen: Snapshot, flags: argparse.Namespace) -> int:
     """Prints what this look means."""
     report = build_report(DiagnosisInput(seen, windows=sys.platform == "win32"))
     # Process names may have letters that this terminal has not.
@@ -245,7 +247,7 @@ def tell(seen: Snapshot, flags: argparse.Namespace) -> int:
     return text.exit_status(report)
 
 
-def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
+def render_status_page(cache: SnapshotCache, flags: argparse.Namespace) -> str:
     """Return the status page, of a snapshot that is a few seconds old at most."""
     seen, at = cache.get()
     data = DiagnosisInput(
@@ -256,7 +258,7 @@ def status(cache: SnapshotCache, flags: argparse.Namespace) -> str:
     )
 
 
-def listeners(flags: argparse.Namespace) -> list[socket.socket]:
+def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:
     """The sockets to serve on. Raises ValueError for what is no address, OSError for one not to be had."""
     from .http import server
 
@@ -277,7 +279,7 @@ def build_scrapes(
     if flags.exporter_metrics:
         ProcessCollector(registry=registry)
     collector_filter = CollectorFilter(
-        tuple(sorted(wanted(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
+        tuple(sorted(enabled_collectors(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
     )
     scrapes = ScrapeCoalescer(registry, collector_filter, collector.collect_partial)
     if source.name == NetlinkSource.name:
@@ -286,7 +288,7 @@ def build_scrapes(
     return scrapes
 
 
-def serve(
+def run_server(
     scrapes: ScrapeCoalescer,
     render_status_page: Callable[[], str],
     flags: argparse.Namespace,
@@ -295,7 +297,7 @@ def serve(
 ) -> int:
     """Serve until a signal stops it; return 1 when an address is not available."""
     # Imported only where it is used: the server costs a tenth of a second and 5 MiB.
-    from .http import fd_limit, server
+    from .http import server
     from .http.app import App
     from .http.limits import DEFAULT_LIMITS
 
@@ -308,16 +310,16 @@ def serve(
             status_page=render_status_page if flags.status_page else None,
             reload=reload if flags.lifecycle else None,
         )
-        sockets = listeners(flags)
+        sockets = listening_sockets(flags)
     except ValueError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
-        return MISUSED
+        return EXIT_USAGE
     except OSError as error:
-        log.error(str(error))  # noqa: TRY400  # no trace: it is no bug
-        return FAILED
+        logger.error(str(error))  # noqa: TRY400  # no trace: it is no bug
+        return EXIT_FAILURE
     freeze_startup_objects()
-    max_connections = fd_limit.raise_fd_limit(DEFAULT_LIMITS.max_connections)
+    max_connections = raise_fd_limit(DEFAULT_LIMITS.max_connections)
     limits = replace(DEFAULT_LIMITS, max_connections=max_connections)
     handler = WebConfigMiddleware(app, web_config)
     server.serve(handler, sockets, limits, tls=web_config.tls, reload=reload)
-    return OK
+    return EXIT_SUCCESS

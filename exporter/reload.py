@@ -11,9 +11,9 @@ from .config.exporter_config import Config, load_exporter_config
 from .config.strict_yaml import ConfigError
 from .http.middleware import WebConfig
 from .log import fields
-from .model.reload import ReloadStatus
+from .model.reload_status import ReloadStatus
 
-log: Final = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class ConfigReloader:
@@ -45,8 +45,8 @@ class ConfigReloader:
             apply(*self.read())
         except ConfigError as error:
             self.status = self.status._replace(success=False)
-            log.error("Error reloading configuration, keeping the previous one", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
+            logger.error("Error reloading configuration, keeping the previous one", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         else:
             self.status = ReloadStatus(success=True, timestamp=self._now())
-            log.info("ConfigReloader reloaded", extra=fields(file=self._path, web_file=self._web_path))
+            logger.info("ConfigReloader reloaded", extra=fields(file=self._path, web_file=self._web_path))
         return self.status.success

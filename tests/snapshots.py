@@ -25,7 +25,7 @@ from exporter.model.sockets import (
     Listener,
     Socket,
 )
-from exporter.tracking.close_wait import cause_of
+from exporter.tracking.close_wait_tracker import cause_of
 
 HERE: Final = bytes((10, 0, 0, 1))
 THERE: Final = bytes((10, 0, 0, 5))
@@ -42,7 +42,7 @@ QUIET: Final = Snapshot(
     names={PRINTD: "printd", APP: "app"},
     unreadable={},
     unresolved_reason="not_found",
-    seconds=dict.fromkeys(
+    durations=dict.fromkeys(
         (
             CollectorName.STATES,
             CollectorName.LISTENERS,
@@ -55,12 +55,12 @@ QUIET: Final = Snapshot(
         0.001,
     ),
     failed=frozenset(),
-    stuck=[],
+    close_wait=[],
     queues={},
-    ports_on_one_address=0,
+    max_bound_ports=0,
     limits=SysctlLimits(131_072, 60.0, 2, RANGE, 131_072, 600_000_000),
     counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
-    descriptors={PRINTD: FdUsage(40, 1024), APP: FdUsage(40, 1024)},
+    fd_usage={PRINTD: FdUsage(40, 1024), APP: FdUsage(40, 1024)},
     source="netlink",
 )
 """A host without sockets."""
@@ -82,7 +82,7 @@ def make_snapshot(
     groups.update(row.group for row in rows)
     for one, owner in changes.get("listeners") or ():
         groups[SocketGroup(LISTEN, owner, Direction.NONE, one.local_port)] += 1
-    return replace(QUIET, **{"groups": groups, "stuck": rows, **changes})
+    return replace(QUIET, **{"groups": groups, "close_wait": rows, **changes})
 
 
 def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0) -> ClassifiedCloseWait:
@@ -164,7 +164,7 @@ def problem_snapshot() -> Snapshot:
         outbound(TIME_WAIT, 16_000, owner=Unowned.RELEASED),
         outbound(TIME_WAIT, 1_500, owner=APP),
         listeners=[listener(2, 128), listener(200, 200, APP, 8080), listener(0, 128, Unowned.NOT_FOUND, 22)],
-        descriptors={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
+        fd_usage={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
         counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
         unreadable={"permission": 4},
         unresolved_reason="unreadable",
@@ -215,9 +215,9 @@ BUSY: Final = Snapshot(
     names={PRINTD: "printd", NGINX: "nginx", NGINX_WORKER: "nginx"},
     unreadable={"permission": 4},
     unresolved_reason="unreadable",
-    seconds=QUIET.seconds,
+    durations=QUIET.durations,
     failed=frozenset(),
-    stuck=[
+    close_wait=[
         *close_wait_rows(PILE, Cause.NOT_ACCEPTED, 5.5, 100),
         *close_wait_rows(PILE, Cause.NOT_READ, 600.0, 300),
         *close_wait_rows(PILE, Cause.SENDING, 15_000.0, 12),
@@ -228,7 +228,7 @@ BUSY: Final = Snapshot(
         LEAK: (0, 70),
         SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0),
     },
-    ports_on_one_address=25,
+    max_bound_ports=25,
     limits=SysctlLimits(
         max_time_wait_sockets=131_072,
         time_wait_seconds=60.0,
@@ -249,7 +249,7 @@ BUSY: Final = Snapshot(
         orphans=7,
         memory_bytes=1 << 20,
     ),
-    descriptors={
+    fd_usage={
         PRINTD: FdUsage(900, 1_024),
         NGINX: FdUsage(20, None),
         NGINX_WORKER: FdUsage(100, 1_000),

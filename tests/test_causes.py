@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).parent.parent
 EXPLAINED_IN: Final = (
     "README.md",
     "deploy/prometheus/runbooks/CloseWaitStuck.md",
-    "grafana/boards/causes.md",
+    "grafana/dashboard_sources/causes.md",
 )
 
 

@@ -16,7 +16,7 @@ import pytest
 from exporter import __version__, cli
 from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.psutil_process import PsutilProcessReader
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 from .running import run, running, samples, until, value
 

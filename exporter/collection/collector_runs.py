@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import TypeVar
 
 from ..log import LogOnChange
 from ..model.collectors import CollectorName
+from ..model.host import KernelCounters, SysctlLimits
+from ..model.snapshot import PartialSnapshot, unfinished_snapshot
+from ..model.sockets import LISTEN
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class CollectorRuns:
@@ -26,7 +29,7 @@ class CollectorRuns:
         """Seconds by collector, of those that ran."""
         self.failed: set[CollectorName] = set()
 
-    def run(self, collector: CollectorName, step: Callable[[], T], default: T) -> T:
+    def run(self, collector: CollectorName, step: Callable[[], _T], default: _T) -> _T:
         """Return the step's result, or the default if the collector is disabled or the step raises."""
         if collector not in self._enabled:
             return default
@@ -48,3 +51,27 @@ class CollectorRuns:
         """Log the collectors that work again, each once."""
         for collector in self.durations.keys() - self.failed:
             self._log.recovered(collector, "Collector recovered", collector=collector)
+
+
+def partial_snapshot(
+    started_at: float,
+    runs: CollectorRuns,
+    limits: SysctlLimits | None,
+    counters: KernelCounters | None,
+    totals: Mapping[int, int] | None = None,
+    listener_count: int = 0,
+) -> PartialSnapshot:
+    """Return what the collection has found. totals: sockets by state without listeners; unread states are
+    absent."""
+    if totals is not None and CollectorName.STATES not in runs.failed:
+        totals = {state: count for state, count in totals.items() if state != LISTEN}
+        if CollectorName.LISTENERS not in runs.failed:
+            totals[LISTEN] = listener_count
+    else:
+        totals = None
+    durations: dict[CollectorName, float] = {
+        collector: seconds
+        for collector, seconds in runs.durations.items()
+        if collector is CollectorName.LIMITS and collector not in runs.failed
+    }
+    return PartialSnapshot(started_at, unfinished_snapshot(durations, limits, counters, totals))

@@ -40,5 +40,5 @@ class HostReaders:
 
     limits: Callable[[], SysctlLimits]
     counters: Callable[[], KernelCounters]
-    descriptors: Callable[[int], FdUsage]
+    fd_usage: Callable[[int], FdUsage]
     """pid -> its file descriptor usage. Raises OSError if it cannot be read."""

@@ -21,17 +21,15 @@ from ..naming.rules import NameCache, Namer
 from ..netlink.retry import retry_transient
 from ..owners.resolver import OwnerResolver
 from ..runtime import gc_paused, trim_heap
+from ..tracking.bound_ports import BoundPortCounter
 from ..tracking.classifier import Classifier, ClassifierCache
-from ..tracking.close_wait import AgeTracker, classify_close_wait
+from ..tracking.close_wait_tracker import AgeTracker, classify_close_wait
 from ..tracking.counter import SocketCounter
 from ..tracking.destinations import Destination, DestinationOwners, is_unattributed
-from ..tracking.ephemeral_ports import BoundPortCounter
 from ..tracking.listeners import ListenerTable
 from ..tracking.pending import CountInProgress
-from .collector_runs import CollectorRuns
+from .collector_runs import CollectorRuns, partial_snapshot
 from .interfaces import HostReaders, SocketSource
-from .owner_names import OwnerNames
-from .partial import partial_snapshot
 
 PORT_COUNT_INTERVAL: Final = 60.0
 """Seconds between two counts of the ports in use on each local address, which touch every socket, if reading
@@ -65,7 +63,7 @@ class SocketTracker:
         long_running: defer expensive work that can wait from the first collection to the second.
         """
         self._source = source
-        self._owners = owners
+        self._resolver = owners
         self._readers = readers
         self._name_cache = NameCache(namer)
         self._enabled = enabled
@@ -87,7 +85,7 @@ class SocketTracker:
 
     def set_namer(self, namer: Namer) -> None:
         """Name processes by other rules, from the next collection on."""
-        self._owners.set_details(details=namer.needs_details)
+        self._resolver.set_details(details=namer.needs_details)
         self._name_cache = NameCache(namer)
 
     def snapshot(self) -> Snapshot:
@@ -105,7 +103,7 @@ class SocketTracker:
 
     def _collect(self, started_at: float) -> Snapshot:
         runs = CollectorRuns(self._log, self._enabled | _REQUIRED_COLLECTORS)
-        names = OwnerNames(self._owners, self._name_cache)
+        names = OwnerNames(self._resolver, self._name_cache)
         limits, counters = self._read_host(runs)
         self.partial = partial_snapshot(started_at, runs, limits, counters)
 
@@ -120,7 +118,7 @@ class SocketTracker:
         )
 
         runs.run(CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, aged), None)
-        owned = [(listener, self._owners.owner_of(listener.owner_key)) for listener in listeners]
+        owned = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
         self._listeners.update(owned, self._clock())
         classifier = self._classifier()
         groups = runs.run(
@@ -139,9 +137,9 @@ class SocketTracker:
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
         fd_usage = self._read_fd_usage(runs, names.known)
         used = self._counter.owners() | self._destinations.owners()
-        self._owners.retain(used)
+        self._resolver.retain(used)
         # Exactly those whose attributes are kept.
-        self._name_cache.retain(lambda owner: self._owners.is_alive(owner) or owner in used)
+        self._name_cache.retain(lambda owner: self._resolver.is_alive(owner) or owner in used)
         runs.log_recoveries()
 
         groups.update(
@@ -153,18 +151,18 @@ class SocketTracker:
             groups=None if CollectorName.STATES in failed else groups,
             listeners=None if CollectorName.LISTENERS in failed else owned,
             names=names.known,
-            unreadable=dict(self._owners.unreadable),
+            unreadable=dict(self._resolver.unreadable),
             unresolved_reason=(
-                "unreadable" if CollectorName.OWNERS in failed else self._owners.unresolved_reason
+                "unreadable" if CollectorName.OWNERS in failed else self._resolver.unresolved_reason
             ),
-            seconds=runs.durations,
+            durations=runs.durations,
             failed=failed,
-            stuck=close_wait if CollectorName.CLOSE_WAIT in succeeded else None,
+            close_wait=close_wait if CollectorName.CLOSE_WAIT in succeeded else None,
             queues=None if CollectorName.STATES in failed else self._counter.queues(count),
-            ports_on_one_address=self._max_bound_ports if CollectorName.EPHEMERAL in succeeded else None,
+            max_bound_ports=self._max_bound_ports if CollectorName.EPHEMERAL in succeeded else None,
             limits=limits,
             counters=counters,
-            descriptors=fd_usage,
+            fd_usage=fd_usage,
             source=self._source.name,
         )
 
@@ -186,7 +184,7 @@ class SocketTracker:
         return limits, counters
 
     def _invalidate_stale(self) -> None:
-        stale = self._owners.refresh()
+        stale = self._resolver.refresh()
         self._counter.invalidate(stale)
         self._listeners.invalidate(stale)
         destinations, self._new_destinations = self._new_destinations, set()
@@ -234,15 +232,15 @@ class SocketTracker:
         endpoints = {listener[:3] for listener in listeners}
         new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
-        self._owners.revalidate(chain(count.new_owner_keys(), new))
+        self._resolver.revalidate(chain(count.new_owner_keys(), new))
         others = {owner_key for _, _, owner_key in endpoints} | {each.socket.owner_key for each, _ in aged}
         count.owner_keys.update(others)
-        self._owners.resolve(count.unclassified_owner_keys() | others, count.owner_keys)
+        self._resolver.resolve(count.unclassified_owner_keys() | others, count.owner_keys)
 
     def _classifier(self) -> Classifier:
         # Another counter numbers groups anew.
         id_version = self._counter, self._counter.id_version
-        return self._classifiers.get(self._owners.owner_of, self._range, id_version)
+        return self._classifiers.get(self._resolver.owner_of, self._range, id_version)
 
     def _complete_count(
         self,
@@ -285,9 +283,9 @@ class SocketTracker:
         def read() -> None:
             failure: OSError | None = None
             for owner in owners:
-                if isinstance(owner, ProcessId) and self._owners.is_alive(owner):
+                if isinstance(owner, ProcessId) and self._resolver.is_alive(owner):
                     try:
-                        usage[owner] = self._readers.descriptors(owner.pid)
+                        usage[owner] = self._readers.fd_usage(owner.pid)
                     except (PermissionError, FileNotFoundError, ProcessLookupError):
                         continue  # It has exited, or may not be read.
                     except OSError as error:
@@ -301,3 +299,24 @@ class SocketTracker:
 
 def _nothing_counted() -> tuple[CountInProgress, BoundPortCounter | None]:
     return CountInProgress(), None
+
+
+class OwnerNames:
+    """Names of the owners met during one collection."""
+
+    def __init__(self, owners: OwnerResolver, cache: NameCache) -> None:
+        self._owners = owners
+        self._cache = cache
+        self.known: dict[Owner, str] = {}
+
+    def get(self, owner: ProcessId) -> str:
+        """Return the name of the owner's process."""
+        if owner not in self.known:
+            self.known[owner] = self._cache.name(owner, self._owners.process(owner))
+        return self.known[owner]
+
+    def preload(self, owners: Iterable[Owner]) -> None:
+        """Name these owners, if they are processes."""
+        for owner in owners:
+            if isinstance(owner, ProcessId):
+                self.get(owner)

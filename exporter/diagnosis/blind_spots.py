@@ -91,15 +91,15 @@ def _unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
         description = "The usage of ephemeral ports is unknown: this system does not report their range."
         yield BlindSpot(description, "On Windows, `netsh int ipv4 show dynamicport tcp` shows it.")
     has_processes = any(isinstance(owner, ProcessId) for owner in snapshot.names)
-    has_read_descriptors = CollectorName.DESCRIPTORS in snapshot.seconds.keys() - snapshot.failed
-    if has_processes and has_read_descriptors and not snapshot.descriptors:
+    has_read_descriptors = CollectorName.DESCRIPTORS in snapshot.durations.keys() - snapshot.failed
+    if has_processes and has_read_descriptors and not snapshot.fd_usage:
         description = "The usage of file descriptors is unknown: it can be read on Linux only."
         yield BlindSpot(description, "")
 
 
 def _disabled(snapshot: Snapshot) -> Iterator[BlindSpot]:
     for collector in _OPTIONAL:
-        if collector not in snapshot.seconds and collector not in snapshot.failed:
+        if collector not in snapshot.durations and collector not in snapshot.failed:
             yield BlindSpot(
                 f"Disabled: {COLLECTOR_HELP[collector]}.", f"Remove `--no-collector.{collector}`."
             )

@@ -10,15 +10,15 @@ from typing import Final
 from ..model.collectors import CollectorName
 from ..model.snapshot import Snapshot
 from ..model.sockets import LISTEN, STATE_NAMES
-from .accept_queues import find_accept_queues
+from .accept_queue_findings import find_accept_queues
 from .blind_spots import BlindSpot, blind_spots
-from .close_wait import find_close_wait
-from .ephemeral_ports import find_ephemeral_ports
-from .file_descriptors import find_file_descriptors
+from .close_wait_findings import find_close_wait
+from .ephemeral_port_findings import find_ephemeral_ports
+from .file_descriptor_findings import find_file_descriptors
 from .finding import WORST_FIRST, DiagnosisInput, Finding, FindingKind, Severity, Usage, by_urgency
 from .formatting import join_and, plural
-from .host_limits import find_host_limits
-from .waiting_for_peer import find_waiting_for_peer
+from .host_limit_findings import find_host_limits
+from .peer_findings import find_waiting_for_peer
 
 STATE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "established": "open",

@@ -37,7 +37,7 @@ _SERVER_ERROR: Final = Response(500, b"internal server error\n")
 _HTTP_ON_TLS_PORT: Final = Response(400, b"Client sent an HTTP request to an HTTPS server.\n")
 
 
-def format_address(address: Any) -> str:
+def format_socket_address(address: Any) -> str:
     """Return the address of a socket as `host:port` or `[IPv6]:port`; the path of a Unix socket."""
     if not isinstance(address, tuple):
         return str(address) or "unknown"

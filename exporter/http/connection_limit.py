@@ -34,10 +34,10 @@ class Evictable(Protocol):
         """Close it soon, by a reset."""
 
 
-T = TypeVar("T", bound=Evictable)
+_T = TypeVar("_T", bound=Evictable)
 
 
-class ConnectionLimiter(Generic[T]):
+class ConnectionLimiter(Generic[_T]):
     """Tracks open connections and enforces the limit.
 
     At the limit a new connection evicts the longest idle one: first connections without a complete request,
@@ -47,13 +47,13 @@ class ConnectionLimiter(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._connections: dict[T, None] = {}
+        self._connections: dict[_T, None] = {}
         self._once = LogOnChange(logger)
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[_T]:
         return iter(list(self._connections))
 
-    def add(self, new: T) -> bool:
+    def add(self, new: _T) -> bool:
         """Track a connection; False where there is no place for it."""
         if len(self._connections) >= self._limit:
             self._once.failing(
@@ -67,7 +67,7 @@ class ConnectionLimiter(Generic[T]):
         self._connections[new] = None
         return True
 
-    def remove(self, connection: T) -> None:
+    def remove(self, connection: _T) -> None:
         """Stop tracking a connection, if it has not been evicted."""
         self._connections.pop(connection, None)
         # At half the limit, so that a few clients that come and go do not fill the log.

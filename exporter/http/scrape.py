@@ -19,7 +19,7 @@ from ..log import LogOnChange
 from ..metrics.text_format import encode
 from .limits import DEFAULT_LIMITS, ServerLimits
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 logger: Final = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class CollectionThread:
         self._thread: Thread | None = None
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
-    def submit(self, function: Callable[[], T]) -> Future[T]:
+    def submit(self, function: Callable[[], _T]) -> Future[_T]:
         """Return the future result of the function. To be called in one thread only."""
-        future: Future[T] = Future()
+        future: Future[_T] = Future()
 
         def task() -> None:
             if not future.set_running_or_notify_cancel():
@@ -134,7 +134,7 @@ class ScrapeCoalescer:
         self._prefetched = self._thread.submit(self._collect)
         self._prefetched.add_done_callback(lambda _: self._forget_prefetched())
 
-    def submit(self, function: Callable[[], T]) -> Future[T]:
+    def submit(self, function: Callable[[], _T]) -> Future[_T]:
         """Return the future result of a function that runs in the collection thread, between collections."""
         return self._thread.submit(function)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..log import LogOnChange, fields
 from . import systemd
-from .connection import Connection, format_address
+from .connection import Connection, format_socket_address
 from .connection_limit import ConnectionLimiter
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Handler
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger(__name__)
 
 
-def parse_address(address: str) -> tuple[str, int]:
+def parse_listen_address(address: str) -> tuple[str, int]:
     """Split `host:port`, `[IPv6]:port` or `:port` (all interfaces: the host is then empty).
 
     Raises ValueError for anything else.
@@ -47,7 +47,7 @@ def listen(address: str, backlog: int = DEFAULT_LIMITS.backlog) -> socket.socket
     `:port` means every interface, over IPv6 and IPv4 where the host has both. Raises ValueError for a
     malformed address, OSError where it cannot be listened on.
     """
-    host, port = parse_address(address)
+    host, port = parse_listen_address(address)
     try:
         return _listener(*_endpoint(host, port), backlog)
     except OSError as error:
@@ -123,7 +123,7 @@ class _Server:
         loop.set_exception_handler(lambda _loop, context: self._log_loop_error(context))
         self._handle_signals(loop)
         for listener in listeners:
-            address, is_tls = format_address(listener.getsockname()), self._tls() is not None
+            address, is_tls = format_socket_address(listener.getsockname()), self._tls() is not None
             logger.info("Listening on", extra=fields(address=address, tls=is_tls))
         accepting = [loop.create_task(self._accept(listener)) for listener in listeners]
         systemd.ready()
@@ -189,7 +189,7 @@ class _Server:
             # asyncio does so for its transports, and on Linux only. OSError: the client has gone.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, format_address(client), self._handler, self._limits, self._tls())
+        connection = Connection(sock, format_socket_address(client), self._handler, self._limits, self._tls())
         if self._limiter.add(connection):
             connection.start(closed=self._limiter.remove)
         else:

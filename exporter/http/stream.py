@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from .limits import ServerLimits
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Stream:
@@ -87,7 +87,7 @@ class TlsStream(Stream):
             self._tls.unwrap()
         await self._flush()
 
-    async def _run(self, operation: Callable[[], T]) -> T:
+    async def _run(self, operation: Callable[[], _T]) -> _T:
         """Return what the operation returns, once it has been given enough bytes. Raises EOFError."""
         while True:
             try:

@@ -11,33 +11,29 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from ..model.collectors import MEASURED_COLLECTORS, CollectorName
-from ..model.reload import ReloadStatus
+from ..model.reload_status import ReloadStatus
 from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
-from . import (
-    accept_queues,
-    catalog,
-    close_wait,
-    configuration,
-    ephemeral_ports,
-    kernel,
-    processes,
-    states,
-    time_wait,
-)
+from . import catalog
+from .accept_queue_metrics import build_accept_queues
 from .cardinality import SeriesLimits
+from .close_wait_metrics import build_close_wait
+from .ephemeral_port_metrics import build_ephemeral_ports
+from .kernel_metrics import build_kernel
 from .labels import UNREADABLE_REASONS
+from .process_metrics import build_descriptors, build_queues
 from .series_limiter import SeriesLimiter
+from .socket_metrics import build_listeners, build_states, build_time_wait
 
 _BUILDERS: Final[tuple[tuple[CollectorName, Callable[[Snapshot, SeriesLimiter], Iterator[Metric]]], ...]] = (
-    (CollectorName.STATES, states.build),
-    (CollectorName.LISTENERS, states.build_by_listener),
-    (CollectorName.LISTENERS, accept_queues.build),
-    (CollectorName.CLOSE_WAIT, close_wait.build),
-    (CollectorName.TIME_WAIT, time_wait.build),
-    (CollectorName.EPHEMERAL, ephemeral_ports.build),
-    (CollectorName.DESCRIPTORS, processes.build_descriptors),
-    (CollectorName.QUEUES, processes.build_queues),
-    (CollectorName.LIMITS, kernel.build),
+    (CollectorName.STATES, build_states),
+    (CollectorName.LISTENERS, build_listeners),
+    (CollectorName.LISTENERS, build_accept_queues),
+    (CollectorName.CLOSE_WAIT, build_close_wait),
+    (CollectorName.TIME_WAIT, build_time_wait),
+    (CollectorName.EPHEMERAL, build_ephemeral_ports),
+    (CollectorName.DESCRIPTORS, build_descriptors),
+    (CollectorName.QUEUES, build_queues),
+    (CollectorName.LIMITS, build_kernel),
 )
 """A builder runs if its collector is enabled; of its metrics, those of disabled collectors are left out."""
 
@@ -86,8 +82,8 @@ class SocketCollector(Collector):
         yield catalog.SOCKET_EXPORTER_UNREADABLE_PROCESSES.build(
             ((reason,), snapshot.unreadable.get(reason, 0)) for reason in UNREADABLE_REASONS
         )
-        yield from configuration.build(self._reload_status())
-        yield from self._scrape_metrics(snapshot, self._collectors & snapshot.seconds.keys())
+        yield from self._configuration_metrics()
+        yield from self._scrape_metrics(snapshot, self._collectors & snapshot.durations.keys())
 
     def collect_partial(self, since: float) -> Iterator[Metric]:
         """Return the families that the current collection has completed; missing collectors have success 0.
@@ -101,19 +97,26 @@ class SocketCollector(Collector):
             partial = empty_partial_snapshot(since)
         snapshot = partial.snapshot
         if CollectorName.STATES in self._collectors:
-            yield from states.build(snapshot, self._limiter)
+            yield from build_states(snapshot, self._limiter)
         if CollectorName.LIMITS in self._collectors:
-            yield from kernel.build(snapshot, self._limiter)
-        yield from configuration.build(self._reload_status())
+            yield from build_kernel(snapshot, self._limiter)
+        yield from self._configuration_metrics()
         yield from self._scrape_metrics(snapshot, self._collectors & MEASURED_COLLECTORS)
+
+    def _configuration_metrics(self) -> Iterator[Metric]:
+        status = self._reload_status()
+        yield catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESSFUL.build([((), int(status.success))])
+        yield catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS.build(
+            [((), status.timestamp)]
+        )
 
     def _is_enabled(self, family: Metric) -> bool:
         return catalog.COLLECTOR_BY_METRIC[family.name] in self._collectors
 
     def _scrape_metrics(self, snapshot: Snapshot, collectors: Set[CollectorName]) -> Iterator[Metric]:
-        measured = sorted(collectors & snapshot.seconds.keys())
+        measured = sorted(collectors & snapshot.durations.keys())
         yield catalog.SOCKET_SCRAPE_COLLECTOR_DURATION_SECONDS.build(
-            ((name,), snapshot.seconds[name]) for name in measured
+            ((name,), snapshot.durations[name]) for name in measured
         )
         yield catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.build(
             ((name,), int(name not in snapshot.failed)) for name in sorted(collectors)

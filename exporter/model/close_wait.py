@@ -32,7 +32,7 @@ class Cause(StrEnum):
 class ClassifiedCloseWait(NamedTuple):
     """A connection in CLOSE_WAIT, with the group that it is counted in."""
 
-    half: CloseWaitSocket
+    close_wait: CloseWaitSocket
     group: SocketGroup
     cause: Cause
     age: float

@@ -27,18 +27,18 @@ class Snapshot:
     """Number of processes whose file descriptors could not be read, by reason."""
     unresolved_reason: str
     """Why sockets have no known owner: a value of the label `reason`."""
-    seconds: Mapping[CollectorName, float]
+    durations: Mapping[CollectorName, float]
     """Duration of each collector."""
     failed: frozenset[CollectorName]
-    stuck: Sequence[ClassifiedCloseWait] | None = None
+    close_wait: Sequence[ClassifiedCloseWait] | None = None
     queues: Mapping[SocketGroup, tuple[int, int]] | None = None
     """Unread and unacknowledged bytes by group."""
-    ports_on_one_address: int | None = None
+    max_bound_ports: int | None = None
     """Number of distinct ephemeral ports in use on the local address with most of them."""
     limits: SysctlLimits | None = None
     counters: KernelCounters | None = None
-    descriptors: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
-    totals: Mapping[int, int] | None = None
+    fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
+    totals_by_state: Mapping[int, int] | None = None
     """Number of sockets by state, if `groups` are not known yet: of an unfinished collection."""
     source: str = ""
     """Name of the socket source, such as `netlink`; empty in the snapshot of an unfinished collection."""
@@ -71,11 +71,11 @@ def unfinished_snapshot(
         names={},
         unreadable={},
         unresolved_reason="not_found",
-        seconds=durations,
+        durations=durations,
         failed=MEASURED_COLLECTORS - durations.keys(),
         limits=limits,
         counters=counters,
-        totals=totals,
+        totals_by_state=totals,
     )
 
 

@@ -65,7 +65,7 @@ class GoRegex:
         return {name: (match[number] or b"").decode() for number, name in groups if name}
 
 
-def encode(text: str) -> bytes:
+def encode_text(text: str) -> bytes:
     """Return text for `GoRegex.search()`. Bytes that are no UTF-8 (surrogates) become U+FFFD, as in Go."""
     return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text).encode()
 

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from ..model.process import Process, ProcessId
-from .go_regex import GoRegex, PatternError, encode
+from .go_regex import GoRegex, PatternError, encode_text
 
 UNKNOWN: Final = "unknown"
 """Name of a process of which nothing could be read."""
@@ -115,7 +115,7 @@ class Namer:
         return _label(self._first_match(process)) or _label(process.comm) or UNKNOWN
 
     def _first_match(self, process: Process) -> str:
-        command_line = encode(" ".join(process.cmdline))
+        command_line = encode_text(" ".join(process.cmdline))
         names = (rule.name(process, command_line) for rule in self._rules)
         return next((name for name in names if name is not None), "")
 

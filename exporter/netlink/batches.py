@@ -12,7 +12,7 @@ from itertools import compress
 from typing import Final, TypeVar
 
 from ..model.sockets import KeySpace, SocketBatch, SocketKey, SocketTable
-from .messages import InetDiagTable
+from .inet_diag import InetDiagTable
 
 # A key space as one byte: the state, plus this bit for sockets without an owner.
 _NO_OWNER_BIT: Final = 16

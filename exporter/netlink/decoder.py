@@ -15,7 +15,7 @@ from typing import Final
 
 from ..model.sockets import Listener, SocketBatch
 from .batches import split_by_keyspace
-from .messages import SIZE, InetDiagTable
+from .inet_diag import SIZE, InetDiagTable
 from .transport import (
     HEADER,
     NLMSG_DONE,

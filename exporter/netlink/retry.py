@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from .transport import NetlinkError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 TRANSIENT_ERRNOS: Final = frozenset({errno.EBUSY, errno.EINTR, errno.ENOBUFS})
 """Errors that pass (netlink(7)): another dump is running, a signal arrived, no memory for the next datagram.
@@ -24,10 +24,10 @@ MAX_RETRY_SECONDS: Final = 2.0
 
 
 def retry_transient(
-    read: Callable[[], T],
+    read: Callable[[], _T],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> T:
+) -> _T:
     """Return what `read` returns, calling it again from the start after a transient error.
 
     Raises NetlinkError if the error persists, and every other exception of `read`.

@@ -19,9 +19,9 @@ from ..model.sockets import (
     SocketBatch,
 )
 from .batches import split_by_keyspace
-from .close_wait import CloseWaitSource, merge_mptcp
+from .close_wait_dump import CloseWaitSource, merge_mptcp
 from .decoder import SizeSorter, decode_listeners, decode_sockets
-from .messages import InetDiagTable, join_tables
+from .inet_diag import InetDiagTable, join_tables
 from .retry import retry_transient
 from .tcp_info import TcpInfoCache
 from .transport import (

@@ -16,8 +16,8 @@ from itertools import repeat
 from typing import Final
 
 from ..model.sockets import CloseWaitSocket, Socket, fast_maker
-from .close_wait import INFO_EXTENSION, parse_replies
-from .messages import InetDiagTable
+from .close_wait_dump import INFO_EXTENSION, parse_replies
+from .inet_diag import InetDiagTable
 from .transport import HEADER, NLMSG_ERROR, NetlinkError, SockDiagClient, get_request
 
 _ERROR: Final = struct.Struct("=i")

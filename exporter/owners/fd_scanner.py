@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ..model.sockets import NO_OWNER_KEY
-from ..procfs.process import list_pids, network_namespace
+from ..procfs.process_reader import list_pids, network_namespace
 from .fd_table import FdTable
 from .resolver import failure_reason
 

@@ -12,7 +12,7 @@ from operator import not_
 from pathlib import Path
 from typing import Final
 
-from ..procfs.process import network_namespace
+from ..procfs.process_reader import network_namespace
 
 _SOCKET_PREFIX: Final = "socket:["
 _NOT_A_SOCKET: Final = 0

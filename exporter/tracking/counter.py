@@ -14,7 +14,7 @@ from typing import Final, cast
 from ..model.groups import SocketGroup
 from ..model.process import Owner
 from ..model.sockets import TIME_WAIT, KeySpace, SocketBatch, SocketKey, SocketTable
-from .ephemeral_ports import BoundPortCounter
+from .bound_ports import BoundPortCounter
 from .group_cache import GroupCache
 from .pending import CountInProgress, UnclassifiedChunk
 

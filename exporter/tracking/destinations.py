@@ -13,7 +13,7 @@ from ..model.groups import Direction, SocketGroup
 from ..model.process import ProcessId, Unowned
 from ..model.sockets import TIME_WAIT
 
-RETENTION_SECONDS: Final = 300.0
+DESTINATION_RETENTION_SECONDS: Final = 300.0
 """Time for which a process is remembered after its last connection to a destination was seen."""
 
 MAX_DESTINATIONS: Final = 10_000
@@ -57,7 +57,7 @@ class DestinationOwners:
             owners.seen_at = now
             owners.by_name[name_of(group.owner)] = group.owner, now
             self._destinations[destination] = owners
-        self._drop_expired(now - RETENTION_SECONDS)
+        self._drop_expired(now - DESTINATION_RETENTION_SECONDS)
         return new
 
     def sole_owner(self, address: bytes, port: int) -> ProcessId | None:

@@ -8,7 +8,7 @@ from typing import Final
 from ..model.process import Owner, ProcessId, Unowned
 from ..model.sockets import Listener
 
-RETENTION_SECONDS: Final = 120.0
+LISTENER_RETENTION_SECONDS: Final = 120.0
 """Time for which the port of a closed listener stays inbound: twice the duration of TIME_WAIT."""
 
 _ANY_ADDRESS: Final = (bytes(4), bytes(16), b"")
@@ -35,7 +35,9 @@ class ListenerTable:
         self._owners |= present
         self._last_seen |= dict.fromkeys(present, now)
         expired = [
-            endpoint for endpoint, seen_at in self._last_seen.items() if now - seen_at > RETENTION_SECONDS
+            endpoint
+            for endpoint, seen_at in self._last_seen.items()
+            if now - seen_at > LISTENER_RETENTION_SECONDS
         ]
         for endpoint in expired:
             del self._owners[endpoint], self._last_seen[endpoint]

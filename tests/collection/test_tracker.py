@@ -53,21 +53,21 @@ def test_all_sockets_are_counted_with_their_owners(tracker: SocketTracker) -> No
     }
     assert seen.names == {PRINTD: "printd"}
     assert seen.failed == frozenset()
-    assert set(seen.seconds) == READ
+    assert set(seen.durations) == READ
 
 
 def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Host) -> None:
     seen = tracker.snapshot()
     assert (seen.limits, seen.counters) == (host.limits, host.counters)
-    assert seen.descriptors == {PRINTD: FdUsage(50, 64)}
-    assert seen.ports_on_one_address == 0
+    assert seen.fd_usage == {PRINTD: FdUsage(50, 64)}
+    assert seen.max_bound_ports == 0
     assert seen.queues == {}
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
     (half,) = host.close_wait_sockets()
     group = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
-    assert tracker.snapshot().stuck == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
+    assert tracker.snapshot().close_wait == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
 
 
 def test_close_wait_keeps_its_direction_after_its_listener_closed(host: Host) -> None:
@@ -76,7 +76,7 @@ def test_close_wait_keeps_its_direction_after_its_listener_closed(host: Host) ->
     host.listening = []
     for _ in range(200):
         host.seconds()
-    assert [stuck.group.direction for stuck in tracker.snapshot().stuck or ()] == [Direction.INBOUND]
+    assert [stuck.group.direction for stuck in tracker.snapshot().close_wait or ()] == [Direction.INBOUND]
 
 
 def test_garbage_collector_is_disabled_during_a_collection(tracker: SocketTracker, host: Host) -> None:
@@ -130,13 +130,13 @@ def test_all_sockets_are_counted_if_resolving_owners_fails(tracker: SocketTracke
     seen = tracker.snapshot()
     assert (sum(groups(seen).values()), seen.unresolved_reason) == (3, "unreadable")
     assert seen.failed == frozenset({CollectorName.OWNERS})
-    assert [stuck.group.owner for stuck in seen.stuck or ()] == [Unowned.NOT_FOUND]
+    assert [stuck.group.owner for stuck in seen.close_wait or ()] == [Unowned.NOT_FOUND]
 
 
 def test_sockets_are_counted_if_reading_close_wait_fails(tracker: SocketTracker, host: Host) -> None:
     host.broken = {CollectorName.CLOSE_WAIT}
     seen = tracker.snapshot()
-    assert (seen.stuck, seen.failed) == (None, frozenset({CollectorName.CLOSE_WAIT}))
+    assert (seen.close_wait, seen.failed) == (None, frozenset({CollectorName.CLOSE_WAIT}))
     assert sum(groups(seen).values()) == 3
 
 
@@ -156,13 +156,13 @@ def test_valid_limits_are_kept_if_one_is_invalid(tracker: SocketTracker, host: H
 
 def test_fd_usage_of_exited_processes_is_not_read(tracker: SocketTracker, host: Host) -> None:
     host.dead = {PRINTD}
-    assert tracker.snapshot().descriptors == {}
+    assert tracker.snapshot().fd_usage == {}
 
 
 def test_process_without_readable_fd_usage_is_absent(tracker: SocketTracker, host: Host) -> None:
     host.descriptors = {}
     seen = tracker.snapshot()
-    assert (seen.descriptors, seen.failed) == ({}, frozenset())
+    assert (seen.fd_usage, seen.failed) == ({}, frozenset())
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE], ids=errno.errorcode.__getitem__)
@@ -172,20 +172,20 @@ def test_failed_fd_usage_does_not_hide_other_processes(
     host.rows = [*host.rows, call(40_000)]
     host.faulty = {10: error}
     seen = tracker.snapshot()
-    assert seen.descriptors == {CALLER: FdUsage(7, None)}
+    assert seen.fd_usage == {CALLER: FdUsage(7, None)}
     assert seen.failed == frozenset({CollectorName.DESCRIPTORS})
 
 
 def test_disabled_collectors_do_not_run(host: Host) -> None:
     host.broken = {CollectorName.CLOSE_WAIT, CollectorName.DESCRIPTORS}
     seen = host.tracker(frozenset({CollectorName.STATES})).snapshot()
-    assert set(seen.seconds) == {
+    assert set(seen.durations) == {
         CollectorName.STATES,
         CollectorName.LISTENERS,
         CollectorName.OWNERS,
         CollectorName.LIMITS,
     }
-    assert (seen.stuck, seen.descriptors, seen.ports_on_one_address) == (None, {}, None)
+    assert (seen.close_wait, seen.fd_usage, seen.max_bound_ports) == (None, {}, None)
     assert sum(groups(seen).values()) == 3
 
 

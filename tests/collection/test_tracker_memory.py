@@ -146,7 +146,7 @@ def test_without_a_range_no_port_is_ephemeral(tracker: SocketTracker, host: Host
     host.limits = replace(host.limits, ephemeral=None)
     host.rows = [call(40_000)]
     seen = tracker.snapshot()
-    assert (ephemeral(seen), seen.ports_on_one_address) == ({False: 1}, None)
+    assert (ephemeral(seen), seen.max_bound_ports) == ({False: 1}, None)
 
 
 def bound(port: int, address: bytes = HERE) -> Socket:
@@ -156,24 +156,24 @@ def bound(port: int, address: bytes = HERE) -> Socket:
 def test_the_ports_on_the_fullest_address_are_counted(tracker: SocketTracker, host: Host) -> None:
     host.rows = [call(40_000), call(40_001), call(40_001, TIME_WAIT), bound(40_003), bound(40_004, THERE)]
     host.listening = [Listener(bytes(16), 40_005, 5, 0, 1), Listener(HERE, 39_999, 5, 0, 1)]
-    assert tracker.snapshot().ports_on_one_address == 4
+    assert tracker.snapshot().max_bound_ports == 4
 
 
 def test_they_are_counted_down_when_the_last_socket_goes(tracker: SocketTracker, host: Host) -> None:
     host.full_sockets = lambda: iter([])  # type: ignore[method-assign]
     host.listening = []
-    assert tracker.snapshot().ports_on_one_address == 0
+    assert tracker.snapshot().max_bound_ports == 0
 
 
 def test_a_dear_count_is_not_repeated_at_once(tracker: SocketTracker, host: Host) -> None:
     """The clock goes on by a second each time it is asked: the reading takes one."""
     host.rows = [call(40_000)]
-    assert tracker.snapshot().ports_on_one_address == 1
+    assert tracker.snapshot().max_bound_ports == 1
     host.rows.append(call(40_001))
-    assert tracker.snapshot().ports_on_one_address == 1
+    assert tracker.snapshot().max_bound_ports == 1
     for _ in range(int(PORT_COUNT_INTERVAL)):
         host.seconds()
-    assert tracker.snapshot().ports_on_one_address == 2
+    assert tracker.snapshot().max_bound_ports == 2
 
 
 def test_a_connection_that_goes_on_to_close_wait_stays_with_its_direction(
@@ -182,7 +182,7 @@ def test_a_connection_that_goes_on_to_close_wait_stays_with_its_direction(
     host.rows = [Socket(ESTABLISHED, HERE, 631, HERE, 50_000, 6, 1)]
     tracker.snapshot()
     host.rows = [Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)]
-    (stuck,) = tracker.snapshot().stuck or ()
+    (stuck,) = tracker.snapshot().close_wait or ()
     assert (stuck.group.owner, stuck.group.port, stuck.age) == (PRINTD, 631, 30.0)
     assert OTHER_CALLER not in host.kept
 

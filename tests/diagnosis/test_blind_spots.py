@@ -34,7 +34,7 @@ def text_of(snapshot: Snapshot) -> str:
         make_snapshot(
             limits=replace(SysctlLimits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)
         ),
-        make_snapshot(outbound(ESTABLISHED, 1), descriptors={APP: (3, None)}),
+        make_snapshot(outbound(ESTABLISHED, 1), fd_usage={APP: (3, None)}),
     ],
 )
 def test_no_blind_spots_if_everything_was_read(snapshot: Snapshot) -> None:
@@ -97,12 +97,12 @@ def test_unknown_range_of_ports() -> None:
 
 
 def test_descriptors_unsupported_by_the_system() -> None:
-    assert "usage of file descriptors is unknown" in text_of(make_snapshot(descriptors={}))
+    assert "usage of file descriptors is unknown" in text_of(make_snapshot(fd_usage={}))
 
 
 @pytest.mark.parametrize(
     "part", [CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS]
 )
 def test_disabled_collector(part: str) -> None:
-    seconds = {name: 0.0 for name in QUIET.seconds if name != part}
-    assert f"--no-collector.{part}" in text_of(make_snapshot(outbound(ESTABLISHED, 1), seconds=seconds))
+    seconds = {name: 0.0 for name in QUIET.durations if name != part}
+    assert f"--no-collector.{part}" in text_of(make_snapshot(outbound(ESTABLISHED, 1), durations=seconds))

@@ -56,9 +56,9 @@ from .helpers import CRITICAL, NOTE, WARNING, descriptors_in_use, kinds, only_fi
             outbound(SYN_SENT, 99), outbound(FIN_WAIT2, 999), inbound(SYN_RECV, 99), inbound(FIN_WAIT2, 999)
         ),
         make_snapshot(listeners=[listener(0, 0), listener(79, 100), listener(None, None)]),
-        make_snapshot(descriptors=descriptors_in_use(used=799)),
-        make_snapshot(descriptors={PRINTD: FdUsage(1_000_000, None), APP: FdUsage(0, 0)}),
-        make_snapshot(groups=None, listeners=None, stuck=None, queues=None, limits=None, counters=None),
+        make_snapshot(fd_usage=descriptors_in_use(used=799)),
+        make_snapshot(fd_usage={PRINTD: FdUsage(1_000_000, None), APP: FdUsage(0, 0)}),
+        make_snapshot(groups=None, listeners=None, close_wait=None, queues=None, limits=None, counters=None),
         make_snapshot(limits=SysctlLimits(), counters=KernelCounters()),
     ],
     ids=itertools.count(),
@@ -187,7 +187,7 @@ clusters = st.builds(
     ports,
     st.sampled_from(Direction),
 )
-observations = st.builds(
+snapshots = st.builds(
     lambda members, cluster, changes: make_snapshot(*members, cluster, **changes),
     st.lists(st.tuples(groups, counts), max_size=8),
     clusters,
@@ -204,24 +204,23 @@ observations = st.builds(
                 st.sampled_from([None, RANGE, replace(RANGE, high=32_768, reserved=frozenset({32_768}))]),
                 maybe,
                 maybe,
-                maybe,
             ),
             "counters": st.builds(
                 KernelCounters, time_wait=maybe, orphans=maybe, memory_bytes=maybe, listen_overflows=maybe
             ),
-            "descriptors": st.dictionaries(
+            "fd_usage": st.dictionaries(
                 st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]), st.builds(FdUsage, counts, maybe)
             ),
             "queues": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
-            "ports_on_one_address": maybe,
-            "stuck": st.none(),
+            "max_bound_ports": maybe,
+            "close_wait": st.none(),
             "groups": st.none(),
         },
     ),
 )
 
 
-@given(observations, st.booleans(), st.booleans())
+@given(snapshots, st.booleans(), st.booleans())
 def test_any_snapshot_has_ordered_findings_with_steps(
     snapshot: Snapshot, with_addresses: bool, windows: bool
 ) -> None:

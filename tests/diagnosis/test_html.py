@@ -145,7 +145,7 @@ def test_links() -> None:
             make_snapshot(
                 groups=None,
                 listeners=None,
-                stuck=None,
+                close_wait=None,
                 failed=frozenset({CollectorName.STATES, CollectorName.LISTENERS}),
             ),
             "The sockets could not be read",

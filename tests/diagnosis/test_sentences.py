@@ -73,7 +73,7 @@ def state_snapshots() -> Iterator[Snapshot]:
         yield make_snapshot(inbound(state, count, owner=owner), limits=limit, names=NAMES)
         yield make_snapshot((SocketGroup(state, owner, Direction.NONE, 9), count), limits=limit, names=NAMES)
         both = outbound(state, count, owner=owner), outbound(state, 1, owner=APP), outbound(state, 1)
-        yield make_snapshot(*both, limits=limit, names=NAMES, ports_on_one_address=count + 9)
+        yield make_snapshot(*both, limits=limit, names=NAMES, max_bound_ports=count + 9)
 
 
 def limit_snapshots() -> Iterator[Snapshot]:
@@ -81,7 +81,7 @@ def limit_snapshots() -> Iterator[Snapshot]:
     for count, owner in itertools.product((0, 1, MANY), OWNERS):
         yield make_snapshot(listeners=[listener(count, 5, owner)], names=NAMES)
         workers = dict.fromkeys([*WORKERS, PRINTD][: 1 + count], FdUsage(count, 100))
-        yield make_snapshot(descriptors=workers, names=NAMES)
+        yield make_snapshot(fd_usage=workers, names=NAMES)
         group = SocketGroup(ESTABLISHED, owner, Direction.INBOUND, 631)
         counters = KernelCounters(
             time_wait=count,

@@ -93,7 +93,7 @@ def test_unreadable_sockets_have_an_exit_status_of_their_own() -> None:
         make_snapshot(
             groups=None,
             listeners=None,
-            stuck=None,
+            close_wait=None,
             failed=frozenset({CollectorName.STATES, CollectorName.LISTENERS}),
         )
     )

@@ -22,9 +22,9 @@ from typing import Final
 from exporter.model.process import ProcessId
 from exporter.netlink.source import NetlinkSource
 from exporter.owners.fd_scanner import FdScanner
-from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 PROC: Final = Path("/proc")
 LAST_PID: Final = PROC / "sys/kernel/ns_last_pid"

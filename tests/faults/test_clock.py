@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import exporter
-from exporter.cli import build, choose_source
+from exporter.cli import build_tracker, choose_source
 from exporter.config.exporter_config import Config
 from exporter.flags import parser
 from exporter.model.process import ProcessId
@@ -49,7 +49,7 @@ def test_wall_clock_is_read_only_for_timestamps() -> None:
 
 
 def ages(seen: Snapshot, port: int) -> list[float]:
-    return [stuck.age for stuck in seen.stuck or () if stuck.half.socket.local_port == port]
+    return [stuck.age for stuck in seen.close_wait or () if stuck.close_wait.socket.local_port == port]
 
 
 def holders(seen: Snapshot, port: int) -> set[int]:
@@ -62,7 +62,7 @@ def holders(seen: Snapshot, port: int) -> set[int]:
 
 @pytest.mark.parametrize("jump", [10 * 365 * 86_400.0, -10 * 365 * 86_400.0], ids=["ahead", "back"])
 def test_clock_jump_does_not_change_ages_and_owners(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
-    observer = build(parser().parse_args([]), Config(), choose_source("netlink"))
+    observer = build_tracker(parser().parse_args([]), Config(), choose_source("netlink"))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
@@ -87,7 +87,7 @@ def test_clock_jump_does_not_change_ages_and_owners(monkeypatch: pytest.MonkeyPa
         assert -0.05 <= later - age <= time.monotonic() - started + 0.1
         assert holders(after, port) == holders(before, port) != set()
         assert after.failed == before.failed == frozenset()
-        assert all(0 <= seconds < 60 for seconds in after.seconds.values())
+        assert all(0 <= seconds < 60 for seconds in after.durations.values())
 
 
 OWN_CLOCK = ("unshare", "--time", "--boottime=100000", "--monotonic=100000", "--fork")

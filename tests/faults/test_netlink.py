@@ -29,11 +29,11 @@ from exporter.netlink import retry
 from exporter.netlink.source import NetlinkSource
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 from exporter.owners.fd_scanner import FdScanner
-from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 from exporter.procfs.sysctl import read_sysctls
 
 from ..netlink.messages import DONE, split

@@ -16,7 +16,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from exporter.http.server import parse_address
+from exporter.http.server import parse_listen_address
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class Running:
         assert self.process.stdout
         with self.process.stdout as told:
             self.addresses: list[str] = json.loads(told.readline())
-        self.ports = [parse_address(address)[1] for address in self.addresses if ":" in address]
+        self.ports = [parse_listen_address(address)[1] for address in self.addresses if ":" in address]
 
     def connect(self, host: str = "127.0.0.1") -> socket.socket:
         return socket.create_connection((host, self.ports[0]), timeout=20)

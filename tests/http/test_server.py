@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from exporter.http.connection import format_address
-from exporter.http.server import listen, parse_address
+from exporter.http.connection import format_socket_address
+from exporter.http.server import listen, parse_listen_address
 
 from .servers import (
     Start,
@@ -46,7 +46,7 @@ class TestAddress:
         ],
     )
     def test_has_host_and_port(self, address: str, parsed: tuple[str, int]) -> None:
-        assert parse_address(address) == parsed
+        assert parse_listen_address(address) == parsed
 
     @pytest.mark.parametrize(
         ("address", "problem"),
@@ -70,13 +70,13 @@ class TestAddress:
     )
     def test_malformed_address_is_quoted_and_explained(self, address: str, problem: str) -> None:
         with pytest.raises(ValueError, match=f"listen address {re.escape(repr(address))}: {problem}"):
-            parse_address(address)
+            parse_listen_address(address)
 
 
 class TestListen:
     def test_bound_address_can_be_read_back(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            host, port = parse_address(format_address(listener.getsockname()))
+            host, port = parse_listen_address(format_socket_address(listener.getsockname()))
             assert (host, port) == listener.getsockname()
             assert port > 0
 
@@ -104,11 +104,11 @@ class TestListen:
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
     def test_ipv6_address_listens_on_ipv6(self) -> None:
         with listen("[::1]:0") as listener:
-            assert format_address(listener.getsockname()) == f"[::1]:{listener.getsockname()[1]}"
+            assert format_socket_address(listener.getsockname()) == f"[::1]:{listener.getsockname()[1]}"
 
     def test_error_names_address_in_use(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            address = format_address(listener.getsockname())
+            address = format_socket_address(listener.getsockname())
             with pytest.raises(OSError, match=f"cannot listen on {re.escape(address)}: ") as raised:
                 listen(address)
             assert raised.value.errno in (errno.EADDRINUSE, errno.EACCES)
@@ -120,7 +120,7 @@ class TestListen:
     @pytest.mark.skipif(os.name == "nt", reason="POSIX: a restart must not wait for TIME_WAIT")
     def test_port_in_time_wait_can_be_bound(self) -> None:
         with listen("127.0.0.1:0") as listener:
-            address = format_address(listener.getsockname())
+            address = format_socket_address(listener.getsockname())
             client = socket.create_connection(listener.getsockname(), timeout=20)
             listener.accept()[0].close()
             client.close()

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from exporter.model.sockets import CloseWaitSocket
-from exporter.netlink.close_wait import CloseWaitSource
+from exporter.netlink.close_wait_dump import CloseWaitSource
 from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, SockDiagClient
-from exporter.tracking.close_wait import AgeTracker, cause_of
+from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
 
 from . import leaks
 from .conftest import open_namespace

@@ -117,7 +117,7 @@ def test_mapped_addresses_use_the_same_ports(ten_ports: Namespace) -> None:
 
 def bound_one_after_the_other() -> list[int | None]:
     servers, eyes = [serve(port) for port in (5001, 5002)], observer()
-    steps, kept = [eyes.snapshot().ports_on_one_address], []
+    steps, kept = [eyes.snapshot().max_bound_ports], []
 
     def bind_and_connect() -> object:
         calling = socket.socket()
@@ -128,7 +128,7 @@ def bound_one_after_the_other() -> list[int | None]:
     for pair in until_refused(bind_and_connect, errno.EADDRINUSE):
         kept.append(pair)
         eyes = observer()
-        steps.append(eyes.snapshot().ports_on_one_address)
+        steps.append(eyes.snapshot().max_bound_ports)
     return steps
 
 

@@ -81,7 +81,7 @@ def test_other_collectors_when_states_failed() -> None:
     }
     assert set(families) == {spec.name for spec in catalog.METRICS} - gone
     success = values(families["socket_scrape_collector_success"])
-    assert success == {(part,): int(part != CollectorName.STATES) for part in BUSY.seconds}
+    assert success == {(part,): int(part != CollectorName.STATES) for part in BUSY.durations}
 
 
 def test_listen_is_absent_when_listeners_failed() -> None:
@@ -95,7 +95,7 @@ def test_listen_is_absent_when_listeners_failed() -> None:
 
 
 def test_no_close_wait_metrics_when_it_was_not_read() -> None:
-    assert not names_of(CollectorName.CLOSE_WAIT) & collect(replace(BUSY, stuck=None)).keys()
+    assert not names_of(CollectorName.CLOSE_WAIT) & collect(replace(BUSY, close_wait=None)).keys()
 
 
 def test_no_limits_when_they_were_not_read() -> None:

@@ -55,7 +55,7 @@ QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
 DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
 LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
-EMPTY = replace(BUSY, groups={}, names=NAMES, stuck=[], queues={}, descriptors={})
+EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queues={}, fd_usage={})
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
@@ -64,9 +64,9 @@ def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Sna
 
 
 COUNTED = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | WAITING, NUMBERS, max_size=30))
-PILES = snapshots(stuck=st.lists(STUCK, max_size=25))
+PILES = snapshots(close_wait=st.lists(STUCK, max_size=25))
 QUEUES = snapshots(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
-OPEN = snapshots(descriptors=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
+OPEN = snapshots(fd_usage=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
 
 Families = Mapping[str, Metric]
 
@@ -111,10 +111,10 @@ def test_sum_of_time_wait_attribution(seen: list[Snapshot], limits: SeriesLimits
 @given(PILES, LIMITS)
 def test_every_close_wait_has_a_cause_and_an_age(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
-        ages = [one.age for one in now.stuck or ()]
+        ages = [one.age for one in now.close_wait or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
         for cause in Cause:
-            expected = sum(one.cause == cause for one in now.stuck or ())
+            expected = sum(one.cause == cause for one in now.close_wait or ())
             assert total(families["socket_close_wait_sockets"], cause=cause) == expected
         family = families["socket_close_wait_age_seconds"]
         assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(ages)
@@ -136,7 +136,7 @@ def test_sum_of_queue_bytes(seen: list[Snapshot], limits: SeriesLimits) -> None:
 @given(OPEN, LIMITS)
 def test_sum_of_open_fds_and_highest_ratio(seen: list[Snapshot], limits: SeriesLimits) -> None:
     for now, families in scrapes(seen, limits):
-        has = now.descriptors.values()
+        has = now.fd_usage.values()
         assert total(families["socket_process_open_fds"]) == sum(one.open for one in has)
         ratios = [sample.value for sample in families["socket_process_worst_fd_ratio"].samples]
         limited = [one.open / one.limit for one in has if one.limit]

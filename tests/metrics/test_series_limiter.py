@@ -37,13 +37,13 @@ def many() -> Snapshot:
         BUSY,
         groups=Counter({inbound(number): number for number in range(1, 41)}),
         names=names,
-        stuck=[
+        close_wait=[
             one
             for n in range(1, 41)
             for one in close_wait_rows(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, count=n)
         ],
         queues=queues,
-        descriptors={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},
+        fd_usage={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},
     )
 
 

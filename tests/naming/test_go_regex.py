@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.naming.go_regex import GoRegex, PatternError, encode
+from exporter.naming.go_regex import GoRegex, PatternError, encode_text
 
 FOUND = [
     # As in Python.
@@ -223,7 +223,7 @@ TOKENS += [
 
 def found(pattern: str, text: str) -> str | None:
     """Return the whole match."""
-    groups = GoRegex(f"(?P<whole>{pattern})").search(encode(text))
+    groups = GoRegex(f"(?P<whole>{pattern})").search(encode_text(text))
     return None if groups is None else groups["whole"]
 
 
@@ -262,7 +262,7 @@ def test_parentheses_that_are_text_are_no_groups() -> None:
 
 
 def test_invalid_bytes_match_as_replacement_characters() -> None:
-    text = encode(b"a\xff\xe2\x82b\xed\xa0\x80c".decode("utf-8", "surrogateescape"))
+    text = encode_text(b"a\xff\xe2\x82b\xed\xa0\x80c".decode("utf-8", "surrogateescape"))
     assert "a\ufffd\ufffd\ufffdb\ufffd\ufffd\ufffdc".encode() == text
     assert {"all": "\ufffd\ufffd\ufffd"} == GoRegex(r"a(?P<all>...)b").search(text)
     assert GoRegex(r"\x{fffd}").search(text) is not None
@@ -271,12 +271,12 @@ def test_invalid_bytes_match_as_replacement_characters() -> None:
 def test_match_time_is_linear_in_the_text() -> None:
     """The pattern once stopped scrapes for good at 40 words."""
     regex = GoRegex(LOOPING)
-    assert regex.search(encode("java " + "-Da-b-c " * 40 + "!")) is None
-    assert {"main": "shop.Main"} == regex.search(encode("java" + " -Da-b-c" * 8000 + " shop.Main"))
+    assert regex.search(encode_text("java " + "-Da-b-c " * 40 + "!")) is None
+    assert {"main": "shop.Main"} == regex.search(encode_text("java" + " -Da-b-c" * 8000 + " shop.Main"))
 
 
 def test_other_threads_run_during_a_match() -> None:
-    text = encode("abc " * 500_000)
+    text = encode_text("abc " * 500_000)
     regex = GoRegex(r"(?P<words>(\S{1,100} ?)+)$")
     started = threading.Event()
     matching = threading.Thread(target=lambda: (started.set(), regex.search(text)))
@@ -322,12 +322,12 @@ assert imported("process_names: [{cmdline: [java], name: x}]")
 @given(st.text())
 def test_quoted_text_matches_itself(text: str) -> None:
     quoted = text.replace(r"\E", "")
-    assert GoRegex(rf"\A\Q{quoted}\E\z").search(encode(quoted)) is not None
+    assert GoRegex(rf"\A\Q{quoted}\E\z").search(encode_text(quoted)) is not None
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(TOKENS)).map("".join)), st.text(max_size=20))
 def test_every_pattern_is_compiled_or_an_error(pattern: str, text: str) -> None:
     with contextlib.suppress(PatternError):
         regex = GoRegex(pattern)
-        groups = regex.search(encode(text))
+        groups = regex.search(encode_text(text))
         assert groups is None or groups.keys() == regex.group_names

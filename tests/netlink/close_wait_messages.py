@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket
-from exporter.netlink.close_wait import parse_mptcp, parse_tcp
+from exporter.netlink.close_wait_dump import parse_mptcp, parse_tcp
 
 from .messages import GETSOCK, LOOPBACK, SHORTEST, done, message, row
 

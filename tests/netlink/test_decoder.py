@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.model.sockets import ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, KeySpace, Listener, Socket
-from exporter.netlink import decoder, messages
+from exporter.netlink import decoder, inet_diag
 from exporter.netlink.transport import NetlinkError
 
 from ..oracle import Row, oracle
@@ -121,7 +121,7 @@ def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_n
 def test_mapped_addresses_are_ipv4_and_all_others_what_they_are(
     family: int, raw: bytes, expected: bytes
 ) -> None:
-    assert messages.read_address(family, raw.ljust(16, b"\0")) == expected
+    assert inet_diag.read_address(family, raw.ljust(16, b"\0")) == expected
 
 
 @pytest.mark.parametrize("port", [1, 255, 256, 8080, 32768, 65535])

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, LAST_ACK, CloseWaitSocket, Socket
 from exporter.netlink import tcp_info as module
-from exporter.netlink.messages import InetDiagTable
+from exporter.netlink.inet_diag import InetDiagTable
 from exporter.netlink.tcp_info import TcpInfoCache
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from exporter.model.process import Owner, ProcessId
 from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners.fd_scanner import FdScanner
-from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 from ..procfs.trees import Clock, Tree
 

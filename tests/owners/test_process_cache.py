@@ -9,7 +9,7 @@ import pytest
 
 from exporter.model.process import Process, ProcessId
 from exporter.owners.process_cache import ProcessCache
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Tree
 

@@ -11,7 +11,7 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.sockets import CLOSE, ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, Listener, Socket
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
+from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS, ListenerTable
 
 from .sockets import (
     CLIENT,
@@ -68,7 +68,10 @@ LIFE = st.tuples(
     st.sampled_from([inbound(), outbound(), between(("10.0.0.1", 80), ("10.0.0.9", 443))]),
     st.lists(
         st.tuples(
-            STATES, st.sampled_from([0, 999, *HOLDERS]), ON_THEIR_PORTS, st.floats(0, 2 * RETENTION_SECONDS)
+            STATES,
+            st.sampled_from([0, 999, *HOLDERS]),
+            ON_THEIR_PORTS,
+            st.floats(0, 2 * LISTENER_RETENTION_SECONDS),
         ),
         min_size=1,
         max_size=8,

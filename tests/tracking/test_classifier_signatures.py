@@ -22,11 +22,11 @@ from exporter.model.sockets import (
     Socket,
     SocketTable,
 )
-from exporter.netlink.messages import InetDiagTable
+from exporter.netlink.inet_diag import InetDiagTable
 from exporter.portable.psutil_source import SocketList
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.listeners import RETENTION_SECONDS, ListenerTable
+from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS, ListenerTable
 
 from ..netlink.messages import row
 from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND
@@ -155,7 +155,7 @@ class TestClassifierCache:
         [
             lambda table: table.update([(listener(("0.0.0.0", 81)), SERVER)], 1.0),
             lambda table: table.update([(listener(("0.0.0.0", 80)), WORKER)], 1.0),
-            lambda table: table.update([], 2 * RETENTION_SECONDS),
+            lambda table: table.update([], 2 * LISTENER_RETENTION_SECONDS),
             lambda table: table.invalidate([SERVER]),
         ],
         ids=["another port", "another owner", "gone", "owner dead"],

@@ -9,7 +9,7 @@ from exporter.model.groups import Direction, SocketGroup
 from exporter.model.process import ProcessId
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, CloseWaitSocket, Socket
 from exporter.tracking.classifier import Classifier
-from exporter.tracking.close_wait import classify_close_wait
+from exporter.tracking.close_wait_tracker import classify_close_wait
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import ListenerTable
 

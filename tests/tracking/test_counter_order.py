@@ -10,8 +10,8 @@ from exporter.model.groups import SocketGroup
 from exporter.model.host import EphemeralRange
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT
 from exporter.portable import psutil_source
+from exporter.tracking.bound_ports import BoundPortCounter
 from exporter.tracking.counter import SocketCounter
-from exporter.tracking.ephemeral_ports import BoundPortCounter
 from exporter.tracking.pending import CountInProgress
 
 from .batches import RecordingClassifier, batches, complete, count, each, group, socket

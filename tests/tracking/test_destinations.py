@@ -12,7 +12,12 @@ from exporter.model.groups import AddressPair, Attribution, Direction, SocketGro
 from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, STATE_NAMES, TIME_WAIT
 from exporter.tracking import destinations as destinations_module
-from exporter.tracking.destinations import RETENTION_SECONDS, Destination, DestinationOwners, is_unattributed
+from exporter.tracking.destinations import (
+    DESTINATION_RETENTION_SECONDS,
+    Destination,
+    DestinationOwners,
+    is_unattributed,
+)
 
 from .sockets import CLIENT, OTHER_CLIENT, SERVER, ip
 
@@ -63,18 +68,18 @@ def test_renamed_process_is_still_the_sole_owner(destinations: DestinationOwners
 
 def test_owner_is_remembered_for_300_seconds(destinations: DestinationOwners) -> None:
     update(destinations, 0.0, to(DATABASE))
-    update(destinations, RETENTION_SECONDS)
+    update(destinations, DESTINATION_RETENTION_SECONDS)
     assert destinations.sole_owner(*DATABASE) == CLIENT
-    update(destinations, RETENTION_SECONDS + 1)
+    update(destinations, DESTINATION_RETENTION_SECONDS + 1)
     assert destinations.sole_owner(*DATABASE) is None
     assert not destinations.owners()
 
 
 def test_remaining_process_becomes_the_sole_owner_after_300_seconds(destinations: DestinationOwners) -> None:
     update(destinations, 0.0, to(DATABASE), to(DATABASE, OTHER_CLIENT))
-    update(destinations, RETENTION_SECONDS, to(DATABASE))
+    update(destinations, DESTINATION_RETENTION_SECONDS, to(DATABASE))
     assert destinations.sole_owner(*DATABASE) is None
-    update(destinations, RETENTION_SECONDS + 1, to(DATABASE))
+    update(destinations, DESTINATION_RETENTION_SECONDS + 1, to(DATABASE))
     assert destinations.sole_owner(*DATABASE) == CLIENT
 
 
@@ -97,8 +102,8 @@ def test_groups_without_an_outbound_owner_are_ignored(
 def test_update_returns_destinations_without_owner_before(destinations: DestinationOwners) -> None:
     assert update(destinations, 0.0, to(DATABASE)) == {DATABASE}
     assert update(destinations, 1.0, to(DATABASE), to(DATABASE, OTHER_CLIENT), to(PROXY)) == {PROXY}
-    assert update(destinations, RETENTION_SECONDS + 2) == set()
-    assert update(destinations, RETENTION_SECONDS + 3, to(PROXY)) == {PROXY}
+    assert update(destinations, DESTINATION_RETENTION_SECONDS + 2) == set()
+    assert update(destinations, DESTINATION_RETENTION_SECONDS + 3, to(PROXY)) == {PROXY}
 
 
 def test_oldest_destination_is_dropped_at_the_limit(
@@ -115,7 +120,9 @@ def test_oldest_destination_is_dropped_at_the_limit(
 DESTINATIONS = [(ip("10.0.0.9"), port) for port in range(1, 7)]
 TALKS = st.tuples(st.sampled_from(sorted(NAMES)), st.sampled_from(DESTINATIONS))
 SCRAPES = st.lists(
-    st.tuples(st.floats(0, RETENTION_SECONDS / 2), st.lists(TALKS, max_size=4)), min_size=1, max_size=12
+    st.tuples(st.floats(0, DESTINATION_RETENTION_SECONDS / 2), st.lists(TALKS, max_size=4)),
+    min_size=1,
+    max_size=12,
 )
 Scrapes = list[tuple[float, list[tuple[ProcessId, Destination]]]]
 
@@ -130,7 +137,9 @@ def scrapes(found: Scrapes, destinations: DestinationOwners) -> Iterator[dict[De
         for owner, destination in talks:
             last.setdefault(destination, {})[NAMES[owner]] = now
         yield {
-            destination: {name: seen for name, seen in names.items() if seen >= now - RETENTION_SECONDS}
+            destination: {
+                name: seen for name, seen in names.items() if seen >= now - DESTINATION_RETENTION_SECONDS
+            }
             for destination, names in last.items()
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.model.process import Unowned
-from exporter.tracking.listeners import RETENTION_SECONDS
+from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS
 
 from .sockets import SERVER, WORKER, ip, listening
 
@@ -43,9 +43,9 @@ def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
 
 def test_port_stays_inbound_for_120_seconds_after_close() -> None:
     table = listening((HTTP, SERVER))
-    table.update([], RETENTION_SECONDS)
+    table.update([], LISTENER_RETENTION_SECONDS)
     assert table.owner(HERE, 80) == SERVER
-    table.update([], RETENTION_SECONDS + 1)
+    table.update([], LISTENER_RETENTION_SECONDS + 1)
     assert table.owner(HERE, 80) is None
 
 

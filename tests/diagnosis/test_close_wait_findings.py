@@ -111,7 +111,7 @@ def test_close_wait_that_exhausts_descriptors_is_critical(held: int, used: int, 
     of_port = {
         finding.port: finding.severity
         for finding in find_problems(
-            DiagnosisInput(make_snapshot(members, descriptors=descriptors_in_use(used=used)))
+            DiagnosisInput(make_snapshot(members, fd_usage=descriptors_in_use(used=used)))
         )
         if finding.kind is FindingKind.CLOSE_WAIT
     }
@@ -119,19 +119,19 @@ def test_close_wait_that_exhausts_descriptors_is_critical(held: int, used: int, 
 
 
 def test_exhausted_descriptors_and_their_close_wait_are_one_finding() -> None:
-    assert kinds(make_snapshot(close_wait(500), descriptors=descriptors_in_use())) == [
+    assert kinds(make_snapshot(close_wait(500), fd_usage=descriptors_in_use())) == [
         (FindingKind.CLOSE_WAIT, CRITICAL)
     ]
 
 
 def test_descriptors_exhausted_by_other_files_are_a_separate_finding() -> None:
-    snapshot = make_snapshot(close_wait(2), descriptors=descriptors_in_use())
+    snapshot = make_snapshot(close_wait(2), fd_usage=descriptors_in_use())
     assert kinds(snapshot) == [(FindingKind.DESCRIPTORS, WARNING), (FindingKind.CLOSE_WAIT, NOTE)]
 
 
 @pytest.mark.parametrize(("used", "severity"), [(800, WARNING), (949, WARNING), (950, CRITICAL)])
 def test_descriptors_near_limit(used: int, severity: Severity) -> None:
-    finding = only_finding(make_snapshot(descriptors=descriptors_in_use(used=used)))
+    finding = only_finding(make_snapshot(fd_usage=descriptors_in_use(used=used)))
     assert (finding.kind, finding.severity) == (FindingKind.DESCRIPTORS, severity)
     assert "printd (pid 4711)" in finding.title
     assert "/proc/4711/fd" in finding.steps[0]
@@ -139,7 +139,7 @@ def test_descriptors_near_limit(used: int, severity: Severity) -> None:
 
 def test_without_causes_close_wait_is_still_counted() -> None:
     finding = only_finding(
-        make_snapshot((SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631), 100), stuck=None)
+        make_snapshot((SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631), 100), close_wait=None)
     )
     assert (finding.severity, finding.cause, finding.oldest_seconds) == (WARNING, Cause.UNKNOWN, None)
 

@@ -14,10 +14,10 @@ from exporter.model.groups import AddressPair, Direction, SocketGroup
 from exporter.model.host import EphemeralRange
 from exporter.model.process import Owner, Unowned
 from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, TIME_WAIT, Listener, Socket
-from exporter.tracking import ephemeral_ports as module
+from exporter.tracking import bound_ports as module
+from exporter.tracking.bound_ports import BoundPortCounter
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.ephemeral_ports import BoundPortCounter
 from exporter.tracking.listeners import ListenerTable
 
 from .sockets import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.close_wait import BUCKETS, histogram
+from exporter.metrics.close_wait_metrics import BUCKETS, histogram
 from exporter.model.close_wait import Cause
 
 from ..snapshots import BUSY, LEAK, PILE, close_wait_rows
@@ -55,7 +55,7 @@ def test_series_by_process_port_direction_and_cause() -> None:
         *close_wait_rows(PILE, Cause.NOT_READ, 7.0, count=2),
         *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
     ]
-    family = collect(replace(BUSY, stuck=connections))["socket_close_wait_sockets"]
+    family = collect(replace(BUSY, close_wait=connections))["socket_close_wait_sockets"]
     assert [sample.labels for sample in family.samples] == [
         {"process": "printd", "port": "631", "direction": "inbound", "cause": "not_read"},
         {"process": "nginx", "port": "5432", "direction": "outbound", "cause": "not_closed"},
@@ -69,5 +69,5 @@ def test_oldest_age_by_process() -> None:
         *close_wait_rows(PILE, Cause.SENDING, 90.0),
         *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
     ]
-    oldest = collect(replace(BUSY, stuck=pile))["socket_close_wait_oldest_age_seconds"]
+    oldest = collect(replace(BUSY, close_wait=pile))["socket_close_wait_oldest_age_seconds"]
     assert values(oldest) == {("printd",): 90, ("nginx",): 3}

@@ -14,7 +14,7 @@ import pytest
 
 from exporter.model.process import Process, ProcessId
 from exporter.portable.psutil_process import PsutilProcessReader
-from exporter.procfs.process import ProcfsProcessReader, list_pids
+from exporter.procfs.process_reader import ProcfsProcessReader, list_pids
 
 from ..children import in_child
 from .trees import BOOT_TIME, TICKS, Tree

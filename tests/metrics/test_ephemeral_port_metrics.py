@@ -65,6 +65,6 @@ def test_no_metrics_without_a_range() -> None:
 
 
 def test_other_metrics_without_a_count_of_bound_ports() -> None:
-    families = collect(replace(BUSY, ports_on_one_address=None))
+    families = collect(replace(BUSY, max_bound_ports=None))
     assert "socket_ephemeral_ports_bound" not in families
     assert values(families[f"{USED}_max"]) == {(): 28}

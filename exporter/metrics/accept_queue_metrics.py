@@ -15,7 +15,7 @@ _Queues = Mapping[tuple[str, str], tuple[int, int]]
 """(process, local port) -> (length, limit) of an accept queue."""
 
 
-def build(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_accept_queues(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build length and limit of the most utilized accept queue of each process and port."""
     if snapshot.listeners is None:
         return

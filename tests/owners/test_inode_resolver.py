@@ -11,9 +11,9 @@ from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import NO_OWNER_KEY
 from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import FdScanner
-from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 from ..procfs.trees import TICKS, Clock, Tree, Watch
 from .hosts import ALL, Host, LiveSockets

@@ -12,7 +12,7 @@ from ..model.close_wait import Cause
 from ..model.groups import Direction
 from ..model.process import Owner, ProcessId
 from ..model.snapshot import Snapshot
-from . import accept_queues, file_descriptors
+from . import accept_queue_findings, file_descriptor_findings
 from .finding import DiagnosisInput, Finding, FindingKind, ProcessRef, Severity, Usage
 from .formatting import (
     format_duration,
@@ -77,7 +77,7 @@ def find_close_wait(data: DiagnosisInput) -> Iterator[Finding]:
         by_key[member.key].append(member)
         if _takes_descriptor(member.key.cause):
             descriptors[member.owner] += member.count
-    queues = accept_queues.most_utilized(data.snapshot)
+    queues = accept_queue_findings.most_utilized_queue(data.snapshot)
     for key, members in by_key.items():
         usage, exhausts_limit = _usage(key, members, queues, descriptors, data)
         cluster = _Cluster(key, members, usage, exhausts_limit)
@@ -86,7 +86,7 @@ def find_close_wait(data: DiagnosisInput) -> Iterator[Finding]:
 
 
 def _members(snapshot: Snapshot) -> Iterator[_Member]:
-    if snapshot.stuck is None:
+    if snapshot.close_wait is None:
         # The collector is disabled or failed: the number of connections is still known.
         for group, count in (snapshot.groups or {}).items():
             if group.state == sockets.CLOSE_WAIT:
@@ -94,7 +94,7 @@ def _members(snapshot: Snapshot) -> Iterator[_Member]:
                 key = _ClusterKey(name, group.port, group.direction, Cause.UNKNOWN)
                 yield _Member(key, group.owner, None, count)
         return
-    for half, group, cause, age in snapshot.stuck:
+    for half, group, cause, age in snapshot.close_wait:
         key = _ClusterKey(snapshot.process_name(group.owner), group.port, group.direction, cause)
         # A source without ages reports 0 at its first collection: that is not young, but unknown.
         yield _Member(key, group.owner, age if age or half.seconds_since_ack is not None else None, 1)
@@ -117,7 +117,7 @@ def _takes_descriptor(cause: Cause) -> bool:
 def _usage(
     key: _ClusterKey,
     members: Iterable[_Member],
-    queues: Mapping[tuple[str, int], accept_queues.QueueUsage],
+    queues: Mapping[tuple[str, int], accept_queue_findings.QueueUsage],
     descriptors: Mapping[Owner, int],
     data: DiagnosisInput,
 ) -> tuple[Usage | None, bool]:
@@ -126,7 +126,7 @@ def _usage(
         queue = queues.get((key.name, key.port))
         is_full = queue is not None and queue.usage.ratio >= data.thresholds.accept_queue.critical
         return queue.usage if queue else None, is_full
-    utilized = file_descriptors.most_utilized({member.owner for member in members}, data.snapshot)
+    utilized = file_descriptor_findings.highest_fd_usage({member.owner for member in members}, data.snapshot)
     if utilized is None:
         return None, False
     owner, usage = utilized
@@ -283,7 +283,7 @@ def _steps(key: _ClusterKey, process: ProcessRef, pid: int | None, *, windows: b
     name, is_outbound = short_name(process), key.direction is Direction.OUTBOUND
     match key.cause:
         case Cause.NOT_ACCEPTED:
-            return accept_queues.accept_steps(name)
+            return accept_queue_findings.accept_steps(name)
         case Cause.NOT_READ:
             inspect = _inspect_threads(name, pid, windows=windows)
             return (_POOL + inspect if is_outbound else inspect + _BLOCKED) + _restart(name)

@@ -208,7 +208,7 @@ def _breakdown(stats: _FlowStats) -> str:
 def _bound_ports(most_to_one_destination: int, data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding if bind() finds few ports: those that no socket of that address uses for anything."""
     snapshot = data.snapshot
-    used, ephemeral = snapshot.ports_on_one_address, snapshot.limits.ephemeral if snapshot.limits else None
+    used, ephemeral = snapshot.max_bound_ports, snapshot.limits.ephemeral if snapshot.limits else None
     if not used or ephemeral is None:
         return
     usage = Usage("ephemeral ports of one local address", used, max(ephemeral.size, 1))

@@ -21,12 +21,12 @@ BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
 """Upper bounds of the buckets of ages in seconds, inclusive; `+Inf` follows."""
 
 
-def build(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_close_wait(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the metrics of connections in CLOSE_WAIT."""
-    if snapshot.stuck is None:
+    if snapshot.close_wait is None:
         return
     series: Counter[Series] = Counter()
-    for (group, cause), count in Counter((row.group, row.cause) for row in snapshot.stuck).items():
+    for (group, cause), count in Counter((row.group, row.cause) for row in snapshot.close_wait).items():
         labels = (group.direction.value, cause.value)
         series[Series(labels, snapshot.process_name(group.owner), str(group.port))] += count
     aggregation = limiter.aggregate(
@@ -54,7 +54,7 @@ def histogram(ages: Iterable[float]) -> tuple[Buckets, float]:
 
 def _ages_by_name(snapshot: Snapshot, display: Callable[[str], str]) -> dict[str, list[float]]:
     by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
-    for row in snapshot.stuck or ():
+    for row in snapshot.close_wait or ():
         by_owner[row.group.owner].append(row.age)
     by_name: defaultdict[str, list[float]] = defaultdict(list)
     for owner, ages in by_owner.items():

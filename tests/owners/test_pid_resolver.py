@@ -10,11 +10,11 @@ import pytest
 
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
-from exporter.owners.pid import PidOwnerResolver
+from exporter.owners.pid_resolver import PidOwnerResolver
 from exporter.owners.process_cache import ProcessCache
 from exporter.owners.resolver import NullOwnerResolver, OwnerResolver
 from exporter.portable.psutil_process import PsutilProcessReader
-from exporter.procfs.process import ProcfsProcessReader
+from exporter.procfs.process_reader import ProcfsProcessReader
 
 from ..portable.test_psutil_process import PID, STARTED, StandIn
 from ..procfs.trees import TICKS, Tree

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..model.groups import Direction
 from ..model.process import Owner
 from ..model.sockets import FIN_WAIT2, SYN_RECV, SYN_SENT
-from . import accept_queues
+from . import accept_queue_findings
 from .finding import DiagnosisInput, Finding, FindingKind, Severity, Usage
 from .formatting import group_by_name, paragraph, paragraphs, plural, short_name, with_pids_capitalized
 
@@ -37,7 +37,7 @@ class _PendingConnections:
 def find_waiting_for_peer(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process and port with many connections that wait for the peer."""
     limits = data.thresholds
-    queues = accept_queues.most_utilized(data.snapshot)
+    queues = accept_queue_findings.most_utilized_queue(data.snapshot)
     for key, pending in _pending(data).items():
         if key.state == SYN_SENT and pending.count >= limits.syn_sent_many:
             yield _syn_sent(key, pending, data)
@@ -90,7 +90,7 @@ def _syn_sent(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInp
 def _syn_recv(
     key: _PendingKey,
     pending: _PendingConnections,
-    queue: accept_queues.QueueUsage | None,
+    queue: accept_queue_findings.QueueUsage | None,
     data: DiagnosisInput,
 ) -> Iterator[Finding]:
     """Yield the finding. The SYN queue is as long as the backlog (inet_csk_reqsk_queue_is_full)."""

@@ -20,7 +20,7 @@ class QueueUsage(NamedTuple):
     owners: set[Owner]
 
 
-def most_utilized(snapshot: Snapshot) -> Mapping[tuple[str, int], QueueUsage]:
+def most_utilized_queue(snapshot: Snapshot) -> Mapping[tuple[str, int], QueueUsage]:
     """Return the most utilized queue for each process name and local port."""
     usages: defaultdict[tuple[str, int], list[Usage]] = defaultdict(list)
     owners: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)
@@ -38,7 +38,7 @@ def most_utilized(snapshot: Snapshot) -> Mapping[tuple[str, int], QueueUsage]:
 
 def find_accept_queues(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process and port with a queue that is nearly full."""
-    for (_, port), queue in most_utilized(data.snapshot).items():
+    for (_, port), queue in most_utilized_queue(data.snapshot).items():
         if severity := severity_of(queue.usage.ratio, data.thresholds.accept_queue):
             yield _finding(port, queue, severity, data)
 

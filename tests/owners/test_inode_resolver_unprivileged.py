@@ -13,9 +13,9 @@ import pytest
 
 from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.owners.fd_scanner import FdScanner
-from exporter.owners.inode import InodeOwnerResolver
+from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
-from exporter.procfs.process import ProcfsProcessReader, list_pids
+from exporter.procfs.process_reader import ProcfsProcessReader, list_pids
 
 from ..children import CannotMountError, become_nobody, in_child, mount_proc
 from .hosts import LiveSockets

@@ -11,12 +11,12 @@ from .finding import DiagnosisInput, Finding, FindingKind, Severity, Usage, seve
 from .formatting import group_by_name, paragraph, paragraphs, short_name, with_pids_capitalized
 
 
-def most_utilized(owners: Iterable[Owner], snapshot: Snapshot) -> tuple[ProcessId, Usage] | None:
+def highest_fd_usage(owners: Iterable[Owner], snapshot: Snapshot) -> tuple[ProcessId, Usage] | None:
     """Return the process nearest to its limit, with its usage; None where no limit is known."""
     known = [
         (owner, Usage(f"file descriptors of pid {owner.pid}", fds.open, fds.limit))
         for owner in owners
-        if isinstance(owner, ProcessId) and (fds := snapshot.descriptors.get(owner)) and fds.limit
+        if isinstance(owner, ProcessId) and (fds := snapshot.fd_usage.get(owner)) and fds.limit
     ]
     return max(known, key=lambda pair: (pair[1].ratio, -pair[0].pid), default=None)
 
@@ -25,12 +25,12 @@ def find_file_descriptors(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process name with a process near its limit."""
     snapshot, levels = data.snapshot, data.thresholds.descriptors
     by_name: defaultdict[str, list[ProcessId]] = defaultdict(list)
-    for owner in snapshot.descriptors:
-        utilized = most_utilized([owner], snapshot)
+    for owner in snapshot.fd_usage:
+        utilized = highest_fd_usage([owner], snapshot)
         if utilized and severity_of(utilized[1].ratio, levels):
             by_name[snapshot.process_name(owner)].append(owner)
     for owners in by_name.values():
-        utilized = most_utilized(owners, snapshot)
+        utilized = highest_fd_usage(owners, snapshot)
         if utilized and (severity := severity_of(utilized[1].ratio, levels)):
             yield _finding(owners, *utilized, severity, data)
 

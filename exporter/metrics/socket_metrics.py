@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import Metric
 
 from ..model.collectors import CollectorName
-from ..model.groups import Direction, SocketGroup
+from ..model.groups import Attribution, Direction, SocketGroup
 from ..model.process import ProcessId, Unowned
 from ..model.snapshot import Snapshot
 from ..model.sockets import LISTEN, STATE_NAMES
@@ -18,11 +18,11 @@ from .labels import UNOWNED_REASONS, remote_port_label
 from .series_limiter import SeriesLimiter, with_unlimited_ports
 
 
-def build(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_states(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the metrics of the collector `states`; of an unfinished collection only the totals by state."""
-    if snapshot.totals is not None:
+    if snapshot.totals_by_state is not None:
         yield catalog.SOCKET_HOST_STATES.build(
-            ((STATE_NAMES[state],), count) for state, count in snapshot.totals.items()
+            ((STATE_NAMES[state],), count) for state, count in snapshot.totals_by_state.items()
         )
     if snapshot.groups is None:
         return
@@ -37,7 +37,7 @@ def build(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     yield catalog.SOCKET_EXPORTER_UNOWNED_SOCKETS.build(_unowned(snapshot, snapshot.groups))
 
 
-def build_by_listener(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_listeners(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the number of inbound sockets by the local port that accepted them."""
     if snapshot.groups is None:
         return
@@ -61,3 +61,16 @@ def _unowned(snapshot: Snapshot, groups: Mapping[SocketGroup, int]) -> Iterator[
         elif not isinstance(group.owner, ProcessId):
             counts[group.owner.value] += count
     return (((reason,), counts[reason]) for reason in UNOWNED_REASONS)
+
+
+def build_time_wait(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
+    """Build the number of sockets in TIME_WAIT by attribution method, including zeros."""
+    if snapshot.groups is None:
+        return
+    counts: Counter[Attribution] = Counter()
+    for group, count in snapshot.groups.items():
+        if group.attribution is not None:
+            counts[group.attribution] += count
+    yield catalog.SOCKET_TIME_WAIT_ATTRIBUTION.build(
+        ((method.value,), counts[method]) for method in Attribution
+    )

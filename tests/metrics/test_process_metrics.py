@@ -16,19 +16,19 @@ def test_worst_fd_ratio_among_processes_of_a_name() -> None:
         NGINX_WORKER: FdUsage(10, 100),
         PRINTD: FdUsage(5, 10),
     }
-    families = collect(replace(BUSY, descriptors=descriptors))
+    families = collect(replace(BUSY, fd_usage=descriptors))
     assert values(families["socket_process_open_fds"]) == {("nginx",): 100, ("printd",): 5}
     assert values(families["socket_process_worst_fd_ratio"]) == {("nginx",): 0.9, ("printd",): 0.5}
 
 
 def test_worst_fd_ratio_of_aggregated_processes() -> None:
     descriptors = {PRINTD: FdUsage(90, 100), NGINX: FdUsage(500, 1_000)}
-    families = collect(replace(BUSY, descriptors=descriptors), replace(ALL, max_processes=0))
+    families = collect(replace(BUSY, fd_usage=descriptors), replace(ALL, max_processes=0))
     assert values(families["socket_process_worst_fd_ratio"]) == {("other",): 0.9}
 
 
 def test_no_fd_ratio_without_a_limit() -> None:
-    families = collect(replace(BUSY, descriptors={PRINTD: FdUsage(90, None), NGINX: FdUsage(1, 0)}))
+    families = collect(replace(BUSY, fd_usage={PRINTD: FdUsage(90, None), NGINX: FdUsage(1, 0)}))
     assert not families["socket_process_worst_fd_ratio"].samples
     assert len(families["socket_process_open_fds"].samples) == 2
 

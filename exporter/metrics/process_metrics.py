@@ -19,7 +19,7 @@ def build_descriptors(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Me
     """Build the open file descriptors of processes that own sockets, and their highest usage ratio."""
     opened: Counter[str] = Counter()
     worst: dict[str, float] = {}
-    for owner, fds in snapshot.descriptors.items():
+    for owner, fds in snapshot.fd_usage.items():
         name = snapshot.process_name(owner)
         opened[name] += fds.open
         if fds.limit:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
-from exporter.tracking.close_wait import AgeTracker, cause_of
+from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
 
 DAY = 86_400.0
 WRAPS = 2**32 / 1000

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitSocket, Socket
-from exporter.netlink.close_wait import CloseWaitSource, merge_mptcp, parse_tcp
+from exporter.netlink.close_wait_dump import CloseWaitSource, merge_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info

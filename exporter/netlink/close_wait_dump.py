@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ..model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
 from .decoder import SizeSorter
-from .messages import read_address
+from .inet_diag import read_address
 from .transport import (
     AF_INET,
     AF_INET6,

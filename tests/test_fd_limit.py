@@ -12,7 +12,7 @@ pytest.importorskip("resource", reason="Windows has no limit on descriptors")
 PROGRAM = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-from exporter.http.fd_limit import raise_fd_limit
+from exporter.runtime import raise_fd_limit
 print(raise_fd_limit(512), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

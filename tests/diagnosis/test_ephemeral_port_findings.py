@@ -91,13 +91,13 @@ def test_many_time_wait_below_or_without_limit(ephemeral: object, severity: Seve
 
 def test_bound_ports_of_one_address_near_limit() -> None:
     snapshot = make_snapshot(
-        *(outbound(ESTABLISHED, 6_000, port=port) for port in range(1, 5)), ports_on_one_address=24_000
+        *(outbound(ESTABLISHED, 6_000, port=port) for port in range(1, 5)), max_bound_ports=24_000
     )
     assert kinds(snapshot) == [(FindingKind.BOUND_PORTS, WARNING)]
 
 
 def test_no_bound_ports_finding_if_one_destination_has_most() -> None:
-    snapshot = make_snapshot(outbound(ESTABLISHED, 27_000), ports_on_one_address=27_500)
+    snapshot = make_snapshot(outbound(ESTABLISHED, 27_000), max_bound_ports=27_500)
     assert kinds(snapshot) == [(FindingKind.EPHEMERAL_PORTS, CRITICAL)]
 
 

@@ -12,7 +12,7 @@ from .series_limiter import SeriesLimiter
 from .spec import CounterSpec, GaugeSpec
 
 
-def build(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_kernel(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build a metric of each value that is known."""
     for spec, value in (*_limits(snapshot), *_counters(snapshot)):
         if value is not None:

@@ -13,22 +13,23 @@ from ..model.snapshot import Snapshot
 from . import catalog
 from .series_limiter import SeriesLimiter
 
-MAX_DESTINATIONS: Final = 10
+MAX_DESTINATION_SERIES: Final = 10
 """Maximum number of destinations with a series of their own."""
 
 
-def build(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
+def build_ephemeral_ports(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the metrics of ephemeral ports; none where the range is not known."""
     ephemeral = snapshot.limits.ephemeral if snapshot.limits else None
     if snapshot.groups is None or ephemeral is None:
         return
     by_usage = ports_by_destination(snapshot.groups)
     yield catalog.SOCKET_EPHEMERAL_PORTS_USED.build(
-        ((format_address(address), str(port)), used) for address, port, used in by_usage[:MAX_DESTINATIONS]
+        ((format_address(address), str(port)), used)
+        for address, port, used in by_usage[:MAX_DESTINATION_SERIES]
     )
     yield catalog.SOCKET_EPHEMERAL_PORTS_USED_MAX.build([((), by_usage[0].used if by_usage else 0)])
-    if snapshot.ports_on_one_address is not None:
-        yield catalog.SOCKET_EPHEMERAL_PORTS_BOUND.build([((), snapshot.ports_on_one_address)])
+    if snapshot.max_bound_ports is not None:
+        yield catalog.SOCKET_EPHEMERAL_PORTS_BOUND.build([((), snapshot.max_bound_ports)])
     yield catalog.SOCKET_EPHEMERAL_PORTS_BOUND_LIMIT.build([((), ephemeral.size)])
     if snapshot.listeners is not None:
         listeners = (listener for listener, _ in snapshot.listeners)

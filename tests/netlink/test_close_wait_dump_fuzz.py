@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.sockets import CLOSE_WAIT
-from exporter.netlink.close_wait import parse_mptcp, parse_tcp
+from exporter.netlink.close_wait_dump import parse_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError
 
 from .close_wait_messages import (

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from exporter.model.process import Owner, Unowned
-from exporter.owners.inode import RETRY_MAX_SECONDS, RETRY_MIN_SECONDS
+from exporter.owners.inode_resolver import RETRY_MAX_SECONDS, RETRY_MIN_SECONDS
 
 from ..procfs.trees import Clock, Tree, Watch
 from .hosts import Host
