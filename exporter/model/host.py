@@ -37,7 +37,7 @@ class EphemeralRange:
 
 @dataclass(frozen=True, slots=True)
 class SysctlLimits:
-    """Limits of TCP on this host. None stands for what the system does not tell."""
+    """Limits of TCP on this host. None stands for what the system does not report."""
 
     max_time_wait_sockets: int | None = None
     """Maximum number of sockets in TIME_WAIT; further ones are closed immediately."""
@@ -56,7 +56,7 @@ class SysctlLimits:
 
 @dataclass(frozen=True, slots=True)
 class KernelCounters:
-    """TCP counters and gauges of the kernel. None stands for what this kernel does not tell.
+    """TCP counters and gauges of the kernel. None stands for what this kernel does not report.
 
     The counters count since boot, or since the network namespace was made.
     """
@@ -67,7 +67,7 @@ class KernelCounters:
     time_wait_reused: int | None = None
     """Counter of sockets in TIME_WAIT whose port connect() took (TcpExt TWRecycled)."""
     time_wait_overflows: int | None = None
-    """Counter of sockets closed at once, tcp_max_tw_buckets being reached (TcpExt TCPTimeWaitOverflow)."""
+    """Counter of sockets closed immediately at the limit tcp_max_tw_buckets (TcpExt TCPTimeWaitOverflow)."""
     listen_overflows: int | None = None
     """Counter of SYNs and ACKs refused because the accept queue was full (TcpExt ListenOverflows)."""
     listen_drops: int | None = None

@@ -52,7 +52,7 @@ class KeySpace(NamedTuple):
 
     state: int
     owned: bool = True
-    """False if none of them has an owner, and the keys do not tell so."""
+    """False if none of them has an owner, which the keys do not show."""
 
 
 class Socket(NamedTuple):
@@ -78,9 +78,9 @@ class Listener(NamedTuple):
     local_port: int
     owner_key: int
     queue_length: int | None
-    """Connections that wait for accept(); None if the source cannot tell."""
+    """Connections that wait for accept(); None if the source does not report it."""
     queue_limit: int | None
-    """Maximum length of the accept queue; None if the source cannot tell."""
+    """Maximum length of the accept queue; None if the source does not report it."""
 
 
 class SocketTable(Protocol):
@@ -136,7 +136,7 @@ class SocketBatch:
 class CloseWaitSocket(NamedTuple):
     """One socket in CLOSE_WAIT: the peer has closed the connection, the local process has not.
 
-    None stands for what the source cannot tell.
+    None stands for what the source does not report.
     """
 
     socket: Socket

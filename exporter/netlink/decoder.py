@@ -45,7 +45,7 @@ _MAX_SIZES: Final = 8
 class SizeSorter:
     """Groups the messages of a dump by size, and remembers the sizes.
 
-    Messages of an unknown size are looked at one by one in Python; so an instance should be kept from dump to
+    Messages of an unknown size are inspected one by one in Python; so an instance should be kept from dump to
     dump.
     """
 

@@ -17,7 +17,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-# Datagrams that are copied at once, 128 KiB: together with the rest of the piece before, less than
+# Datagrams that are copied together, 128 KiB: together with the rest of the piece before, less than
 # runtime.MMAP_THRESHOLD.
 _COPY_CHUNK: Final = 4
 

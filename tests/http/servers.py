@@ -33,7 +33,7 @@ from exporter.http.middleware import WebConfig
 from exporter.http.scrape import ScrapeCoalescer
 from exporter.http.limits import ServerLimits
 from exporter.http.messages import Response
-from exporter.http.connection import format_address
+from exporter.http.connection import format_socket_address
 from exporter.http.server import listen, serve
 
 folder, addresses, limits = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -75,7 +75,7 @@ async def handler(request):
     return await app(request)
 
 listeners = [listener(address) for address in addresses]
-print(json.dumps([format_address(listener.getsockname()) for listener in listeners]), flush=True)
+print(json.dumps([format_socket_address(listener.getsockname()) for listener in listeners]), flush=True)
 web = WebConfig.from_file(str(folder / "web.yml") if (folder / "web.yml").exists() else None)
 app = App(ScrapeCoalescer(Tiny()), title="Tiny")
 serve(handler, listeners, ServerLimits(**limits), tls=lambda: web.tls)

@@ -1,4 +1,4 @@
-"""Builds sockets in CLOSE_WAIT as the kernel tells of them, attributes and all, beside messages.py.
+"""Builds messages of sockets in CLOSE_WAIT with their attributes; see also messages.py.
 
 Layouts: struct nlattr (linux/netlink.h), struct tcp_info (linux/tcp.h), struct mptcp_info (linux/mptcp.h).
 """

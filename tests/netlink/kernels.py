@@ -1,4 +1,4 @@
-"""Kernels that refuse, and kernels that answer what they are told to."""
+"""Kernels that refuse requests, and kernels with canned replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_FAMILY: Final = dump_request(0, 0)
 
 
 class Refusing(SockDiagClient):
-    """A kernel that does not know the older request: what is sent instead is refused for real."""
+    """A kernel without the compat request: a request that is really refused is sent instead."""
 
     def __init__(self, instead: bytes = UNKNOWN_FAMILY) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Refusing(SockDiagClient):
 
 
 class Canned(SockDiagClient):
-    """A kernel that answers with what it is told to, by the states asked for."""
+    """A kernel with canned replies, by the requested states."""
 
     def __init__(self, answers: dict[int, list[bytes]]) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ def message_of(situation: Situation, *, sort: bool) -> bytes:
 
 
 def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, Hashable]:
-    """What each socket's key is in a reading of these, with the kind whose keys they are told apart from."""
+    """Return key space and key of each socket in a dump of these."""
     data = b"".join(message_of(one, sort=sort) for one in situations) + done()
     found: dict[Situation, Hashable] = {}
     for batch in decoder.decode_sockets([data]):
@@ -72,7 +72,7 @@ def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, H
 
 
 @given(READINGS, READINGS)
-def test_keys_of_two_readings_are_equal_exactly_when_state_cookie_and_holder_are(
+def test_keys_are_equal_if_state_cookie_and_owner_are(
     earlier: list[Situation], later: list[Situation]
 ) -> None:
     before, after = keys(earlier), keys(later)
@@ -84,11 +84,11 @@ def test_keys_of_two_readings_are_equal_exactly_when_state_cookie_and_holder_are
 
 
 @given(READINGS)
-def test_the_size_of_a_message_is_no_part_of_the_key(situations: list[Situation]) -> None:
+def test_message_size_is_not_part_of_the_key(situations: list[Situation]) -> None:
     assert keys(situations) == keys(situations, sort=False)
 
 
-def test_the_cookie_alone_is_the_key() -> None:
+def test_the_key_is_the_cookie() -> None:
     """That is what makes a warm scrape one pass in C."""
     held = [row(ESTABLISHED, cookie, 1000 + cookie) for cookie in range(1, 6)]
     ending = [row(TIME_WAIT, cookie, 0, size=96) for cookie in range(11, 16)]
@@ -111,14 +111,16 @@ def test_the_cookie_alone_is_the_key() -> None:
         ((SYN_RECV, 9, 0), (ESTABLISHED, 9, 0)),
     ],
 )
-def test_a_change_changes_the_key(earlier: tuple[int, int, int], later: tuple[int, int, int]) -> None:
+def test_a_change_of_state_or_owner_changes_the_key(
+    earlier: tuple[int, int, int], later: tuple[int, int, int]
+) -> None:
     (before,) = keys([Situation(*earlier)]).values()
     (after,) = keys([Situation(*later)]).values()
     assert before != after
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
-def test_no_two_sockets_of_a_dump_have_the_same_key(dump: Path) -> None:
+def test_keys_are_unique_within_a_dump(dump: Path) -> None:
     found: list[Hashable] = []
     for batch in decoder.decode_sockets([dump.read_bytes()]):
         found += [(batch.keyspace, key) for key in batch.keys]
@@ -126,7 +128,7 @@ def test_no_two_sockets_of_a_dump_have_the_same_key(dump: Path) -> None:
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
-def test_the_same_dump_read_again_has_the_same_keys(dump: Path) -> None:
+def test_keys_of_the_same_dump_are_equal(dump: Path) -> None:
     first, second = (_keys(dump) for _ in range(2))
     assert first == second
 

@@ -60,14 +60,14 @@ MPTCP_EACH: Final = [(MPTCP, V4), (MPTCP, V6)]
 REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
 
 
-class TestQuestions:
-    def test_tcp_is_asked_once_for_both_families_and_mptcp_for_each(self) -> None:
+class TestRequests:
+    def test_one_tcp_request_and_one_mptcp_request_per_family(self) -> None:
         kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, owner_key=5)]})
         assert [one.socket.cookie for one in CloseWaitSource(kernel).read()] == [1, 2]
         assert kernel.asked == [BOTH, *MPTCP_EACH]
 
     @pytest.mark.parametrize("error", REFUSALS)
-    def test_where_the_older_request_is_unknown_families_are_asked_for_ever_after(self, error: int) -> None:
+    def test_unsupported_compat_request_is_not_repeated(self, error: int) -> None:
         v6 = half(cookie=2, family=V6, local=(bytes(15) + b"\1", 80), remote=(bytes(15) + b"\2", 9))
         kernel = Kernel({BOTH: error, (TCP, V4): [half(cookie=1)], (TCP, V6): [v6]})
         source = CloseWaitSource(kernel)
@@ -76,14 +76,14 @@ class TestQuestions:
         assert kernel.asked == [BOTH, *TCP_EACH, *MPTCP_EACH, *TCP_EACH, *MPTCP_EACH]
 
     @pytest.mark.parametrize("error", REFUSALS)
-    def test_a_kernel_without_mptcp_is_asked_for_it_once(self, error: int) -> None:
+    def test_unsupported_mptcp_request_is_not_repeated(self, error: int) -> None:
         kernel = Kernel({BOTH: [half()], (MPTCP, V4): error})
         source = CloseWaitSource(kernel)
         assert source.read() == source.read()
         assert kernel.asked == [BOTH, (MPTCP, V4), BOTH]
 
     @pytest.mark.parametrize("question", [BOTH, *MPTCP_EACH])
-    def test_other_refusals_are_raised_and_change_nothing(self, question: tuple[int, int | None]) -> None:
+    def test_other_errors_are_raised_and_not_remembered(self, question: tuple[int, int | None]) -> None:
         kernel = Kernel({question: errno.EPERM})
         source = CloseWaitSource(kernel)
         for _ in range(2):
@@ -94,13 +94,13 @@ class TestQuestions:
         assert source.read() == []
         assert kernel.asked == [BOTH, *MPTCP_EACH]
 
-    def test_refusal_of_everything_is_raised(self) -> None:
+    def test_error_of_every_request_is_raised(self) -> None:
         with pytest.raises(NetlinkError, match="ENOENT"):
             CloseWaitSource(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
 
 
 class TestTcp:
-    def test_a_socket_is_read_with_queues_timer_and_ages(self) -> None:
+    def test_queues_timer_and_times_are_read(self) -> None:
         remote = (bytes((192, 0, 2, 1)), 50000)
         one = half(tcp_info(7120, 4004), remote=remote, queues=(101, 12), timer=2, cookie=2**63 + 9)
         expected = Socket(CLOSE_WAIT, *HERE, *remote, 4711, 2**63 + 9)
@@ -119,42 +119,42 @@ class TestTcp:
         assert one.socket[1:5] == (expected, 80, expected, 81)
 
     @pytest.mark.parametrize("size", [60, 104, 192, 232, 280, 400])
-    def test_ages_are_read_from_every_kernels_tcp_info(self, size: int) -> None:
+    def test_times_are_read_from_tcp_info_of_every_kernel(self, size: int) -> None:
         (one,) = tcp(half(tcp_info(5000, 1000, 280) + bytes(max(0, size - 280))))
         assert (one.seconds_since_ack, one.seconds_since_data) == (1.0, 5.0)
 
     @pytest.mark.parametrize("size", [0, 4, 52, 56])
-    def test_what_is_too_short_has_no_ages(self, size: int) -> None:
+    def test_short_tcp_info_has_no_times(self, size: int) -> None:
         (one,) = tcp(half(tcp_info(5000, 1000, size)))
         assert (one.seconds_since_ack, one.seconds_since_data) == (None, None)
 
-    def test_without_the_attribute_there_are_no_ages(self) -> None:
+    def test_no_times_without_the_attribute(self) -> None:
         for before in (USUAL, [], [(ULP | NESTED, tcp_info(1, 2))]):
             (one,) = tcp(half(None, before))
             assert (one.seconds_since_ack, one.seconds_since_data, one.receive_queue) == (None, None, 1)
 
-    def test_sockets_that_went_on_meanwhile_are_left_out(self) -> None:
+    def test_sockets_in_another_state_are_skipped(self) -> None:
         three = [half(state=state, cookie=state) for state in (LAST_ACK, CLOSE_WAIT, ESTABLISHED)]
         assert [one.socket.cookie for one in tcp(*three)] == [CLOSE_WAIT]
 
-    def test_a_dump_comes_in_batches(self) -> None:
+    def test_a_dump_of_several_datagrams_is_read(self) -> None:
         batches = [half(tcp_info(0, age), cookie=age) * 3 for age in (1, 2)]
         found = list(parse_tcp([*batches, done()]))
         assert [one.seconds_since_ack for one in found] == [0.001] * 3 + [0.002] * 3
 
-    def test_an_answer_without_an_end_is_no_answer(self) -> None:
+    def test_missing_end_of_dump_raises(self) -> None:
         with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
             list(parse_tcp([half()]))
 
     @pytest.mark.parametrize(
         "garbage", [b"\3\0\2\0", b"\0\0\0\0", b"\xff\0\2\0", b"\5\0\2\0", b"\4\0\7\0\1\0\0\0"], ids=bytes.hex
     )
-    def test_attributes_of_impossible_sizes_are_no_answer(self, garbage: bytes) -> None:
+    def test_malformed_attribute_sizes_raise(self, garbage: bytes) -> None:
         fixed = half(None, [])[16:]
         with pytest.raises(NetlinkError, match="attribute"):
             tcp(message(GETSOCK, fixed + garbage))
 
-    def test_an_attribute_cut_short_is_noticed_even_behind_a_known_beginning(self) -> None:
+    def test_truncated_attribute_after_a_known_prefix_raises(self) -> None:
         good = half(tcp_info(1, 2))
         cut = good[16 : len(good) - 100]
         with pytest.raises(NetlinkError, match="attribute"):
@@ -162,28 +162,28 @@ class TestTcp:
 
 
 class TestMptcp:
-    def test_its_info_is_another_structure(self) -> None:
+    def test_times_are_read_from_mptcp_info(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=1234), queues=(932, 0)))
         assert one[1:] == (932, 1234, 0, 3.0, 7.0, True)
 
-    def test_before_linux_6_10_it_has_no_ages(self) -> None:
+    def test_mptcp_info_before_linux_6_10_has_no_times(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=84)))
         assert one[1:] == (1, 5, 0, None, None, True)
 
     @pytest.mark.parametrize("size", [0, 8, 31])
-    def test_of_a_shorter_one_nothing_is_read(self, size: int) -> None:
+    def test_short_mptcp_info_is_ignored(self, size: int) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=size), queues=(3, 4)))
         assert one[1:] == (3, 4, 0, None, None, True)
 
-    def test_after_a_fallback_the_time_of_the_last_ack_means_nothing(self) -> None:
+    def test_no_ack_time_after_fallback_to_tcp(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, flags=3)))
         assert (one.seconds_since_ack, one.seconds_since_data) == (None, 7.0)
 
-    def test_an_ack_between_the_reading_of_two_numbers_is_no_negative_queue(self) -> None:
+    def test_send_queue_is_never_negative(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=-9)))
         assert one.send_queue == 0
 
-    def test_a_connection_that_fell_back_is_one_socket(self) -> None:
+    def test_fallback_connection_is_one_socket(self) -> None:
         """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
         subflow = tcp(half(tcp_info(9000, 4000), cookie=1, queues=(0, 50)))
         fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
@@ -192,7 +192,7 @@ class TestMptcp:
         assert both == CloseWaitSocket(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
         assert left == other[0]
 
-    def test_sockets_on_the_same_ports_but_of_others_are_not_taken_for_one(self) -> None:
+    def test_sockets_with_other_inodes_are_not_merged(self) -> None:
         assert len(merge_mptcp(tcp(half(owner_key=1)), mptcp(half(owner_key=2)))) == 2
 
 
@@ -206,8 +206,8 @@ def test_recorded_dumps_give_their_sockets_in_close_wait(dump: Path) -> None:
     assert sorted(map(repr, parse_tcp([*messages, done()]))) == sorted(map(repr, found))
 
 
-def test_recorded_ages_lie_as_they_must() -> None:
-    """mixed.dump has tcp_info: 6 bytes and a FIN, sent at once and unread."""
+def test_recorded_times_are_plausible() -> None:
+    """mixed.dump has tcp_info: 6 bytes and a FIN, sent together and unread."""
     found = tcp(*split(Path(DUMPS[0]).with_name("mixed.dump").read_bytes())[:-1])
     assert [one.receive_queue for one in found] == [7, 7, 7]
     for one in found:

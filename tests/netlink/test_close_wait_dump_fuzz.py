@@ -36,10 +36,10 @@ AGED = st.tuples(BEFORE, MILLISECONDS, MILLISECONDS, st.sampled_from([None, 60, 
 
 
 @given(st.lists(AGED, max_size=12), st.integers(1, 4))
-def test_the_ages_are_found_whatever_stands_before_them(
+def test_times_are_found_after_any_attributes(
     sockets: list[tuple[list[tuple[int, bytes]], int, int, int | None]], repeated: int
 ) -> None:
-    """Also where it looks like what stood there before, or like the attribute itself."""
+    """Also if it equals an earlier prefix, or looks like the attribute itself."""
     messages: list[bytes] = []
     expected: dict[int, tuple[float | None, float | None]] = {}
     for number, (before, seconds_since_data, seconds_since_ack, size) in enumerate(sockets * repeated):
@@ -86,7 +86,7 @@ def garbled_attributes(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(mutated() | garbled_attributes() | st.lists(st.binary(min_size=1, max_size=200), max_size=4))
-def test_nonsense_is_refused_or_read_and_nothing_else_escapes(messages: list[bytes]) -> None:
+def test_malformed_data_raise_netlink_error_only(messages: list[bytes]) -> None:
     for parse in (parse_tcp, parse_mptcp):
         try:
             found = list(parse(messages))

@@ -42,7 +42,7 @@ def regrouped(messages: Sequence[bytes], longest: int) -> list[bytes]:
     return batches
 
 
-def test_there_are_dumps() -> None:
+def test_recorded_dumps_exist() -> None:
     assert len(DUMPS) >= 5
 
 
@@ -50,11 +50,11 @@ class TestAgainstSs:
     pytestmark = against_ss
 
     @each_dump
-    def test_every_socket_is_the_one_that_ss_reads(self, dump: Path) -> None:
+    def test_sockets_equal_those_of_ss(self, dump: Path) -> None:
         assert as_ss(parsed(dump.read_bytes())) == Counter(one[:5] for one in oracle(dump))
 
     @each_dump
-    def test_accept_queues_are_those_that_ss_reads(self, dump: Path) -> None:
+    def test_accept_queues_equal_those_of_ss(self, dump: Path) -> None:
         messages = [one for one in split(dump.read_bytes())[:-1] if one[17] == LISTEN]
         read = decoder.decode_listeners([*messages, done()])
         expected: list[Row] = [one for one in oracle(dump) if one.state == "listen"]
@@ -66,13 +66,13 @@ class TestAgainstSs:
 
 @each_dump
 @pytest.mark.parametrize("longest", [1, 2, 7, 50])
-def test_how_the_kernel_cuts_a_dump_into_batches_does_not_matter(dump: Path, longest: int) -> None:
+def test_datagram_boundaries_do_not_matter(dump: Path, longest: int) -> None:
     data = dump.read_bytes()
     assert Counter(parsed(*regrouped(split(data), longest))) == Counter(parsed(data))
 
 
 @each_dump
-def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: Path) -> None:
+def test_rows_are_readable_repeatedly_in_any_order(dump: Path) -> None:
     for batch in decoder.decode_sockets([dump.read_bytes()]):
         count = len(batch.keys)
         everything = batch.rows_at(range(count))
@@ -83,7 +83,7 @@ def test_what_is_taken_out_of_a_batch_can_be_read_again_and_in_any_order(dump: P
 
 
 @each_dump
-def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
+def test_batches_have_the_owner_keys_of_all_sockets(dump: Path) -> None:
     at_rows: list[int] = []
     at_batches: list[int] = []
     for batch in decoder.decode_sockets([dump.read_bytes()]):
@@ -95,13 +95,13 @@ def test_the_holders_of_all_sockets_are_at_their_batches(dump: Path) -> None:
     assert sorted(filter(None, at_batches)) == sorted(filter(None, at_rows))
 
 
-def test_where_nobody_holds_any_there_are_no_holders() -> None:
+def test_no_owner_keys_without_owners() -> None:
     (batch,) = decoder.decode_sockets([row(TIME_WAIT, 1, 0, size=96) + done()])
     assert batch.owner_keys == b""
 
 
-def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_no_holder() -> None:
-    """As far as we know no kernel does that, but nothing promises that none ever will."""
+def test_time_wait_of_equal_message_size_hides_no_owner_key() -> None:
+    """No known kernel does that, but none promises not to."""
     mixture = [row(TIME_WAIT, 1, 0, size=96), row(ESTABLISHED, 2, 777, size=96)]
     batches = decoder.decode_sockets([b"".join(mixture) + done()])
     owner_keys = {batch.keyspace: memoryview(batch.owner_keys).cast("I").tolist() for batch in batches}
@@ -118,14 +118,12 @@ def test_a_socket_in_time_wait_that_shares_its_messages_size_with_others_hides_n
         (V6, bytes(12) + LOOPBACK, bytes(12) + LOOPBACK),
     ],
 )
-def test_mapped_addresses_are_ipv4_and_all_others_what_they_are(
-    family: int, raw: bytes, expected: bytes
-) -> None:
+def test_only_ipv4_mapped_addresses_are_unmapped(family: int, raw: bytes, expected: bytes) -> None:
     assert inet_diag.read_address(family, raw.ljust(16, b"\0")) == expected
 
 
 @pytest.mark.parametrize("port", [1, 255, 256, 8080, 32768, 65535])
-def test_ports_are_in_network_order(port: int) -> None:
+def test_ports_are_big_endian(port: int) -> None:
     (one,) = parsed(row(local=(LOOPBACK, port), remote=(LOOPBACK, 65536 - port)) + done())
     assert (one.local_port, one.remote_port) == (port, 65536 - port)
 
@@ -139,7 +137,7 @@ def test_a_cookie_has_64_bits(cookie: int, state: int) -> None:
     assert list(batch.keys) == [2, 3, cookie]
 
 
-def test_a_listener_is_read_with_its_queue() -> None:
+def test_listener_has_length_and_limit_of_its_queue() -> None:
     both = [
         row(LISTEN, 1, 5, local=(LOOPBACK, 80), remote=(b"", 0), queues=(3, 2)),
         row(LISTEN, 2, 6, local=(bytes(16), 443), remote=(b"", 0), queues=(0, 4096), family=V6, size=132),
@@ -151,14 +149,14 @@ def test_a_listener_is_read_with_its_queue() -> None:
 
 
 @pytest.mark.parametrize("messages", [[], [row()], [row(), row(TIME_WAIT, 2, 0, size=96)]])
-def test_an_answer_without_an_end_is_no_answer(messages: list[bytes]) -> None:
+def test_missing_end_of_dump_raises(messages: list[bytes]) -> None:
     with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
         parsed(*messages)
     with pytest.raises(NetlinkError, match="without NLMSG_DONE"):
         decoder.decode_listeners(messages)
 
 
-def test_nothing_is_read_after_the_end() -> None:
+def test_data_after_the_end_are_not_read() -> None:
     def answer() -> Iterable[bytes]:
         yield row() + done()
         raise AssertionError("asked for more")

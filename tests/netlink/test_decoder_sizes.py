@@ -66,22 +66,18 @@ def outcome(runs: SizeSorter, data: bytes) -> Outcome:
 
 
 @given(ROWS)
-def test_messages_are_sorted_by_size_and_stay_in_order(messages: list[bytes]) -> None:
+def test_messages_are_grouped_by_size_in_order(messages: list[bytes]) -> None:
     assert SizeSorter().group_by_size(b"".join(messages)) == (by_size(messages), False)
 
 
 @given(ROWS, st.lists(any_row() | row_of_few_sizes(), max_size=10))
-def test_a_batch_of_known_sizes_is_sorted_as_one_of_unknown_sizes(
-    messages: list[bytes], met_before: list[bytes]
-) -> None:
+def test_known_and_unknown_sizes_give_equal_groups(messages: list[bytes], met_before: list[bytes]) -> None:
     runs = trained(*met_before, *messages)
     assert runs.group_by_size(b"".join(messages)) == (by_size(messages), False)
 
 
 @given(ROWS, st.data())
-def test_a_garbled_batch_comes_out_the_same_whether_its_sizes_are_known_or_not(
-    messages: list[bytes], data: st.DataObject
-) -> None:
+def test_known_and_unknown_sizes_give_equal_errors(messages: list[bytes], data: st.DataObject) -> None:
     batch = bytearray(b"".join(messages))
     for _ in range(data.draw(st.integers(1, 4))):
         batch[data.draw(st.integers(0, len(batch) - 1))] = data.draw(st.integers(0, 255))
@@ -92,7 +88,7 @@ def test_a_garbled_batch_comes_out_the_same_whether_its_sizes_are_known_or_not(
 
 @pytest.mark.parametrize("ending", [done(), done(0, bytes(8)), refusal(0)], ids=["done", "extended", "ack"])
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
-def test_the_end_may_share_a_batch_with_sockets(ending: bytes, known: bool) -> None:
+def test_end_of_dump_may_follow_sockets(ending: bytes, known: bool) -> None:
     runs = trained(SHORT, LONG) if known else SizeSorter()
     assert runs.group_by_size(SHORT + LONG + SHORT + ending) == ({96: SHORT + SHORT, 124: LONG}, True)
     assert runs.group_by_size(ending) == ({}, True)
@@ -100,7 +96,7 @@ def test_the_end_may_share_a_batch_with_sockets(ending: bytes, known: bool) -> N
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.EPERM, errno.ENOENT, errno.ENOMEM])
-def test_an_error_is_raised_by_its_number_wherever_it_stands(error: int, known: bool) -> None:
+def test_error_message_is_raised_with_its_errno(error: int, known: bool) -> None:
     runs = trained(SHORT, LONG) if known else SizeSorter()
     endings = [done(-error), done(-error, bytes(76)), refusal(error, b""), refusal(error)]
     assert {len(refusal(error)), len(done(-error, bytes(76)))} == {len(SHORT)}
@@ -112,14 +108,14 @@ def test_an_error_is_raised_by_its_number_wherever_it_stands(error: int, known: 
 
 
 @pytest.mark.parametrize("code", [-(2**31), -4096, 1, 2**31 - 1])
-def test_an_error_number_that_cannot_be_is_refused(code: int) -> None:
+def test_malformed_error_number_raises(code: int) -> None:
     with pytest.raises(NetlinkError):
         SizeSorter().group_by_size(done(code))
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("kind", [0, 1, 4, 16, 19, 21, GETSOCK << 8, BY_FAMILY << 8, GETSOCK | 0x100])
-def test_a_message_of_another_type_among_the_sockets_makes_no_sense(kind: int, known: bool) -> None:
+def test_message_of_another_type_raises(kind: int, known: bool) -> None:
     runs = trained(SHORT, LONG) if known else SizeSorter()
     with pytest.raises(NetlinkError, match="malformed") as raised:
         runs.group_by_size(SHORT + message(kind, bytes(80)) + LONG)
@@ -133,7 +129,7 @@ def garble(size: int) -> bytes:
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("size", [0, 1, 4, 15, 16, 17, 84, 125, 126, 127, 65536, 2**31, 2**32 - 1])
-def test_a_length_that_cannot_be_is_refused(size: int, known: bool) -> None:
+def test_malformed_length_raises(size: int, known: bool) -> None:
     runs = trained(SHORT, LONG) if known else SizeSorter()
     for data in (garble(size), SHORT + garble(size)):
         with pytest.raises(NetlinkError):
@@ -142,7 +138,7 @@ def test_a_length_that_cannot_be_is_refused(size: int, known: bool) -> None:
 
 @pytest.mark.parametrize("payload", [b"", bytes(3), bytes(4)], ids=len)
 @pytest.mark.parametrize("kind", [3, ERROR], ids=["done", "error"])
-def test_an_end_without_its_number_is_truncated(kind: int, payload: bytes) -> None:
+def test_end_without_errno_raises(kind: int, payload: bytes) -> None:
     if len(payload) == 4:
         assert SizeSorter().group_by_size(message(kind, payload)) == ({}, True)
     else:
@@ -152,7 +148,7 @@ def test_an_end_without_its_number_is_truncated(kind: int, payload: bytes) -> No
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown sizes", "known sizes"])
 @pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
-def test_every_truncation_of_a_real_batch_is_refused_or_is_whole_messages(dump: Path, known: bool) -> None:
+def test_truncation_raises_or_leaves_whole_messages(dump: Path, known: bool) -> None:
     real = dump.read_bytes()[:4000]
     boundaries = {start for start, _ in sizes(dump.read_bytes())}
     runs = trained(*split(dump.read_bytes())[:-1]) if known else SizeSorter()
@@ -164,7 +160,7 @@ def test_every_truncation_of_a_real_batch_is_refused_or_is_whole_messages(dump: 
                 runs.group_by_size(real[:length])
 
 
-def test_a_failed_batch_teaches_nothing_wrong() -> None:
+def test_malformed_data_do_not_affect_later_groups() -> None:
     runs = SizeSorter()
     for bad in (SHORT + garble(2**32 - 1), LONG + refusal(errno.EPERM)):
         with pytest.raises(NetlinkError):

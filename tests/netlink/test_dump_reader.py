@@ -34,7 +34,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
 
 
 class Dump(threading.Thread):
-    """Sends a dump of so many datagrams, as fast as they are taken; the first is small."""
+    """Sends a dump as fast as its datagrams are received; the first one is small."""
 
     def __init__(self, channel: socket.socket, number: int, pause: float = 0.0) -> None:
         super().__init__(daemon=True)
@@ -77,7 +77,7 @@ def whole(reader: DumpReader, size: int) -> bytes:
 @pytest.mark.parametrize("number", [2, 3, 8, 9, 40, 700])
 @pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("pause", [0.0, 0.002], ids=["quick", "slow"])
-def test_nothing_is_lost(pair: Pair, number: int, prefetch: bool, pause: float) -> None:
+def test_all_datagrams_are_returned_in_order(pair: Pair, number: int, prefetch: bool, pause: float) -> None:
     """Also where the other side is slower than the reader."""
     ours, theirs = pair
     dump = Dump(theirs, number if not pause else min(number, 40), pause)
@@ -88,7 +88,7 @@ def test_nothing_is_lost(pair: Pair, number: int, prefetch: bool, pause: float) 
     assert threads() == 0
 
 
-def test_where_there_are_few_ctypes_is_not_even_loaded(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctypes_is_not_imported_for_few_datagrams(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise AssertionError
 
@@ -100,7 +100,7 @@ def test_where_there_are_few_ctypes_is_not_even_loaded(pair: Pair, monkeypatch: 
         assert whole(reader, FIRST + 20)
 
 
-def test_few_are_read_without_a_thread(pair: Pair) -> None:
+def test_few_datagrams_start_no_thread(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 7)
     dump.start()
@@ -109,7 +109,7 @@ def test_few_are_read_without_a_thread(pair: Pair) -> None:
         assert threads() == 0
 
 
-def test_it_reads_while_nobody_asks_if_told_to(pair: Pair) -> None:
+def test_prefetch_reads_before_recv_is_called(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 2_000)
     full = dump.fills()
@@ -123,7 +123,7 @@ def test_it_reads_while_nobody_asks_if_told_to(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
-def test_it_ends_when_nobody_reads_on(pair: Pair, prefetch: bool) -> None:
+def test_thread_ends_with_the_context(pair: Pair, prefetch: bool) -> None:
     ours, theirs = pair
     Dump(theirs, 100_000).start()
     with DumpReader(ours, prefetch=prefetch) as reader:
@@ -133,7 +133,7 @@ def test_it_ends_when_nobody_reads_on(pair: Pair, prefetch: bool) -> None:
     ours.close()
 
 
-def test_the_other_sides_end_is_told(pair: Pair) -> None:
+def test_closed_socket_returns_an_empty_datagram(pair: Pair) -> None:
     ours, theirs = pair
     dump = Dump(theirs, 40)
     dump.start()
@@ -153,7 +153,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("refused"), ImportError("no ctypes")], ids=repr)
 @pytest.mark.parametrize("prefetch", [False, True])
-def test_without_ctypes_they_are_read_one_by_one(
+def test_single_reads_without_ctypes(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception, prefetch: bool
 ) -> None:
     failing(monkeypatch, error)
@@ -166,7 +166,7 @@ def test_without_ctypes_they_are_read_one_by_one(
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("no memory")], ids=repr)
-def test_where_there_is_no_room_for_more_at_once_the_rest_is_read_one_by_one(
+def test_single_reads_after_a_memory_error(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     made: list[DatagramBuffers] = []
@@ -187,9 +187,7 @@ def test_where_there_is_no_room_for_more_at_once_the_rest_is_read_one_by_one(
         assert whole(reader, len(expected)) == expected
 
 
-def test_whatever_else_goes_wrong_in_the_thread_is_raised_where_it_is_waited_for(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exceptions_of_the_thread_are_raised_by_recv(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, RuntimeError("a fault of ours"))
     ours, theirs = pair
     Dump(theirs, 300).start()

@@ -39,7 +39,7 @@ def sent(theirs: socket.socket, *sizes: int) -> list[bytes]:
     [(100,), (100, 100, 100), (100, 100, 30), (30,), (100, 150, 100), (20, 150, 100, 7), (99, 101) * 5],
     ids=str,
 )
-def test_all_that_are_there_are_received_in_their_order(pair: Pair, sizes: tuple[int, ...]) -> None:
+def test_available_datagrams_are_received_in_order(pair: Pair, sizes: tuple[int, ...]) -> None:
     ours, theirs = pair
     for _ in range(2):
         expected = sent(theirs, *sizes)
@@ -47,14 +47,14 @@ def test_all_that_are_there_are_received_in_their_order(pair: Pair, sizes: tuple
         assert b"".join(room.receive(ours)) == b"".join(expected)
 
 
-def test_the_last_one_is_for_itself_where_it_is_shorter(pair: Pair) -> None:
+def test_shorter_last_datagram_is_separate(pair: Pair) -> None:
     """It may be the end of the dump, behind which the sizes of messages say nothing."""
     ours, theirs = pair
     first, second, end = sent(theirs, USUAL, USUAL, 20)
     assert list(DatagramBuffers(16, USUAL, LONGEST).receive(ours)) == [first + second, end]
 
 
-def test_no_more_are_received_than_there_is_room_for(pair: Pair) -> None:
+def test_no_more_datagrams_than_buffers(pair: Pair) -> None:
     ours, theirs = pair
     expected = sent(theirs, *[USUAL] * 5)
     room = DatagramBuffers(2, USUAL, LONGEST)
@@ -63,7 +63,7 @@ def test_no_more_are_received_than_there_is_room_for(pair: Pair) -> None:
     assert b"".join(received) == b"".join(expected)
 
 
-def test_many_come_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_datagrams_come_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recvmmsg, "_COPY_CHUNK", 2)
     ours, theirs = pair
     expected = sent(theirs, *[USUAL] * 4, 50, USUAL)
@@ -72,12 +72,12 @@ def test_many_come_in_pieces(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
     assert b"".join(received) == b"".join(expected)
 
 
-def test_where_none_is_there_it_does_not_wait(pair: Pair) -> None:
+def test_raises_immediately_without_datagrams(pair: Pair) -> None:
     with pytest.raises(BlockingIOError):
         DatagramBuffers(16, USUAL, LONGEST).receive(pair[0])
 
 
-def test_one_that_is_too_long_is_an_error_and_not_cut_off(pair: Pair) -> None:
+def test_too_long_datagram_raises(pair: Pair) -> None:
     ours, theirs = pair
     sent(theirs, USUAL, LONGEST + 1)
     with pytest.raises(OSError, match="exceeds the maximum size") as raised:
@@ -85,13 +85,13 @@ def test_one_that_is_too_long_is_an_error_and_not_cut_off(pair: Pair) -> None:
     assert raised.value.errno == errno.EMSGSIZE
 
 
-def test_an_end_is_an_empty_one(pair: Pair) -> None:
+def test_closed_socket_returns_an_empty_datagram(pair: Pair) -> None:
     ours, theirs = pair
     theirs.shutdown(socket.SHUT_WR)
     assert b"".join(DatagramBuffers(16, USUAL, LONGEST).receive(ours)) == b""
 
 
-def test_an_error_is_told_by_its_number(pair: Pair) -> None:
+def test_error_has_its_errno(pair: Pair) -> None:
     ours, _ = pair
     room = DatagramBuffers(16, USUAL, LONGEST)
     ours.close()

@@ -1,4 +1,4 @@
-"""What is asked of the kernel, how often, and what happens when it refuses."""
+"""Requests to the kernel, how often they are sent, and refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INFO_OF_CLOSE_WAIT: Final = 1 << 8
 class TestProbe:
     @linux
     @pytest.mark.parametrize("instead", [UNKNOWN_FAMILY, NO_FAMILY], ids=["EINVAL", "ENOENT"])
-    def test_falls_back_once_and_for_all_where_the_older_request_is_not_known(self, instead: bytes) -> None:
+    def test_unsupported_compat_request_is_not_repeated(self, instead: bytes) -> None:
         transport = Refusing(instead)
         source = NetlinkSource(transport)
         source.probe()
@@ -41,7 +41,7 @@ class TestProbe:
         assert transport.older == 1
 
     @linux
-    def test_does_not_hide_that_both_requests_are_refused(self) -> None:
+    def test_raises_if_both_requests_are_refused(self) -> None:
         class RefusingAll(Refusing):
             def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
                 list(super().dump(request)) if self.older else None
@@ -51,7 +51,7 @@ class TestProbe:
             NetlinkSource(RefusingAll()).probe()
 
     @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM])
-    def test_raises_what_no_other_request_would_mend(self, error: int) -> None:
+    def test_raises_permanent_errors(self, error: int) -> None:
         transport = Canned({LISTENING: [done(-error)]})
         with pytest.raises(NetlinkError) as raised:
             NetlinkSource(transport).probe()
@@ -60,7 +60,7 @@ class TestProbe:
 
 
 @pytest.mark.parametrize("states", [FULL | BOUND, SMALL])
-def test_a_dump_that_fails_half_way_raises(states: int) -> None:
+def test_failure_half_way_through_a_dump_raises(states: int) -> None:
     answer = [row(ESTABLISHED, 1), row(ESTABLISHED, 2) + done(-errno.EIO)]
     source = NetlinkSource(Canned({states: answer}))
     with pytest.raises(NetlinkError, match="EIO"):
@@ -106,19 +106,17 @@ def crowded(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 class TestDumps:
-    def test_few_sockets_are_read_in_one_once_it_is_known_that_they_are_few(self, host: Host) -> None:
+    def test_single_dump_after_a_dump_of_few_sockets(self, host: Host) -> None:
         assert [host.cookies() for _ in range(3)] == [[1, 2, 5]] * 3
         assert host.asked() == [FULL | BOUND, SMALL, *[CONNECTED | BOUND] * 2]
 
-    def test_many_are_read_in_two(self, crowded: Host) -> None:
+    def test_two_dumps_for_many_sockets(self, crowded: Host) -> None:
         assert [crowded.cookies() for _ in range(2)] == [[1, 2, 5]] * 2
         assert crowded.asked() == [FULL | BOUND, SMALL, FULL, SMALL]
 
 
-class TestTheRest:
-    def test_is_begun_before_the_others_are_all_read_once_it_is_known_how_many_they_are(
-        self, crowded: Host
-    ) -> None:
+class TestMinisocks:
+    def test_dump_starts_before_the_first_one_ends(self, crowded: Host) -> None:
         held = b"".join(row(ESTABLISHED, cookie) for cookie in range(10, 30))
         crowded.has(full=held + row(CLOSE_WAIT, 30), small=row(TIME_WAIT, 2, size=96))
         crowded.cookies()
@@ -128,14 +126,14 @@ class TestTheRest:
         list(sockets)
         assert [one.cookie for one in rows_of(crowded.source.minisocks())] == [2]
 
-    def test_of_few_sockets_there_is_none(self, host: Host) -> None:
+    def test_are_part_of_a_single_dump(self, host: Host) -> None:
         for _ in range(2):
             host.cookies()
         list(host.source.full_sockets())
         assert host.source.pending_states == frozenset()
         assert list(host.source.minisocks()) == []
 
-    def test_is_read_anew_when_it_failed(self, crowded: Host) -> None:
+    def test_dump_is_repeated_after_a_failure(self, crowded: Host) -> None:
         crowded.kernel.answers[SMALL] = [done(-errno.ENOBUFS)]
         list(crowded.source.full_sockets())
         with pytest.raises(NetlinkError, match="ENOBUFS"):
@@ -144,10 +142,10 @@ class TestTheRest:
         assert [one.cookie for one in rows_of(crowded.source.minisocks())] == [7]
 
 
-class TestBoundSockets:
-    """The table of bound sockets is dear to look through where there are many others."""
+class TestBoundOnlySockets:
+    """Dumping the table of bound sockets is expensive if there are many others."""
 
-    def test_are_remembered_for_a_minute(self, crowded: Host) -> None:
+    def test_are_cached_for_60_seconds(self, crowded: Host) -> None:
         assert crowded.cookies() == [1, 2, 5]
         crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 6))
         crowded.now += BOUND_ONLY_INTERVAL_SECONDS - 0.001
@@ -156,7 +154,7 @@ class TestBoundSockets:
         assert crowded.cookies() == [1, 2, 6]
         assert crowded.asked().count(FULL | BOUND) == 2
 
-    def test_are_what_they_were(self, crowded: Host) -> None:
+    def test_cached_sockets_equal_the_dumped_ones(self, crowded: Host) -> None:
         bound = row(CLOSE, 5, 4711, local=(LOOPBACK, 8080), remote=(bytes(4), 0), size=140)
         crowded.has(full=row(ESTABLISHED, 1) + row(ESTABLISHED, 3), bound=bound)
         first, second = (
@@ -164,7 +162,7 @@ class TestBoundSockets:
         )
         assert first == second == [Socket(CLOSE, LOOPBACK, 8080, bytes(4), 0, 4711, 5)]
 
-    def test_are_looked_for_again_at_once_when_the_look_failed(self, crowded: Host) -> None:
+    def test_are_dumped_again_after_a_failure(self, crowded: Host) -> None:
         crowded.kernel.answers[SMALL] = [done(-errno.EIO)]
         with pytest.raises(NetlinkError):
             crowded.cookies()
@@ -173,7 +171,7 @@ class TestBoundSockets:
 
 
 class TestCloseWait:
-    def test_is_taken_from_the_dump_of_all_sockets(self, host: Host) -> None:
+    def test_comes_from_the_dump_of_all_sockets(self, host: Host) -> None:
         host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))
         host.cookies()
         host.kernel.answers[INFO_OF_CLOSE_WAIT] = [done()]
@@ -181,7 +179,7 @@ class TestCloseWait:
             (8, 3)
         ]
 
-    def test_is_asked_for_alone_where_that_failed(self, host: Host) -> None:
+    def test_is_dumped_separately_after_a_failure(self, host: Host) -> None:
         host.has(full=row(CLOSE_WAIT, 8))
         host.cookies()
         host.kernel.answers[CONNECTED | BOUND] = [row(CLOSE_WAIT, 8) + done(-errno.EIO)]

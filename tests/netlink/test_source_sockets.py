@@ -1,4 +1,4 @@
-"""The sockets of the real kernel, asked in both ways."""
+"""Sockets of the real kernel, with both forms of the request."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def inode_of(one: socket.socket) -> int:
 
 
 def at(sockets: list[Socket], one: socket.socket) -> Socket:
-    """The row of a socket of ours."""
+    """Return the row of one of the test's sockets."""
     (found,) = (row for row in sockets if row.cookie == cookie_of(one))
     return found
 
@@ -111,8 +111,8 @@ def connect(
 
 
 @BOTH_WAYS
-class TestOurOwnSockets:
-    def test_a_connection_is_read_from_both_ends(self, source: type[NetlinkSource], stack: ExitStack) -> None:
+class TestRealSockets:
+    def test_both_ends_of_a_connection_are_read(self, source: type[NetlinkSource], stack: ExitStack) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=7))
         client, server = connect(stack, listener)
         found = read(source())
@@ -125,9 +125,7 @@ class TestOurOwnSockets:
         (listening,) = (one for one in found.listeners if one.local_port == port)
         assert listening == Listener(socket.inet_aton("127.0.0.1"), port, inode_of(listener), 0, 7)
 
-    def test_a_mapped_address_is_ipv4_and_a_real_ipv6_one_is_not(
-        self, source: type[NetlinkSource], stack: ExitStack
-    ) -> None:
+    def test_only_ipv4_mapped_addresses_are_ipv4(self, source: type[NetlinkSource], stack: ExitStack) -> None:
         listener = stack.enter_context(
             socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         )
@@ -139,7 +137,7 @@ class TestOurOwnSockets:
         (listening,) = (one for one in found.listeners if one.local_port == listener.getsockname()[1])
         assert listening.local_address == bytes(16)
 
-    def test_a_socket_keeps_its_cookie_through_its_states_and_its_key_changes_with_each(
+    def test_cookie_stays_and_key_changes_with_the_state(
         self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -167,7 +165,7 @@ class TestOurOwnSockets:
         assert situations == [(ESTABLISHED, inode), (FIN_WAIT2, inode), (TIME_WAIT, NO_OWNER_KEY)]
         assert len({(state == TIME_WAIT, key) for (state, _), key in zip(situations, keys, strict=True)}) == 3
 
-    def test_a_connection_that_waits_for_accept_has_no_holder_and_gets_another_key_with_one(
+    def test_accept_gives_a_socket_an_owner_and_another_key(
         self, source: type[NetlinkSource], stack: ExitStack
     ) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -194,9 +192,7 @@ class TestOurOwnSockets:
         assert key != its_key
 
     @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not tell")
-    def test_a_socket_that_is_only_bound_is_closed_and_there_once(
-        self, source: type[NetlinkSource], stack: ExitStack
-    ) -> None:
+    def test_bound_only_socket_is_in_close_once(self, source: type[NetlinkSource], stack: ExitStack) -> None:
         bound = stack.enter_context(socket.socket())
         bound.bind(("127.0.0.1", 0))
         found = at(read(source()).sockets, bound)
@@ -225,7 +221,7 @@ def _both_ways() -> tuple[Reading, Reading]:
 
 
 @pytest.mark.live
-def test_both_requests_give_the_same_sockets() -> None:
+def test_both_request_forms_return_the_same_sockets() -> None:
     if reason := missing():
         pytest.skip(reason)
     with Namespace() as namespace:

@@ -1,4 +1,4 @@
-"""When the other side of a connection in CLOSE_WAIT was last heard: asked for once, and kept."""
+"""Times of connections in CLOSE_WAIT are queried once, and cached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 1_000_000
 
 
 class Kernel(SockDiagClient):
-    """Knows these sockets, by cookie: the messages that answer for them."""
+    """A kernel with these sockets: cookie -> reply."""
 
     def __init__(self, known: dict[int, bytes]) -> None:
         super().__init__()
@@ -67,14 +67,12 @@ def ages(halves: list[CloseWaitSocket]) -> list[tuple[float | None, float | None
     return [(half.seconds_since_ack, half.seconds_since_data) for half in halves]
 
 
-def test_a_socket_is_read_whole(heard: TcpInfoCache) -> None:
+def test_queues_timer_and_times_are_combined(heard: TcpInfoCache) -> None:
     expected = Socket(CLOSE_WAIT, *HERE, LOOPBACK, 40_000, 1000, 2)
     assert heard.with_tcp_info(dumped(2), MANY) == [CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
 
 
-def test_each_is_asked_for_once_and_its_times_go_on(
-    heard: TcpInfoCache, kernel: Kernel, clock: Clock
-) -> None:
+def test_each_socket_is_queried_once(heard: TcpInfoCache, kernel: Kernel, clock: Clock) -> None:
     assert ages(heard.with_tcp_info(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
     clock.now += 5
     kernel.known.clear()
@@ -82,13 +80,13 @@ def test_each_is_asked_for_once_and_its_times_go_on(
     assert (kernel.asked, kernel.dumps) == ([1, 2], 0)
 
 
-def test_a_new_one_among_known_ones_is_asked_for_alone(heard: TcpInfoCache, kernel: Kernel) -> None:
+def test_only_a_new_socket_is_queried(heard: TcpInfoCache, kernel: Kernel) -> None:
     heard.with_tcp_info(dumped(1), MANY)
     heard.with_tcp_info(dumped(1, 3), MANY)
     assert kernel.asked == [1, 3]
 
 
-def test_where_many_are_new_one_dump_is_cheaper(
+def test_many_new_sockets_are_dumped(
     heard: TcpInfoCache, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MAX_SINGLE_QUERIES", 2)
@@ -96,7 +94,7 @@ def test_where_many_are_new_one_dump_is_cheaper(
     assert (kernel.asked, kernel.dumps) == ([], 1)
 
 
-def test_what_is_gone_is_forgotten(heard: TcpInfoCache, kernel: Kernel) -> None:
+def test_vanished_sockets_are_dropped(heard: TcpInfoCache, kernel: Kernel) -> None:
     heard.with_tcp_info(dumped(1, 2), MANY)
     assert heard.with_tcp_info(dumped(), MANY) == []
     heard.with_tcp_info(dumped(1), MANY)
@@ -108,21 +106,21 @@ def test_what_is_gone_is_forgotten(heard: TcpInfoCache, kernel: Kernel) -> None:
     [refusal(errno.ENOENT), refusal(errno.ESTALE), half(tcp_info(1, 1), cookie=2, state=LAST_ACK)],
     ids=["ENOENT", "ESTALE", "LAST_ACK"],
 )
-def test_one_that_went_on_meanwhile_is_still_counted_but_without_times(
+def test_vanished_socket_is_returned_without_times(
     heard: TcpInfoCache, kernel: Kernel, answer: bytes
 ) -> None:
     kernel.known[2] = answer
     assert ages(heard.with_tcp_info(dumped(1, 2, 3), MANY)) == [(1.0, 9.0), (None, None), (3.0, 9.0)]
 
 
-def test_a_kernel_that_tells_no_times_is_asked_once(heard: TcpInfoCache, kernel: Kernel) -> None:
+def test_socket_without_times_is_queried_once(heard: TcpInfoCache, kernel: Kernel) -> None:
     kernel.known[1] = half(None, cookie=1)
     for _ in range(2):
         assert ages(heard.with_tcp_info(dumped(1), MANY)) == [(None, None)]
     assert kernel.asked == [1]
 
 
-def test_any_other_refusal_is_raised_and_nothing_is_lost(heard: TcpInfoCache, kernel: Kernel) -> None:
+def test_other_errors_are_raised_and_the_cache_stays(heard: TcpInfoCache, kernel: Kernel) -> None:
     heard.with_tcp_info(dumped(1), MANY)
     kernel.known[2] = refusal(errno.EPERM)
     with pytest.raises(NetlinkError, match="EPERM"):

@@ -67,18 +67,18 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 
 @pytest.mark.usefixtures("no_leak")
-class TestTheRealKernel:
+class TestRealKernel:
     @pytest.mark.parametrize(
         ("request_", "kind"),
         [(dump_request_compat(ALL), GETSOCK), (dump_request(socket.AF_INET, ALL), BY_FAMILY)],
     )
-    def test_answers_each_request_with_sockets_of_its_type(self, request_: bytes, kind: int) -> None:
+    def test_replies_have_the_type_of_the_request(self, request_: bytes, kind: int) -> None:
         with socket.create_server(("127.0.0.1", 0)):
             messages = [one for data in answer_to(request_) for one in split(data)]
         assert {struct.unpack_from("=H", one, 4)[0] for one in messages[:-1]} == {kind}
         assert len(messages) >= 2
 
-    def test_gives_a_family_only_when_asked_for_it(self) -> None:
+    def test_dump_request_returns_one_family(self) -> None:
         with socket.create_server(("::1", 0), family=socket.AF_INET6), socket.create_server(("127.0.0.1", 0)):
             for family in (socket.AF_INET, socket.AF_INET6):
                 answer = answer_to(dump_request(family, ALL))
@@ -96,27 +96,27 @@ class TestTheRealKernel:
         ],
         ids=["no family", "unknown family", "short", "short older form", "unknown type"],
     )
-    def test_refuses_with_an_error_that_is_told_by_its_name(self, refused: bytes, error: int) -> None:
+    def test_errors_are_raised_by_name(self, refused: bytes, error: int) -> None:
         with pytest.raises(NetlinkError, match=errno.errorcode[error]) as raised:
             answer_to(refused)
         assert raised.value.errno == error
         assert os.strerror(error) in str(raised.value)
 
-    def test_says_nothing_at_all_to_garbage_which_is_not_waited_for(self) -> None:
+    def test_malformed_request_times_out(self) -> None:
         with pytest.raises(NetlinkError, match="timed out waiting for a reply") as raised:
             answer_to(bytes(16), SockDiagClient(timeout=0.01))
         assert raised.value.errno == errno.ETIMEDOUT
 
-    def test_is_let_go_when_nobody_reads_on(self) -> None:
+    def test_socket_is_closed_with_the_iterator(self) -> None:
         answer = SockDiagClient().dump(dump_request_compat(ALL))
         next(answer)
         del answer
 
 
 @pytest.mark.usefixtures("no_leak")
-class TestAStandIn:
+class TestStandIn:
     @pytest.mark.parametrize("batches", [[], [row()], [row(), row(size=96)]], ids=len)
-    def test_that_stalls_is_not_waited_for(self, peer: socket.socket, batches: list[bytes]) -> None:
+    def test_stalled_reply_times_out(self, peer: socket.socket, batches: list[bytes]) -> None:
         for batch in batches:
             peer.send(batch)
         answer = SockDiagClient(timeout=0.01).dump(b"request")
@@ -125,27 +125,27 @@ class TestAStandIn:
             next(answer)
         assert raised.value.errno == errno.ETIMEDOUT
 
-    def test_gets_the_request_and_gives_the_answer(self, peer: socket.socket) -> None:
+    def test_request_is_sent_and_reply_returned(self, peer: socket.socket) -> None:
         peer.send(row())
         peer.send(row(size=96) + done())
         request = dump_request_compat(ALL)
         assert answer_to(request) == [row(), row(size=96) + done()]
         assert peer.recv(100) == request
 
-    def test_that_closes_has_not_answered(self, peer: socket.socket) -> None:
+    def test_closed_socket_raises(self, peer: socket.socket) -> None:
         peer.send(row())
         peer.shutdown(socket.SHUT_WR)
         with pytest.raises(NetlinkError, match="without NLMSG_DONE") as raised:
             answer_to(b"request")
         assert raised.value.errno is None
 
-    def test_that_is_gone_is_an_error_of_the_kernel(self, peer: socket.socket) -> None:
+    def test_broken_socket_raises_netlink_error(self, peer: socket.socket) -> None:
         peer.close()
         with pytest.raises(NetlinkError, match="EPIPE") as raised:
             answer_to(b"request")
         assert raised.value.errno == errno.EPIPE
 
-    def test_sends_batches_of_any_size_that_the_kernel_makes(self, peer: socket.socket) -> None:
+    def test_datagrams_of_the_maximum_size_are_not_truncated(self, peer: socket.socket) -> None:
         longest = row() * (32768 // len(row()))
         peer.send(longest)
         peer.send(done())
@@ -160,9 +160,7 @@ def by_name(error: int) -> str:
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=by_name)
-def test_a_socket_that_cannot_be_opened_is_told_by_the_errors_name(
-    monkeypatch: pytest.MonkeyPatch, error: int
-) -> None:
+def test_error_on_open_is_raised_by_name(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     def refuse(*_: object) -> socket.socket:
         raise OSError(error, os.strerror(error))
 
@@ -184,7 +182,7 @@ def _probe_in_a_sandbox(error: int) -> tuple[int | None, object]:
 
 @pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT], ids=by_name)
-def test_a_sandbox_that_forbids_netlink_is_noticed(error: int) -> None:
+def test_sandbox_without_netlink_raises(error: int) -> None:
     assert in_child(_probe_in_a_sandbox, error) == (error, error)
 
 
@@ -194,13 +192,13 @@ def _choose_in_a_sandbox(wanted: str) -> str:
 
 
 @pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
-def test_in_such_a_sandbox_psutil_is_taken_unless_netlink_is_demanded() -> None:
+def test_psutil_is_the_fallback_unless_netlink_is_required() -> None:
     assert in_child(_choose_in_a_sandbox, "auto") == "psutil"
     with pytest.raises(NetlinkError, match="EAFNOSUPPORT"):
         in_child(_choose_in_a_sandbox, "netlink")
 
 
-def test_an_error_without_a_name_is_told_by_its_number() -> None:
+def test_unnamed_error_is_raised_by_number() -> None:
     assert "errno 3999" in str(NetlinkError.from_errno(3999, "asking"))
 
 
@@ -215,14 +213,12 @@ def test_an_error_without_a_name_is_told_by_its_number() -> None:
         (None, False),
     ],
 )
-def test_only_a_kernel_that_does_not_know_the_request_is_asked_differently(
-    error: int | None, worth_a_try: bool
-) -> None:
+def test_unsupported_errnos(error: int | None, worth_a_try: bool) -> None:
     assert is_unsupported(NetlinkError("refused", error)) is worth_a_try
 
 
 @pytest.mark.parametrize("timeout", [0.25, 1, 5.0, 61.5])
-def test_the_kernel_is_given_the_seconds_asked_for(timeout: float) -> None:
+def test_timeout_is_set_on_the_socket(timeout: float) -> None:
     given: list[float] = []
 
     class Recording(SockDiagClient):

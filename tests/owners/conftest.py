@@ -22,13 +22,13 @@ def processes(tree: Tree) -> None:
 
 @pytest.fixture
 def host(tree: Tree, watch: Watch, clock: Clock, processes: None) -> Host:  # noqa: ARG001  # they are to be there
-    """These processes, and nobody found yet."""
+    """These processes, none of them resolved yet."""
     return Host(tree, clock)
 
 
 @pytest.fixture
 def warm(host: Host, watch: Watch) -> Host:
-    """The same, with everybody found."""
+    """The same, with all owners resolved."""
     assert host.pids(*ALL) == [10, 10, 20, 20, 30, 30]
     watch.links()
     return host
@@ -36,13 +36,13 @@ def warm(host: Host, watch: Watch) -> Host:
 
 @pytest.fixture
 def scanner(tree: Tree, watch: Watch, clock: Clock, processes: None) -> FdScanner:  # noqa: ARG001  # they are to be there
-    """Over these processes, not walked yet."""
+    """A scanner of these processes that has not scanned yet."""
     return FdScanner(tree.root, clock)
 
 
 @pytest.fixture
 def warm_scanner(scanner: FdScanner, watch: Watch) -> FdScanner:
-    """The same, after everything was walked once."""
+    """The same, after one scan of everything."""
     assert set(found(scanner, {999})) >= {(101, 10), (302, 30)}
     assert watch.links()
     return scanner

@@ -18,14 +18,14 @@ ALL = (101, 102, 201, 202, 301, 302)
 
 
 class LiveSockets(set[int]):
-    """The holders of all sockets, as owners ask for them."""
+    """Owner keys of all sockets, as the resolver gets them."""
 
     def all(self) -> set[int]:
         return set(self)
 
 
 class Host:
-    """The owners of sockets on a tree. `live` are all sockets there are, one without a holder among them."""
+    """Owner resolution on a tree. `live` are all sockets, one without owner among them."""
 
     def __init__(self, tree: Tree, clock: Clock) -> None:
         self.owners = InodeOwnerResolver(
@@ -39,7 +39,7 @@ class Host:
         return self.live
 
     def resolve(self, *owner_keys: int) -> list[Owner]:
-        """Looks for these holders, which are live from now on; gives who they are."""
+        """Resolve these owner keys, which are live from now on; return the owners."""
         self.owners.revalidate(set(owner_keys) - self.live)
         self.live.update(owner_keys)
         self.owners.resolve(owner_keys, self)
@@ -52,10 +52,10 @@ class Host:
 
 
 def found(scanner: FdScanner, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
-    """All sockets met on a walk, with their processes."""
+    """Return all sockets found by a scan, with their processes."""
     return [(inode, pid) for inodes, pid in scanner.search(wanted, lambda: set(live)) for inode in inodes]
 
 
-def let_go(scanner: FdScanner) -> list[tuple[int, int]]:
-    """The sockets that were let go, with the processes that had them."""
+def released(scanner: FdScanner) -> list[tuple[int, int]]:
+    """Return the released sockets, with the processes that had them."""
     return [(inode, pid) for inodes, pid in scanner.find_released() for inode in inodes]

@@ -1,4 +1,4 @@
-"""Where inodes are looked for, in which order, and what is read for it."""
+"""Where inodes are searched for, in which order, and what is read for it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .hosts import ALL, found
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-class TestFind:
-    def test_tells_who_holds_each_socket(self, scanner: FdScanner) -> None:
+class TestSearch:
+    def test_finds_the_process_of_each_socket(self, scanner: FdScanner) -> None:
         assert set(found(scanner, ALL)) == {
             (101, 10),
             (102, 10),
@@ -32,11 +32,11 @@ class TestFind:
             (302, 30),
         }
 
-    def test_stops_as_soon_as_all_are_found(self, scanner: FdScanner, watch: Watch) -> None:
+    def test_stops_when_all_are_found(self, scanner: FdScanner, watch: Watch) -> None:
         assert (101, 10) in found(scanner, {101})
         assert {pid for pid, _ in watch.links()} == {10}
 
-    def test_begins_with_the_lowest_pid_and_ends_with_init(self, scanner: FdScanner, tree: Tree) -> None:
+    def test_pids_ascend_and_init_is_last(self, scanner: FdScanner, tree: Tree) -> None:
         tree.hold(1, 3, 1)
         tree.process(5, 51)
         tree.process(100, 1001)
@@ -47,7 +47,7 @@ class TestFind:
         tree.hold(30, 9, 101)
         assert {pair for pair in found(scanner, {999}) if pair[0] == 101} == {(101, 10), (101, 30)}
 
-    def test_goes_on_where_one_process_refuses_and_counts_it(self, scanner: FdScanner, watch: Watch) -> None:
+    def test_counts_an_unreadable_process_and_continues(self, scanner: FdScanner, watch: Watch) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid == 20:
                 raise PermissionError(errno.EACCES, "refused")
@@ -57,7 +57,7 @@ class TestFind:
         assert scanner.unreadable == {"permission": 1}
 
     @pytest.mark.parametrize("at", [0, 3, 4])
-    def test_goes_on_where_a_process_vanishes_in_the_middle(
+    def test_continues_after_a_process_vanishes(
         self, scanner: FdScanner, tree: Tree, watch: Watch, at: int
     ) -> None:
         def vanish(pid: int, number: int) -> None:
@@ -67,7 +67,7 @@ class TestFind:
         watch.hook = vanish
         assert {pid for _, pid in found(scanner, {999})} >= {10, 30}
 
-    def test_counts_a_process_that_vanishes_after_it_was_listed(
+    def test_counts_a_process_that_vanishes_after_listing(
         self, scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         def vanish(pid: int, number: int) -> None:
@@ -78,7 +78,7 @@ class TestFind:
         assert {pid for _, pid in found(scanner, {999})} == {10, 30}
         assert scanner.unreadable == {"vanished": 1}
 
-    def test_raises_where_there_is_no_proc(self, tmp_path: Path) -> None:
+    def test_raises_without_proc(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             found(FdScanner(tmp_path / "none"), {1})
 
@@ -94,30 +94,30 @@ class TestFind:
         (errno.EIO, "error"),
     ],
 )
-def test_failures_are_told_apart(error: int, reason: str) -> None:
+def test_failure_reasons(error: int, reason: str) -> None:
     assert failure_reason(OSError(error, os.strerror(error))) == reason
 
 
 class TestHiddenProcesses:
-    def test_are_noticed_by_the_absence_of_init(self, scanner: FdScanner, tree: Tree) -> None:
+    def test_are_detected_by_the_absence_of_init(self, scanner: FdScanner, tree: Tree) -> None:
         assert not scanner.hidden
         tree.kill(1)
         found(scanner, {999})
         assert scanner.hidden
 
-    def test_are_not_suspected_where_init_is_seen(self, warm_scanner: FdScanner) -> None:
+    def test_are_not_assumed_if_init_is_visible(self, warm_scanner: FdScanner) -> None:
         assert not warm_scanner.hidden
 
 
-class TestAWarmWalk:
-    def test_looks_only_where_sockets_went_when_that_is_enough(
+class TestLaterSearch:
+    def test_reads_only_freed_descriptors_if_that_is_enough(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 4, 777)
         assert found(warm_scanner, {777}, {*ALL, 777} - {202}) == [(777, 20)]
         assert watch.links() == [(20, 4)]
 
-    def test_reads_only_the_processes_whose_number_of_descriptors_changed(
+    def test_reads_only_processes_with_a_changed_fd_count(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 5, 777)
@@ -126,7 +126,7 @@ class TestAWarmWalk:
         assert {pid for pid, _ in read} == {20}
         assert not {(20, 3), (20, 4)} & set(read)
 
-    def test_reads_a_descriptor_that_was_a_file_when_last_seen(
+    def test_reads_a_descriptor_that_was_a_file(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.hold(20, 0, 777)
@@ -139,7 +139,7 @@ class TestAWarmWalk:
         assert found(warm_scanner, {401}, {*ALL, 401}) == [(401, 40)]
         assert {pid for pid, _ in watch.links()} == {40}
 
-    def test_reads_all_but_live_sockets_where_the_number_of_descriptors_is_not_told(
+    def test_reads_all_but_live_sockets_without_fd_counts(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         watch.tells_count = False
@@ -147,7 +147,7 @@ class TestAWarmWalk:
         assert found(warm_scanner, {777}, {*ALL, 777}) == [(777, 30)]
         assert not {number for pid, number in watch.links() if pid != 1} & {3, 4}
 
-    def test_forgets_who_is_gone_and_who_no_longer_is_readable(
+    def test_drops_vanished_and_unreadable_processes(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         tree.kill(20)
@@ -156,7 +156,7 @@ class TestAWarmWalk:
         tree.process(20, 777, 778, 779)
         assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})
 
-    def test_counts_only_the_last_walk_over_all(
+    def test_unreadable_counts_the_last_scan_only(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
         def refuse(pid: int, _: int) -> None:
@@ -174,8 +174,8 @@ class TestAWarmWalk:
         assert warm_scanner.unreadable == {}
 
 
-class TestAnotherNetworkNamespace:
-    """Its processes hold thousands of sockets that are not among those looked for."""
+class TestOtherNetworkNamespace:
+    """Its processes have thousands of sockets that are never searched for."""
 
     @pytest.fixture
     def container(self, scanner: FdScanner, tree: Tree, clock: Clock) -> FdScanner:  # noqa: ARG002  # it fills the tree
@@ -187,11 +187,11 @@ class TestAnotherNetworkNamespace:
             (tree.root / str(pid) / "ns" / "net").symlink_to(namespace)
         return FdScanner(tree.root, clock)
 
-    def test_is_looked_into_last(self, container: FdScanner) -> None:
+    def test_is_scanned_last(self, container: FdScanner) -> None:
         order = [pid for _, pid in found(container, {999})]
         assert list(dict.fromkeys(order)) == [10, 30, 20]
 
-    def test_is_not_looked_into_again_because_something_changed_there(
+    def test_is_not_scanned_again_after_a_change_there(
         self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         def take_time(*_: int) -> None:
@@ -207,7 +207,7 @@ class TestAnotherNetworkNamespace:
         assert (777, 20) in found(container, {777}, {*ALL, 777})
 
 
-class TestTheThoroughLook:
+class TestFullScan:
     """For what nothing leads to: a descriptor that was a file, and is a socket now."""
 
     def hide(self, tree: Tree, inode: int) -> None:
@@ -219,11 +219,11 @@ class TestTheThoroughLook:
 
         return hook
 
-    def test_finds_it_at_once_when_none_was_made_lately(self, warm_scanner: FdScanner, tree: Tree) -> None:
+    def test_is_made_if_the_last_one_is_long_ago(self, warm_scanner: FdScanner, tree: Tree) -> None:
         self.hide(tree, 777)
         assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})
 
-    def test_looks_first_where_there_is_none_and_behind_the_last(
+    def test_reads_non_sockets_and_new_descriptors_first(
         self, warm_scanner: FdScanner, tree: Tree, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Before it lists the thousands that a process may hold. Behind the last is one that was opened
@@ -239,9 +239,7 @@ class TestTheThoroughLook:
         met = found(warm_scanner, {777, 778}, {*ALL, 777, 778})
         assert {(777, 20), (778, 30)} <= set(met)
 
-    def test_counts_a_process_once_that_refuses_each_time(
-        self, warm_scanner: FdScanner, watch: Watch
-    ) -> None:
+    def test_counts_an_unreadable_process_once(self, warm_scanner: FdScanner, watch: Watch) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid == 20:
                 raise PermissionError(errno.EACCES, "refused")
@@ -250,7 +248,7 @@ class TestTheThoroughLook:
         found(warm_scanner, {777}, {*ALL, 777})
         assert warm_scanner.unreadable == {"permission": 1}
 
-    def test_is_made_in_a_two_hundredth_of_the_time_at_most(
+    def test_takes_at_most_half_a_percent_of_the_time(
         self, scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         watch.hook = self.slow(clock, 0.01)
@@ -270,14 +268,12 @@ class TestTheThoroughLook:
         assert (777, 20) in found(scanner, {777}, {*ALL, 777})
         assert 0 < len(watch.links()) < cold
 
-    def test_is_not_made_of_what_has_just_been_read_for_the_first_time(
-        self, scanner: FdScanner, watch: Watch
-    ) -> None:
+    def test_skips_processes_that_were_just_read(self, scanner: FdScanner, watch: Watch) -> None:
         found(scanner, {999})
         read = watch.links()
         assert len(read) == len(set(read))
 
-    def test_reads_even_what_seems_to_be_a_live_socket(
+    def test_reads_descriptors_of_live_sockets_as_well(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
         """A pid that was used again, with as many descriptors, one of them a socket that others hold too."""

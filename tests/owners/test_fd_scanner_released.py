@@ -1,4 +1,4 @@
-"""Sockets that their process let go, mostly to a child: a walk looks after them in turn."""
+"""Sockets that their process released, mostly to a child: some descriptors are re-read in each call."""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ import pytest
 from exporter.owners.fd_scanner import FdScanner
 
 from ..procfs.trees import Tree, Watch
-from .hosts import found, let_go
+from .hosts import found, released
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-def test_they_are_noticed_at_once_where_there_are_few(warm_scanner: FdScanner, tree: Tree) -> None:
-    assert let_go(warm_scanner) == []
+def test_few_sockets_are_checked_in_one_call(warm_scanner: FdScanner, tree: Tree) -> None:
+    assert released(warm_scanner) == []
     tree.close(10, 3)
     tree.hold(30, 4, 777)
-    assert sorted(let_go(warm_scanner)) == [(101, 10), (302, 30)]
-    assert let_go(warm_scanner) == []
+    assert sorted(released(warm_scanner)) == [(101, 10), (302, 30)]
+    assert released(warm_scanner) == []
 
 
-def test_they_are_no_sockets_that_moved_within_their_process(warm_scanner: FdScanner, tree: Tree) -> None:
+def test_socket_moved_within_its_process_is_not_released(warm_scanner: FdScanner, tree: Tree) -> None:
     tree.close(10, 3)
     tree.hold(10, 4, 101)
-    assert let_go(warm_scanner) == [(102, 10)]
+    assert released(warm_scanner) == [(102, 10)]
 
 
-def test_they_are_looked_for_in_turn_where_there_are_many(
-    warm_scanner: FdScanner, tree: Tree, watch: Watch
-) -> None:
+def test_many_sockets_are_checked_in_turn(warm_scanner: FdScanner, tree: Tree, watch: Watch) -> None:
     for pid in (50, 60):
         tree.process(pid, *(pid * 1000 + number for number in range(300)))
     found(warm_scanner, {999})
     watch.links()
     rounds = []
     for _ in range(24):
-        assert let_go(warm_scanner) == []
+        assert released(warm_scanner) == []
         rounds.append(watch.links())
     assert max(map(len, rounds)) <= 32
     assert {link for links in rounds for link in links} == {
@@ -47,25 +45,23 @@ def test_they_are_looked_for_in_turn_where_there_are_many(
     }
 
 
-def test_they_cost_nothing_where_nothing_was_walked(scanner: FdScanner, watch: Watch) -> None:
-    assert let_go(scanner) == []
+def test_nothing_is_read_before_a_scan(scanner: FdScanner, watch: Watch) -> None:
+    assert released(scanner) == []
     assert watch.links() == []
 
 
-def test_they_do_not_fail_for_a_process_that_is_gone(warm_scanner: FdScanner, tree: Tree) -> None:
+def test_vanished_process_does_not_raise(warm_scanner: FdScanner, tree: Tree) -> None:
     tree.kill(10)
     tree.close(20, 3)
-    assert let_go(warm_scanner) == [(201, 20)]
-    assert let_go(warm_scanner) == []
+    assert released(warm_scanner) == [(201, 20)]
+    assert released(warm_scanner) == []
 
 
-def test_they_do_not_fail_for_a_process_that_refuses(
-    warm_scanner: FdScanner, tree: Tree, watch: Watch
-) -> None:
+def test_unreadable_process_does_not_raise(warm_scanner: FdScanner, tree: Tree, watch: Watch) -> None:
     def refuse(pid: int, _: int) -> None:
         if pid == 10:
             raise PermissionError(errno.EACCES, "refused")
 
     watch.hook = refuse
     tree.close(20, 3)
-    assert let_go(warm_scanner) == [(201, 20)]
+    assert released(warm_scanner) == [(201, 20)]

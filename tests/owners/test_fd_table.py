@@ -49,12 +49,12 @@ def test_only_sockets_are_found(tree: Tree, target: str) -> None:
     assert list(flat(FdTable(tree.root, PID).read_unknown(()))) == [A]
 
 
-def test_a_live_socket_is_not_read_again_and_everything_else_is(table: FdTable, watch: Watch) -> None:
+def test_all_but_live_sockets_are_read_again(table: FdTable, watch: Watch) -> None:
     assert list(flat(table.read_unknown({A, B, D}))) == [C]
     assert numbers(watch) == [0, 1, 2, 5]
 
 
-def test_descriptors_opened_since_are_read(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_new_descriptors_are_read(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 7, 107)
     tree.hold(PID, 20, 120)
     assert set(flat(table.read_unknown({A, B, C, D}))) == {107, 120}
@@ -63,15 +63,13 @@ def test_descriptors_opened_since_are_read(table: FdTable, tree: Tree, watch: Wa
     assert numbers(watch) == [0, 1, 2]
 
 
-def test_a_socket_is_looked_for_first_where_one_has_gone(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_freed_descriptors_are_read_first(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 4, 777)
     assert list(flat(table.read_freed(table.closed_sockets({A, C, D, 777})))) == [777]
     assert numbers(watch) == [4]
 
 
-def test_where_a_socket_was_closed_the_next_one_is_looked_for(
-    table: FdTable, tree: Tree, watch: Watch
-) -> None:
+def test_free_descriptors_are_read_again(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.close(PID, 4)
     assert list(flat(table.read_freed(table.closed_sockets({A, C, D})))) == []
     assert numbers(watch) == [4]
@@ -82,7 +80,7 @@ def test_where_a_socket_was_closed_the_next_one_is_looked_for(
     assert numbers(watch) == []
 
 
-def test_of_many_free_numbers_the_lowest_are_looked_at(tree: Tree, watch: Watch) -> None:
+def test_lowest_free_descriptors_are_read(tree: Tree, watch: Watch) -> None:
     tree.process(PID, *range(1000, 1200))
     table = FdTable(tree.root, PID)
     assert len(list(flat(table.read_unknown(())))) == 200
@@ -95,7 +93,7 @@ def test_of_many_free_numbers_the_lowest_are_looked_at(tree: Tree, watch: Watch)
     assert numbers(watch) == list(range(3, 67))
 
 
-def test_everything_is_read_again_when_asked_for(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_read_all_reads_every_descriptor(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 6)
     assert sorted(flat(table.read_all())) == [B, C, 777]
@@ -103,7 +101,7 @@ def test_everything_is_read_again_when_asked_for(table: FdTable, tree: Tree, wat
     assert len(table) == 6
 
 
-def test_sockets_let_go_are_told_and_others_are_not(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_released_sockets_are_returned(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 5)
     assert set(table.find_released(list(table.socket_fds()))) == {A, C}
@@ -111,7 +109,7 @@ def test_sockets_let_go_are_told_and_others_are_not(table: FdTable, tree: Tree, 
     assert set(table.find_released(list(table.socket_fds()))) == set()
 
 
-def test_sockets_let_go_are_looked_for_in_a_part_only(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_only_given_descriptors_are_rechecked(table: FdTable, tree: Tree, watch: Watch) -> None:
     for number in (3, 4, 5, 6):
         tree.close(PID, number)
     assert list(table.socket_fds(5)) == [5, 6]
@@ -119,14 +117,14 @@ def test_sockets_let_go_are_looked_for_in_a_part_only(table: FdTable, tree: Tree
     assert numbers(watch) == [4, 5]
 
 
-def test_a_socket_that_another_of_the_descriptors_holds_is_not_let_go(table: FdTable, tree: Tree) -> None:
+def test_socket_of_another_given_descriptor_is_not_released(table: FdTable, tree: Tree) -> None:
     tree.close(PID, 3)
     tree.hold(PID, 4, A)
     assert set(table.find_released([3, 4])) == {B}
 
 
-class TestTheNumberOfDescriptors:
-    def test_is_unchanged_when_as_many_are_open_as_were_read(
+class TestFdCount:
+    def test_is_unchanged_if_as_many_are_open_as_were_read(
         self, table: FdTable, tree: Tree, watch: Watch
     ) -> None:
         assert not FdTable(tree.root, PID).is_unchanged()
@@ -138,7 +136,7 @@ class TestTheNumberOfDescriptors:
         assert table.is_unchanged()
         assert watch.links()
 
-    def test_is_not_believed_when_not_all_were_read(self, table: FdTable, tree: Tree, watch: Watch) -> None:
+    def test_is_changed_if_not_all_were_read(self, table: FdTable, tree: Tree, watch: Watch) -> None:
         list(flat(table.read_unknown(())))
         tree.hold(PID, 7, 107)
         abandoned = table.read_unknown({A, B, C, D})
@@ -147,19 +145,17 @@ class TestTheNumberOfDescriptors:
         assert watch.links()
         assert not table.is_unchanged()
 
-    def test_is_always_changed_where_the_kernel_does_not_tell_it(self, table: FdTable, watch: Watch) -> None:
+    def test_is_always_changed_on_older_kernels(self, table: FdTable, watch: Watch) -> None:
         watch.tells_count = False
         list(flat(table.read_unknown(())))
         assert not table.is_unchanged()
 
 
-class TestLargeNumbers:
+class TestHighDescriptors:
     """A descriptor's number can be chosen."""
 
     @pytest.mark.parametrize("number", [5_000, 1_000_000, 1_000_000_000])
-    def test_a_lone_one_is_found_each_time_and_makes_no_table_that_long(
-        self, table: FdTable, tree: Tree, number: int
-    ) -> None:
+    def test_single_one_is_found_without_a_long_table(self, table: FdTable, tree: Tree, number: int) -> None:
         tree.hold(PID, number, 777)
         for _ in range(2):
             assert list(flat(table.read_unknown({A, B, C, D, 777}))) == [777]
@@ -167,9 +163,7 @@ class TestLargeNumbers:
         assert list(flat(table.read_unknown({A, B, C, D, 778}))) == [778]
         assert len(table) < 10
 
-    def test_those_of_a_process_that_has_many_descriptors_are_remembered(
-        self, table: FdTable, tree: Tree, watch: Watch
-    ) -> None:
+    def test_are_cached_for_a_process_with_many(self, table: FdTable, tree: Tree, watch: Watch) -> None:
         inodes = range(10_000, 10_700)
         for number, inode in enumerate(inodes, 500):
             tree.hold(PID, number, inode)
@@ -198,15 +192,13 @@ ASKS: list[Callable[[FdTable], object]] = [
 
 
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_process_that_is_gone_raises(table: FdTable, tree: Tree, ask: Callable[[FdTable], object]) -> None:
+def test_vanished_process_raises(table: FdTable, tree: Tree, ask: Callable[[FdTable], object]) -> None:
     tree.kill(PID)
     with pytest.raises(FileNotFoundError):
         ask(table)
 
 
-def test_a_descriptor_closed_between_listing_and_reading_is_no_socket(
-    table: FdTable, tree: Tree, watch: Watch
-) -> None:
+def test_descriptor_closed_after_listing_is_no_socket(table: FdTable, tree: Tree, watch: Watch) -> None:
     def close_another(_: int, number: int) -> None:
         if number == 3:
             tree.close(PID, 5)
@@ -228,7 +220,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 class TestRealProcesses:
-    def test_our_own_sockets_are_found_and_their_closing_is_noticed(self) -> None:
+    def test_own_sockets_are_found_until_closed(self) -> None:
         table = FdTable(Path("/proc"), os.getpid())
         with socket.socket() as one, socket.socket() as other:
             inodes = {os.fstat(each.fileno()).st_ino for each in (one, other)}
@@ -237,9 +229,7 @@ class TestRealProcesses:
             other.close()
             assert set(table.find_released(list(table.socket_fds()))) == {gone}
 
-    def test_a_process_that_ends_in_the_middle_is_read_to_no_avail_but_to_the_end(
-        self, sleeper: subprocess.Popen[bytes]
-    ) -> None:
+    def test_process_that_ends_while_being_read_raises(self, sleeper: subprocess.Popen[bytes]) -> None:
         table = FdTable(Path("/proc"), sleeper.pid)
         found = table.read_unknown(())
         assert next(found)
@@ -250,15 +240,13 @@ class TestRealProcesses:
             list(flat(table.read_unknown(())))
 
 
-def test_sockets_that_are_gone_are_told_by_those_that_are_there(table: FdTable) -> None:
+def test_closed_sockets_are_those_not_live(table: FdTable) -> None:
     gone = table.closed_sockets({A, C})
     assert set(gone.values()) == {B, D}
     assert gone == table.closed_sockets({A, C, 0})
 
 
-def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
-    table: FdTable, tree: Tree, watch: Watch
-) -> None:
+def test_non_sockets_and_new_descriptors_are_read(table: FdTable, tree: Tree, watch: Watch) -> None:
     list(table.read_unknown(()))
     watch.links()
     tree.hold(PID, 1, 777)
@@ -267,7 +255,7 @@ def test_new_sockets_are_looked_for_where_there_was_none_and_behind_the_last(
     assert numbers(watch) == [0, 1, 2, 7]
 
 
-def test_looking_behind_the_last_again_and_again_moves_nothing(table: FdTable, watch: Watch) -> None:
+def test_repeated_reads_after_the_last_do_not_extend_the_table(table: FdTable, watch: Watch) -> None:
     list(table.read_unknown(()))
     watch.links()
     length = len(table)
@@ -276,14 +264,14 @@ def test_looking_behind_the_last_again_and_again_moves_nothing(table: FdTable, w
     assert len(table) == length
 
 
-def test_nothing_is_looked_for_so_before_a_first_look(tree: Tree, watch: Watch) -> None:
+def test_read_non_sockets_of_an_empty_table_reads_nothing(tree: Tree, watch: Watch) -> None:
     tree.process(PID, A)
     assert list(FdTable(tree.root, PID).read_non_sockets()) == []
     assert watch.links() == []
 
 
-def test_what_was_let_go_and_replaced_is_read_again_at_once(table: FdTable, tree: Tree, watch: Watch) -> None:
-    """Else nobody would be told of what is there now: it would seem to be known."""
+def test_replaced_socket_is_read_again(table: FdTable, tree: Tree, watch: Watch) -> None:
+    """Otherwise the new socket would never be yielded: it would seem to be known."""
     tree.hold(PID, 4, 777)
     assert set(table.find_released(list(table.socket_fds()))) == {B}
     watch.links()
@@ -291,7 +279,7 @@ def test_what_was_let_go_and_replaced_is_read_again_at_once(table: FdTable, tree
     assert numbers(watch) == [4]
 
 
-def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree, watch: Watch) -> None:
+def test_descriptors_after_a_gap_are_read(tree: Tree, watch: Watch) -> None:
     tree.process(PID, *range(1000, 1100))
     tree.close(PID, 50)
     tree.hold(PID, 700, 777)
@@ -303,7 +291,7 @@ def test_descriptors_numbered_with_a_gap_are_all_read_at_a_first_look(tree: Tree
     assert numbers(watch) == [0, 1, 2]
 
 
-def test_where_there_are_few_gaps_the_descriptors_are_not_listed(
+def test_directory_is_not_listed_with_few_gaps(
     tree: Tree, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree.process(PID, *range(1000, 1100))
@@ -317,7 +305,7 @@ def test_where_there_are_few_gaps_the_descriptors_are_not_listed(
 
 
 @pytest.mark.parametrize("step", [2, 50, 200])
-def test_however_wide_the_gaps_all_descriptors_are_read_once(tree: Tree, watch: Watch, step: int) -> None:
+def test_every_descriptor_is_read_once_with_any_gaps(tree: Tree, watch: Watch, step: int) -> None:
     tree.process(PID)
     for place in range(200):
         tree.hold(PID, 3 + place * step, 1000 + place)

@@ -21,23 +21,23 @@ from .hosts import ALL, Host, LiveSockets
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-class TestFinding:
-    def test_holders_are_found(self, host: Host) -> None:
+class TestSearch:
+    def test_owners_are_found(self, host: Host) -> None:
         assert host.resolve(101, 302) == [ProcessId(10, 100 / TICKS), ProcessId(30, 100 / TICKS)]
         assert host.owners.process(ProcessId(10, 100 / TICKS)).comm == "worker"
         assert not host.owners.unreadable
 
-    def test_what_nobody_holds_is_not_found(self, host: Host) -> None:
+    def test_unowned_inode_is_not_found(self, host: Host) -> None:
         assert host.resolve(101, 999) == [ProcessId(10, 100 / TICKS), Unowned.NOT_FOUND]
         assert host.owners.owner_of(998) is Unowned.NOT_FOUND
         assert host.owners.unresolved_reason == "not_found"
 
-    def test_a_socket_without_a_holder_is_not_looked_for(self, host: Host, watch: Watch) -> None:
+    def test_no_search_for_a_socket_without_owner(self, host: Host, watch: Watch) -> None:
         host.resolve(NO_OWNER_KEY)
         assert host.asked_for_live == 0
         assert watch.links() == []
 
-    def test_the_lowest_pid_of_those_who_share_a_socket_owns_it(self, host: Host, tree: Tree) -> None:
+    def test_lowest_pid_owns_a_shared_socket(self, host: Host, tree: Tree) -> None:
         for pid in (1, 9, 11):
             if pid != 1:
                 tree.process(pid)
@@ -50,7 +50,7 @@ class TestFinding:
         tree.hold(1, 9, 555)
         assert host.pids(302, 555) == [30, 1]
 
-    def test_a_process_that_vanishes_before_it_is_described_is_counted_and_owns_nothing(
+    def test_process_that_vanishes_before_it_is_loaded_is_counted(
         self, host: Host, tree: Tree, watch: Watch
     ) -> None:
         def vanish(pid: int, _: int) -> None:
@@ -61,14 +61,14 @@ class TestFinding:
         assert host.pids(101, 201) == [None, 20]
         assert host.owners.unreadable == {"vanished": 1}
 
-    def test_where_there_is_no_proc_it_raises(self, tree: Tree, host: Host) -> None:
+    def test_raises_without_proc(self, tree: Tree, host: Host) -> None:
         tree.root.rename(tree.root.with_name("elsewhere"))
         with pytest.raises(FileNotFoundError):
             host.resolve(101)
 
 
 class TestReasons:
-    def test_processes_that_refuse(self, host: Host, watch: Watch) -> None:
+    def test_unreadable_processes(self, host: Host, watch: Watch) -> None:
         def refuse(pid: int, _: int) -> None:
             if pid == 20:
                 raise PermissionError(errno.EACCES, "refused")
@@ -78,9 +78,7 @@ class TestReasons:
         assert host.owners.unreadable == {"permission": 1}
         assert host.owners.unresolved_reason == "unreadable"
 
-    def test_processes_that_fail_to_be_read_until_they_do_no_longer(
-        self, host: Host, watch: Watch, clock: Clock
-    ) -> None:
+    def test_reason_lasts_as_long_as_the_failure(self, host: Host, watch: Watch, clock: Clock) -> None:
         def fail(pid: int, _: int) -> None:
             if pid == 20:
                 raise OSError(errno.EIO, "failed")
@@ -95,22 +93,20 @@ class TestReasons:
         assert host.pids(101, 201) == [10, 20]
         assert not host.owners.unreadable
 
-    def test_processes_that_are_hidden(self, host: Host, tree: Tree) -> None:
+    def test_hidden_processes(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
         assert host.pids(101, 999) == [10, None]
         assert host.owners.unresolved_reason == "hidden"
 
 
-class TestAWarmScrape:
-    def test_asks_for_nothing_when_all_are_known(self, warm: Host, watch: Watch) -> None:
+class TestLaterSearch:
+    def test_reads_nothing_if_all_are_known(self, warm: Host, watch: Watch) -> None:
         asked = warm.asked_for_live
         assert warm.pids(*ALL) == [10, 10, 20, 20, 30, 30]
         assert warm.asked_for_live == asked
         assert watch.links() == []
 
-    def test_reads_one_descriptor_for_a_socket_in_the_place_of_another(
-        self, warm: Host, tree: Tree, watch: Watch
-    ) -> None:
+    def test_reads_one_descriptor_for_a_replaced_socket(self, warm: Host, tree: Tree, watch: Watch) -> None:
         warm.owners.refresh()
         watch.links()
         tree.hold(20, 4, 777)
@@ -118,9 +114,7 @@ class TestAWarmScrape:
         assert warm.pids(777) == [20]
         assert watch.links() == [(20, 4)]
 
-    def test_reads_few_descriptors_of_thousands_for_a_new_one(
-        self, host: Host, tree: Tree, watch: Watch
-    ) -> None:
+    def test_reads_few_of_thousands_of_descriptors(self, host: Host, tree: Tree, watch: Watch) -> None:
         for pid in range(100, 110):
             tree.process(pid, *range(pid * 1000, pid * 1000 + 200))
         inodes = [inode for pid in range(100, 110) for inode in range(pid * 1000, pid * 1000 + 200)]
@@ -130,10 +124,10 @@ class TestAWarmScrape:
         assert host.pids(777) == [105]
         assert len(watch.links()) <= 8
 
-    def test_reads_a_descriptor_that_was_no_socket_before(
+    def test_reads_a_descriptor_that_was_no_socket(
         self, warm: Host, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
-        """Though there are sockets without a holder: such a descriptor is not one of theirs."""
+        """There are sockets without owner: the descriptor must not be taken for one of theirs."""
 
         def take_time(*_: int) -> None:
             clock.now += 0.001
@@ -144,7 +138,7 @@ class TestAWarmScrape:
         tree.put(20, 5, "/dev/null")
         assert warm.pids(777) == [20]
 
-    def test_does_not_claim_what_was_closed_meanwhile(self, host: Host, tree: Tree) -> None:
+    def test_closed_socket_is_not_assigned(self, host: Host, tree: Tree) -> None:
         host.resolve(302)
         tree.kill(10)
         tree.process(40, 101)
@@ -153,12 +147,10 @@ class TestAWarmScrape:
 
 
 class TestChanges:
-    def test_nothing_changed_so_nothing_is_stale(self, warm: Host) -> None:
+    def test_nothing_is_stale_without_changes(self, warm: Host) -> None:
         assert warm.owners.refresh() == set()
 
-    def test_an_owner_that_died_is_stale_and_its_sockets_are_looked_for_again(
-        self, warm: Host, tree: Tree
-    ) -> None:
+    def test_vanished_owner_is_stale_and_its_sockets_re_resolved(self, warm: Host, tree: Tree) -> None:
         tree.process(40, 101, 102)
         tree.kill(10)
         assert warm.owners.refresh() == {ProcessId(10, 100 / TICKS)}
@@ -169,7 +161,7 @@ class TestChanges:
         with pytest.raises(KeyError):
             warm.owners.process(ProcessId(10, 100 / TICKS))
 
-    def test_a_pid_that_is_used_again_is_another_owner(self, warm: Host, tree: Tree) -> None:
+    def test_reused_pid_is_another_owner(self, warm: Host, tree: Tree) -> None:
         tree.kill(10)
         tree.process(10, 777, 102, comm="successor", started=200)
         assert warm.owners.refresh() == {ProcessId(10, 100 / TICKS)}
@@ -178,7 +170,7 @@ class TestChanges:
         assert warm.resolve(777, 102) == [successor, successor]
         assert warm.owners.process(successor).comm == "successor"
 
-    def test_a_socket_handed_on_makes_who_had_it_stale(self, warm: Host, tree: Tree) -> None:
+    def test_transferred_socket_makes_its_owner_stale(self, warm: Host, tree: Tree) -> None:
         tree.process(40, 101)
         tree.close(10, 3)
         assert warm.owners.refresh() == set()
@@ -187,29 +179,29 @@ class TestChanges:
         assert warm.owners.owner_of(102) == ProcessId(10, 100 / TICKS)
         assert warm.pids(101, 102) == [40, 10]
 
-    def test_a_socket_that_is_closed_makes_nobody_stale(self, warm: Host, tree: Tree) -> None:
-        """Or all the others of a busy process would be counted anew at every reading."""
+    def test_closed_socket_makes_no_owner_stale(self, warm: Host, tree: Tree) -> None:
+        """Otherwise all other sockets of a busy process would be counted again in every collection."""
         tree.close(10, 3)
         warm.live.remove(101)
         for _ in range(3):
             assert warm.owners.refresh() == set()
             warm.resolve()
 
-    def test_what_a_descriptor_read_again_holds_now_is_found_at_once(self, warm: Host, tree: Tree) -> None:
+    def test_socket_in_a_rechecked_descriptor_is_found(self, warm: Host, tree: Tree) -> None:
         tree.hold(10, 3, 777)
         warm.live.remove(101)
         warm.owners.refresh()
         assert warm.pids(777) == [10]
 
-    def test_a_child_that_lets_go_a_socket_it_shared_changes_nothing(self, host: Host, tree: Tree) -> None:
+    def test_child_that_releases_a_shared_socket_changes_nothing(self, host: Host, tree: Tree) -> None:
         tree.process(40, 101, 555)
         assert host.pids(*ALL, 555)[0] == 10
         tree.close(40, 3)
         assert host.owners.refresh() == set()
         assert host.owners.owner_of(101) == ProcessId(10, 100 / TICKS)
 
-    def test_the_inode_of_a_closed_socket_may_be_anybodys_later(self, warm: Host, tree: Tree) -> None:
-        """The kernel counts to 2^32 and begins anew."""
+    def test_inode_of_a_closed_socket_can_get_another_owner(self, warm: Host, tree: Tree) -> None:
+        """The kernel counts to 2^32 and starts again."""
         tree.close(10, 3)
         warm.live.remove(101)
         tree.hold(20, 5, 777)
@@ -217,7 +209,7 @@ class TestChanges:
         tree.hold(30, 5, 101)
         assert warm.pids(101) == [30]
 
-    def test_a_process_that_takes_another_name_is_the_same_owner(self, warm: Host, tree: Tree) -> None:
+    def test_renamed_process_is_the_same_owner(self, warm: Host, tree: Tree) -> None:
         owner = ProcessId(10, 100 / TICKS)
         tree.name(10, "renamed")
         assert warm.owners.refresh() == set()
@@ -230,8 +222,8 @@ class TestChanges:
         assert warm.owners.refresh() == set()
 
 
-class TestPidsUsedAgain:
-    """The pid under which a socket was met may be another process's when that is asked for its name."""
+class TestReusedPids:
+    """The pid with which a socket was found can be another process's when its attributes are read."""
 
     @pytest.fixture
     def raced(self, tree: Tree, clock: Clock, processes: None) -> InodeOwnerResolver:  # noqa: ARG002  # they are to be there
@@ -246,18 +238,18 @@ class TestPidsUsedAgain:
 
         return InodeOwnerResolver(FdScanner(tree.root, clock), ProcessCache(Late(tree.root)), clock)
 
-    def test_the_successor_does_not_get_the_sockets(self, raced: InodeOwnerResolver) -> None:
+    def test_next_process_does_not_get_the_sockets(self, raced: InodeOwnerResolver) -> None:
         raced.resolve({101, 102, 201}, LiveSockets(ALL))
         assert [raced.owner_of(inode) for inode in (101, 102)] == [Unowned.NOT_FOUND] * 2
         assert raced.owner_of(201) == ProcessId(20, 100 / TICKS)
 
-    def test_the_successor_gets_its_own_in_the_next_scrape(self, raced: InodeOwnerResolver) -> None:
+    def test_next_process_gets_its_own_sockets(self, raced: InodeOwnerResolver) -> None:
         raced.resolve({101, 201}, LiveSockets(ALL))
         raced.refresh()
         raced.resolve({777}, LiveSockets({201, 777}))
         assert raced.owner_of(777) == ProcessId(10, 200 / TICKS)
 
-    def test_a_socket_that_is_closed_meanwhile_does_not_hide_the_others(
+    def test_closed_socket_does_not_hide_the_others(
         self,
         tree: Tree,
         clock: Clock,
@@ -273,13 +265,11 @@ class TestPidsUsedAgain:
         owners.resolve({101, 102}, LiveSockets(ALL))
         assert owners.owner_of(102) == ProcessId(10, 100 / TICKS)
 
-    def test_a_descriptor_with_a_number_too_high_to_be_remembered_is_found_all_the_same(
-        self, host: Host, tree: Tree
-    ) -> None:
+    def test_socket_at_a_high_descriptor_is_found(self, host: Host, tree: Tree) -> None:
         tree.hold(20, 1_000_000, 777)
         assert host.pids(777) == [20]
 
-    def test_a_successor_with_as_many_descriptors_is_read(
+    def test_next_process_with_equal_fd_count_is_read(
         self, warm: Host, tree: Tree, watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Though nothing seems to have changed there, and a child still has the sockets of who is gone."""
@@ -297,32 +287,32 @@ class TestPidsUsedAgain:
         assert warm.pids(777, 778) == [10, 10]
 
 
-class TestInodesUsedAgain:
-    """The kernel counts inodes to 2^32 and begins anew: a number may come back before anybody looks."""
+class TestReusedInodes:
+    """The kernel counts inodes to 2^32 and starts again: a number can return before the next collection."""
 
-    def test_a_new_socket_is_not_who_had_the_number_before(self, warm: Host, tree: Tree) -> None:
+    def test_new_socket_does_not_get_the_previous_owner(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
         tree.hold(30, 5, 101)
         warm.owners.revalidate([101])
         assert warm.pids(101) == [30]
 
-    def test_nor_is_one_whose_holder_cannot_be_seen(self, warm: Host, tree: Tree) -> None:
+    def test_new_socket_of_an_unreadable_process_has_no_owner(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
         warm.owners.revalidate([101])
         assert warm.resolve(101) == [Unowned.NOT_FOUND]
 
-    def test_who_holds_it_still_is_asked_for_one_descriptor(self, warm: Host, watch: Watch) -> None:
+    def test_current_owner_is_confirmed_with_one_descriptor(self, warm: Host, watch: Watch) -> None:
         warm.owners.revalidate([101, 999])
         assert watch.links() == [(10, 3)]
         assert warm.pids(101) == [10]
 
-    def test_one_that_moved_is_found_anew(self, warm: Host, tree: Tree) -> None:
+    def test_moved_socket_is_found_again(self, warm: Host, tree: Tree) -> None:
         tree.close(10, 3)
         tree.hold(10, 9, 101)
         warm.owners.revalidate([101])
         assert warm.pids(101) == [10]
 
-    def test_a_process_that_is_gone_holds_nothing(self, warm: Host, tree: Tree) -> None:
+    def test_vanished_process_owns_nothing(self, warm: Host, tree: Tree) -> None:
         tree.kill(10)
         warm.owners.revalidate([101])
         assert warm.resolve(101) == [Unowned.NOT_FOUND]

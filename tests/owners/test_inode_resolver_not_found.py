@@ -1,4 +1,4 @@
-"""Holders without a process are left alone for a while, longer each time, and never for good."""
+"""Inodes without a process are searched for again with a growing delay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import count
 import pytest
 
 from exporter.model.process import Owner, Unowned
-from exporter.owners.inode_resolver import RETRY_MAX_SECONDS, RETRY_MIN_SECONDS
 
 from ..procfs.trees import Clock, Tree, Watch
 from .hosts import Host
@@ -19,15 +18,15 @@ LOST, NEW = 999, 777
 
 
 def waited(host: Host, clock: Clock) -> float:
-    """The seconds until a refresh says that those not found are to be looked for again."""
+    """Return the seconds until refresh() starts a retry."""
     started = clock.now
     while Unowned.NOT_FOUND not in host.owners.refresh():
         clock.now += 5
-        assert clock.now - started <= 10 * RETRY_MAX_SECONDS
+        assert clock.now - started <= 10 * 300
     return clock.now - started
 
 
-def test_it_is_not_looked_for_again_at_once(warm: Host, watch: Watch) -> None:
+def test_unresolved_inode_is_not_searched_for_immediately(warm: Host, watch: Watch) -> None:
     warm.resolve(LOST)
     watch.links()
     asked = warm.asked_for_live
@@ -39,39 +38,34 @@ def test_it_is_not_looked_for_again_at_once(warm: Host, watch: Watch) -> None:
     assert warm.asked_for_live == asked
 
 
-def test_it_is_looked_for_again_after_a_while_and_found_when_it_turned_up(
-    warm: Host, tree: Tree, clock: Clock
-) -> None:
+def test_unresolved_inode_is_found_by_a_retry(warm: Host, tree: Tree, clock: Clock) -> None:
     assert warm.pids(LOST) == [None]
     tree.process(40, LOST)
     assert warm.pids(LOST) == [None]
-    assert waited(warm, clock) == RETRY_MIN_SECONDS
+    assert waited(warm, clock) == 15
     assert warm.pids(LOST) == [40]
     assert warm.owners.refresh() == set()
 
 
-def test_each_time_in_vain_it_is_left_alone_for_twice_as_long(warm: Host, clock: Clock) -> None:
+def test_retry_delay_doubles_from_15_to_300_seconds(warm: Host, clock: Clock) -> None:
     waits = []
     for _ in range(8):
         assert warm.pids(LOST) == [None]
         waits.append(waited(warm, clock))
     assert waits == [15, 30, 60, 120, 240, 300, 300, 300]
-    assert (waits[0], waits[-1]) == (RETRY_MIN_SECONDS, RETRY_MAX_SECONDS)
 
 
-def test_those_that_were_closed_meanwhile_do_not_lengthen_the_wait_of_others(
-    warm: Host, clock: Clock
-) -> None:
-    """Where connections come and go fast, some were always closed before anybody looked."""
+def test_closed_sockets_do_not_double_the_delay(warm: Host, clock: Clock) -> None:
+    """With a fast turnover of connections, some are always closed before the search."""
     waits = []
     for number in range(6):
         assert warm.pids(LOST + number) == [None]
         waits.append(waited(warm, clock))
         warm.live.remove(LOST + number)
-    assert waits == [RETRY_MIN_SECONDS] * 6
+    assert waits == [15] * 6
 
 
-def test_others_that_are_found_do_not_shorten_the_wait(warm: Host, tree: Tree, clock: Clock) -> None:
+def test_other_resolved_sockets_do_not_reset_the_delay(warm: Host, tree: Tree, clock: Clock) -> None:
     """Without rights most sockets have no owner, and there are always some new ones of our own."""
     waits = []
     for number, inode in zip(range(5, 10), count(NEW), strict=False):
@@ -81,46 +75,44 @@ def test_others_that_are_found_do_not_shorten_the_wait(warm: Host, tree: Tree, c
     assert waits == [15, 30, 60, 120, 240]
 
 
-def test_when_one_of_them_turned_up_the_others_are_looked_for_soon(
-    warm: Host, tree: Tree, clock: Clock
-) -> None:
+def test_a_successful_retry_resets_the_delay(warm: Host, tree: Tree, clock: Clock) -> None:
     for _ in range(4):
         warm.pids(LOST, LOST + 1)
         waited(warm, clock)
     tree.process(40, LOST + 1)
     assert warm.pids(LOST, LOST + 1) == [None, 40]
-    assert waited(warm, clock) == RETRY_MIN_SECONDS
+    assert waited(warm, clock) == 15
 
 
-def test_when_none_is_left_the_next_one_is_looked_for_soon(warm: Host, clock: Clock) -> None:
+def test_delay_is_reset_when_none_is_unresolved(warm: Host, clock: Clock) -> None:
     for _ in range(6):
         warm.pids(LOST)
         waited(warm, clock)
     warm.live.remove(LOST)
     assert warm.owners.refresh() == set()
     assert warm.pids(LOST + 1) == [None]
-    assert waited(warm, clock) == RETRY_MIN_SECONDS
+    assert waited(warm, clock) == 15
 
 
-def test_one_that_joins_them_is_left_alone_with_them(warm: Host, clock: Clock, watch: Watch) -> None:
+def test_later_unresolved_inode_shares_the_retry_time(warm: Host, clock: Clock, watch: Watch) -> None:
     warm.pids(LOST)
     clock.now += 10
     assert warm.pids(LOST + 1) == [None]
     watch.links()
     assert warm.pids(LOST, LOST + 1) == [None, None]
     assert watch.links() == []
-    assert waited(warm, clock) == RETRY_MIN_SECONDS - 10
+    assert waited(warm, clock) == 15 - 10
 
 
-def test_one_met_by_chance_is_told_with_the_next_retry(warm: Host, tree: Tree, clock: Clock) -> None:
+def test_inode_found_by_chance_is_assigned_at_the_next_retry(warm: Host, tree: Tree, clock: Clock) -> None:
     assert warm.pids(LOST) == [None]
     tree.process(40, LOST, NEW)
     assert warm.pids(NEW) == [40]
-    assert waited(warm, clock) == RETRY_MIN_SECONDS
+    assert waited(warm, clock) == 15
     assert warm.pids(LOST) == [40]
 
 
-def test_what_was_not_found_because_proc_failed_is_looked_for_at_once(host: Host, tree: Tree) -> None:
+def test_failure_of_proc_does_not_delay_the_search(host: Host, tree: Tree) -> None:
     """So each scrape fails while it does, not only the first."""
     elsewhere = tree.root.with_name("elsewhere")
     tree.root.rename(elsewhere)

@@ -31,7 +31,7 @@ PROC = Path("/proc")
 
 
 class Child:
-    """A process that holds sockets (holder.py)."""
+    """A process that has sockets open (holder.py)."""
 
     def __init__(self, stack: ExitStack, channel: socket.socket) -> None:
         self._process = stack.enter_context(
@@ -107,17 +107,17 @@ def refreshed(host: Host) -> set[Owner]:
 Children = tuple[Child, Child]
 
 
-def test_each_holds_its_own(host: Host, children: Children) -> None:
+def test_each_process_owns_its_sockets(host: Host, children: Children) -> None:
     one, other = children
     assert (host.pid(one("open")), host.pid(other("open"))) == (one.pid, other.pid)
 
 
-def test_our_own_sockets_are_ours(host: Host) -> None:
+def test_own_sockets_are_found(host: Host) -> None:
     with socket.socket() as ours:
         assert host.pid(os.fstat(ours.fileno()).st_ino) == os.getpid()
 
 
-def test_a_socket_in_the_place_of_a_closed_one_is_found(host: Host, children: Children) -> None:
+def test_socket_replacing_a_closed_one_is_found(host: Host, children: Children) -> None:
     one, _ = children
     first = one("open")
     assert host.pid(first) == one.pid
@@ -135,7 +135,7 @@ def test_a_socket_at_a_high_descriptor_is_found(host: Host, children: Children) 
     assert host.pid(inode) == one.pid
 
 
-def test_of_a_forked_family_the_parent_owns_what_all_share(host: Host, children: Children) -> None:
+def test_parent_owns_sockets_shared_with_forked_children(host: Host, children: Children) -> None:
     one, _ = children
     inode = one("open")
     offspring = [one("fork") for _ in range(3)]
@@ -149,7 +149,7 @@ def refresh_few_times(host: Host) -> set[Owner]:
     return {owner for _ in range(5) for owner in host.owners.refresh()}
 
 
-def test_a_socket_is_its_childs_once_the_parent_closed_it(host: Host, children: Children) -> None:
+def test_child_owns_a_socket_that_the_parent_closed(host: Host, children: Children) -> None:
     one, _ = children
     inode = one("open")
     offspring = one("fork")
@@ -160,7 +160,7 @@ def test_a_socket_is_its_childs_once_the_parent_closed_it(host: Host, children: 
     assert host.pid(inode) == offspring
 
 
-def test_a_socket_passed_to_another_process_is_the_others_then(host: Host, children: Children) -> None:
+def test_passed_socket_belongs_to_the_receiver(host: Host, children: Children) -> None:
     one, other = children
     inode = other("open")
     owner = host.owner(inode)
@@ -172,9 +172,7 @@ def test_a_socket_passed_to_another_process_is_the_others_then(host: Host, child
     assert host.pid(inode) == one.pid
 
 
-def test_a_socket_under_way_between_processes_is_nobodys_and_found_later(
-    host: Host, children: Children, clock: Clock
-) -> None:
+def test_socket_in_flight_has_no_owner_until_received(host: Host, children: Children, clock: Clock) -> None:
     one, other = children
     inode = one("open")
     one("send", inode)
@@ -187,9 +185,7 @@ def test_a_socket_under_way_between_processes_is_nobodys_and_found_later(
 
 
 @pytest.mark.parametrize("comm", [b"spoolsv", b"a) R (b", b"two words", b"li\nne", b"\xff\xfe"])
-def test_a_process_that_takes_another_name_keeps_its_sockets(
-    host: Host, children: Children, comm: bytes
-) -> None:
+def test_renamed_process_keeps_its_sockets(host: Host, children: Children, comm: bytes) -> None:
     one, _ = children
     inode = one("open")
     owner = host.owner(inode)
@@ -199,7 +195,7 @@ def test_a_process_that_takes_another_name_keeps_its_sockets(
     assert host.name(inode) == comm.decode("utf-8", "surrogateescape")
 
 
-def test_what_a_process_held_that_died_is_nobodys_or_its_childs(host: Host, children: Children) -> None:
+def test_sockets_of_a_dead_process_belong_to_its_child(host: Host, children: Children) -> None:
     one, other = children
     shared, others = one("open"), other("open")
     offspring = one("fork")

@@ -1,4 +1,4 @@
-"""Other users' processes, where they may not be looked into, or not even be seen."""
+"""Processes of other users that are unreadable, or hidden."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
 
 def look(roots: int) -> Seen:
-    """Looks for the socket with that inode, and for one of our own."""
+    """Search for the socket with that inode, and for one of this process."""
     owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC), details=True))
     with socket.socket() as mine:
         own = os.fstat(mine.fileno()).st_ino
@@ -74,7 +74,7 @@ def _as_root_with_processes_only(roots: int, close: int) -> tuple[Seen, int]:
     return look(roots), os.getpid()
 
 
-def test_others_processes_are_counted_as_refusing_and_our_own_is_found() -> None:
+def test_processes_of_other_users_are_unreadable() -> None:
     with socket.socket() as held:
         seen, pid = in_child(_as_nobody, os.fstat(held.fileno()).st_ino, held.fileno())
     assert seen.roots is Unowned.NOT_FOUND
@@ -84,7 +84,7 @@ def test_others_processes_are_counted_as_refusing_and_our_own_is_found() -> None
     assert 1 <= seen.unreadable["permission"] < seen.pids
 
 
-def test_others_processes_that_are_hidden_are_known_to_be() -> None:
+def test_hidden_processes_of_other_users_are_detected() -> None:
     with socket.socket() as held:
         try:
             seen, pid = in_child(
@@ -99,7 +99,7 @@ def test_others_processes_that_are_hidden_are_known_to_be() -> None:
     assert seen.pids < len(list_pids(PROC))
 
 
-def test_a_proc_with_nothing_but_processes_is_enough() -> None:
+def test_proc_mounted_with_subset_pid_is_enough() -> None:
     with socket.socket() as held:
         try:
             seen, pid = in_child(_as_root_with_processes_only, os.fstat(held.fileno()).st_ino, held.fileno())

@@ -11,7 +11,7 @@ from exporter.owners.owner_table import OwnerTable
 ANYBODY = ProcessId(10, 1.0)
 
 
-def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released() -> None:
+def test_unknown_key_is_not_found_and_no_key_is_released() -> None:
     owners = OwnerTable({101: ANYBODY})
     assert [owners[owner_key] for owner_key in (101, 102, NO_OWNER_KEY)] == [
         ANYBODY,
@@ -21,7 +21,7 @@ def test_a_holder_of_whom_nothing_is_known_is_not_found_and_none_at_all_released
     assert 102 not in owners
 
 
-def test_it_takes_no_more_room_while_some_come_and_as_many_go() -> None:
+def test_memory_is_constant_while_keys_are_replaced() -> None:
     owners = OwnerTable.fromkeys(range(1_000), ANYBODY)
     at_first = sys.getsizeof(owners)
     for turn in range(100):
@@ -31,7 +31,7 @@ def test_it_takes_no_more_room_while_some_come_and_as_many_go() -> None:
     assert sys.getsizeof(owners) == at_first
 
 
-def test_it_is_another_only_now_and_then() -> None:
+def test_table_is_rebuilt_rarely() -> None:
     owners = OwnerTable.fromkeys(range(1_000), ANYBODY)
     others = [owners := owners.drop([owner_key]) for owner_key in range(500)]
     assert 2 <= len(set(map(id, others))) <= 5

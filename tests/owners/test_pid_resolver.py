@@ -1,4 +1,4 @@
-"""The owners for a source that knows pids, and those of nobody."""
+"""Owner resolution by pid, and without any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 class Nobody:
-    """Whom nothing is asked of: pids are known already."""
+    """Live sockets that are never requested: pids are known already."""
 
     def all(self) -> set[int]:
         raise AssertionError
@@ -43,8 +43,8 @@ def owners(tree: Tree) -> PidOwnerResolver:
 
 
 @linux
-class TestPidOwners:
-    def test_are_the_processes_of_these_pids(self, owners: PidOwnerResolver) -> None:
+class TestPidOwnerResolver:
+    def test_pids_are_resolved_to_processes(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, 20}, nobody_asks)
         assert [owners.owner_of(pid) for pid in (10, 20)] == [
             ProcessId(10, 100 / TICKS),
@@ -53,21 +53,19 @@ class TestPidOwners:
         assert owners.process(ProcessId(20, 100 / TICKS)).comm == "worker20"
         assert not owners.unreadable
 
-    def test_nobody_is_looked_for_behind_a_socket_without_one(self, owners: PidOwnerResolver) -> None:
+    def test_no_process_is_read_for_a_socket_without_owner(self, owners: PidOwnerResolver) -> None:
         owners.resolve({NO_OWNER_KEY}, nobody_asks)
         assert owners.owner_of(NO_OWNER_KEY) is Unowned.RELEASED
         assert not owners.unreadable
 
-    def test_who_holds_what_may_not_be_seen_is_not_found_as_it_cannot_be_read(
-        self, owners: PidOwnerResolver
-    ) -> None:
+    def test_hidden_owner_is_unreadable(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, HIDDEN_OWNER_KEY}, nobody_asks)
         assert owners.owner_of(HIDDEN_OWNER_KEY) is Unowned.NOT_FOUND
         assert owners.unresolved_reason == "unreadable"
         owners.resolve({10}, nobody_asks)
         assert owners.unresolved_reason == "unreadable"
 
-    def test_a_process_that_vanished_is_counted_once_and_not_found(self, owners: PidOwnerResolver) -> None:
+    def test_vanished_process_is_counted_once(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, 99}, nobody_asks)
         assert owners.owner_of(99) is Unowned.NOT_FOUND
         assert owners.unreadable == {"vanished": 1}
@@ -75,7 +73,7 @@ class TestPidOwners:
         owners.resolve({20}, nobody_asks)
         assert not owners.unreadable
 
-    def test_the_dead_are_stale_and_a_pid_used_again_is_another(
+    def test_vanished_process_is_stale_and_reused_pid_another(
         self, owners: PidOwnerResolver, tree: Tree
     ) -> None:
         owners.resolve({10, 20}, nobody_asks)
@@ -93,7 +91,7 @@ class TestPidOwners:
             owners.process(dead)
         assert owners.process(ProcessId(10, 200 / TICKS)).comm == "successor"
 
-    def test_a_process_that_may_not_be_read_is_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reason_of_an_unreadable_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
         refused = PidOwnerResolver(ProcessCache(PsutilProcessReader()))
         refused.resolve({PID}, nobody_asks)
@@ -102,16 +100,14 @@ class TestPidOwners:
 
 
 @pytest.mark.parametrize("at", range(1, 12))
-def test_a_process_that_goes_at_any_moment_never_fails_the_look(
-    monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_vanishing_process_never_raises(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(psutil, "Process", StandIn(at))
     owners = PidOwnerResolver(ProcessCache(PsutilProcessReader(), details=True))
     owners.resolve({PID}, nobody_asks)
     assert owners.owner_of(PID) in (ProcessId(PID, STARTED), Unowned.NOT_FOUND)
 
 
-def test_no_owners_know_nobody() -> None:
+def test_null_resolver_finds_no_process() -> None:
     owners: OwnerResolver = NullOwnerResolver()
     owners.resolve({1, 2}, nobody_asks)
     assert owners.refresh() == set()

@@ -1,4 +1,4 @@
-"""The facts of processes: read when needed, checked at each refresh, kept while something is said of them."""
+"""Process attributes: read when needed, re-checked at each refresh, kept while used."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def test_a_process_is_described_once(cache: ProcessCache, reader: Counting) -> N
     assert cache.get(first).comm == "worker"
 
 
-def test_nobody_cannot_be_learned(cache: ProcessCache) -> None:
+def test_unused_pid_raises(cache: ProcessCache) -> None:
     with pytest.raises(FileNotFoundError):
         cache.load(PID + 1)
 
 
-def test_nobody_knows_a_stranger(cache: ProcessCache) -> None:
+def test_unknown_process_raises_key_error(cache: ProcessCache) -> None:
     with pytest.raises(KeyError):
         cache.get(ProcessId(PID, 7.0))
 
 
-def test_another_name_is_noticed_at_the_next_refresh(cache: ProcessCache, tree: Tree) -> None:
+def test_changed_comm_is_read_at_the_next_refresh(cache: ProcessCache, tree: Tree) -> None:
     owner = cache.load(PID)
     tree.name(PID, "renamed", started=7 * TICKS)
     assert cache.get(owner).comm == "worker"
@@ -70,7 +70,7 @@ def test_another_name_is_noticed_at_the_next_refresh(cache: ProcessCache, tree: 
     assert cache.get(owner).comm == "renamed"
 
 
-def test_the_comm_alone_is_described_only_when_it_has_changed(reader: Counting, tree: Tree) -> None:
+def test_only_a_changed_comm_is_described_again(reader: Counting, tree: Tree) -> None:
     cache = ProcessCache(reader)
     owner = cache.load(PID)
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_the_comm_alone_is_described_only_when_it_has_changed(reader: Counting, 
     assert cache.get(owner).cmdline == ()
 
 
-def test_other_details_are_read_at_each_refresh(reader: Counting, tree: Tree) -> None:
+def test_details_are_read_at_each_refresh(reader: Counting, tree: Tree) -> None:
     """A program may run another (exec) that has the same comm."""
     cache = ProcessCache(reader, details=True)
     owner = cache.load(PID)
@@ -103,7 +103,7 @@ def test_unchanged_attributes_stay_the_same_object(cache: ProcessCache, tree: Tr
     assert cache.get(owner) is not before
 
 
-def test_the_dead_are_told_once_and_their_facts_are_kept(cache: ProcessCache, tree: Tree) -> None:
+def test_vanished_processes_are_returned_once_and_kept(cache: ProcessCache, tree: Tree) -> None:
     owner = cache.load(PID)
     tree.kill(PID)
     assert cache.refresh() == {owner}
@@ -111,7 +111,7 @@ def test_the_dead_are_told_once_and_their_facts_are_kept(cache: ProcessCache, tr
     assert cache.get(owner).comm == "worker"
 
 
-def test_the_dead_are_kept_only_while_something_is_said_of_them(cache: ProcessCache, tree: Tree) -> None:
+def test_vanished_processes_are_kept_while_used(cache: ProcessCache, tree: Tree) -> None:
     tree.process(PID + 1, comm="other")
     one, other, living = cache.load(PID), cache.load(PID + 1), cache.load(1)
     tree.kill(PID)
@@ -128,7 +128,7 @@ def test_the_dead_are_kept_only_while_something_is_said_of_them(cache: ProcessCa
         cache.get(one)
 
 
-def test_a_pid_that_is_used_again_is_another_process(cache: ProcessCache, tree: Tree) -> None:
+def test_reused_pid_is_another_process(cache: ProcessCache, tree: Tree) -> None:
     before = cache.load(PID)
     tree.kill(PID)
     tree.process(PID, comm="successor", started=8 * TICKS)
@@ -138,9 +138,7 @@ def test_a_pid_that_is_used_again_is_another_process(cache: ProcessCache, tree: 
     assert (cache.get(before).comm, cache.get(after).comm) == ("worker", "successor")
 
 
-def test_a_process_that_could_not_be_read_for_once_is_learned_anew(
-    cache: ProcessCache, reader: Counting
-) -> None:
+def test_unreadable_process_is_loaded_again(cache: ProcessCache, reader: Counting) -> None:
     owner = cache.load(PID)
     reader.failure = OSError(errno.EMFILE, "too many open files")
     assert cache.refresh() == {owner}
@@ -151,7 +149,7 @@ def test_a_process_that_could_not_be_read_for_once_is_learned_anew(
     assert cache.get(owner).comm == "worker"
 
 
-def test_who_died_is_not_taken_for_who_has_its_pid_now(cache: ProcessCache, tree: Tree) -> None:
+def test_vanished_process_differs_from_the_one_with_its_pid(cache: ProcessCache, tree: Tree) -> None:
     first = cache.load(PID)
     assert cache.is_alive(first)
     tree.name(PID, "another", started=9 * TICKS)

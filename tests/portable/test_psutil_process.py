@@ -70,7 +70,7 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Callable[[StandIn], StandIn]:
 Become = Callable[[StandIn], StandIn]
 
 
-def test_all_that_psutil_knows_is_told(become: Become) -> None:
+def test_attributes_come_from_psutil(become: Become) -> None:
     become(StandIn())
     assert PsutilProcessReader().identify(PID) == (ProcessId(PID, STARTED), "spoolsv.exe")
     assert PsutilProcessReader().describe(PID, details=False) == Process(PID, STARTED, "spoolsv.exe")
@@ -92,7 +92,7 @@ def questions(become: Become) -> int:
 
 
 @pytest.mark.parametrize("failure", [GONE, psutil.ZombieProcess(PID), psutil.AccessDenied(PID)])
-def test_whenever_psutil_fails_it_is_an_os_error_or_a_gap(become: Become, failure: psutil.Error) -> None:
+def test_failures_of_psutil_are_os_errors_or_empty_attributes(become: Become, failure: psutil.Error) -> None:
     expected = PermissionError if isinstance(failure, psutil.AccessDenied) else ProcessLookupError
     for at in range(1, questions(become) + 1):
         for only in (False, True):
@@ -105,20 +105,20 @@ def test_whenever_psutil_fails_it_is_an_os_error_or_a_gap(become: Become, failur
 
 
 @pytest.mark.parametrize("failure", [psutil.AccessDenied(PID), OSError(31, "a device is not functioning")])
-def test_what_may_not_be_read_stays_empty(become: Become, failure: Failure) -> None:
+def test_unreadable_attributes_are_empty(become: Become, failure: Failure) -> None:
     all_asked = questions(become)
     become(StandIn(all_asked - 2, failure))
     assert PsutilProcessReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv.exe")
 
 
-def test_the_real_psutil_knows_us() -> None:
+def test_own_process_is_described() -> None:
     described = PsutilProcessReader().describe(os.getpid(), details=True)
     assert described.pid == os.getpid()
     assert described.started_at == psutil.Process().create_time()
     assert described.cmdline == tuple(psutil.Process().cmdline())
 
 
-def test_the_real_psutil_does_not_know_nobody() -> None:
+def test_unused_pid_raises() -> None:
     free = max(psutil.pids()) + 1_000_000
     with pytest.raises(ProcessLookupError):
         PsutilProcessReader().identify(free)

@@ -79,7 +79,7 @@ def read(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> tuple[list[Socket], lis
 
 
 class TestStates:
-    def test_each_that_any_psutil_knows_has_its_number(self) -> None:
+    def test_every_status_of_psutil_is_mapped(self) -> None:
         """In the files of other systems too: they are all in the package."""
         package = Path(psutil.__file__).parent
         text = "".join(path.read_text(encoding="utf-8") for path in package.glob("_*.py"))
@@ -87,22 +87,22 @@ class TestStates:
         assert known >= {"ESTABLISHED", "DELETE_TCB", "NONE"}
         assert known - PSUTIL_STATES.keys() == set()
 
-    def test_each_of_ours_is_one_of_psutils(self) -> None:
+    def test_every_state_has_a_status(self) -> None:
         assert set(PSUTIL_STATES.values()) == set(STATE_NAMES)
 
-    def test_those_with_the_same_name_are_the_same(self) -> None:
+    def test_status_maps_to_the_state_of_that_name(self) -> None:
         for status, state in PSUTIL_STATES.items():
             if status.lower() in STATE_NAMES.values():
                 assert STATE_NAMES[state] == status.lower()
 
     @pytest.mark.parametrize("status", ["DELETE_TCB", "NONE", "CLOSE"])
-    def test_a_connection_that_is_gone_is_closed(self, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    def test_deleted_connection_is_in_close(self, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
         sockets, _ = read(monkeypatch, row(("10.0.0.1", 9100), ("10.0.0.9", 50000), status, 0))
         assert [one.state for one in sockets] == [CLOSE]
 
 
-class TestAStandIn:
-    def test_for_windows_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestStandIn:
+    def test_windows_rows_are_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sockets, listeners = read(
             monkeypatch,
             row(("0.0.0.0", 9100), None, psutil.CONN_LISTEN, 1234),
@@ -121,9 +121,7 @@ class TestAStandIn:
         ]
 
     @pytest.mark.parametrize("pid", [None, 0])
-    def test_of_a_socket_without_a_process_has_no_holder_where_it_needs_none(
-        self, monkeypatch: pytest.MonkeyPatch, pid: int | None
-    ) -> None:
+    def test_owner_key_of_sockets_without_pid(self, monkeypatch: pytest.MonkeyPatch, pid: int | None) -> None:
         sockets, listeners = read(
             monkeypatch,
             row(("10.0.0.1", 1), ("10.0.0.2", 2), pid=pid),
@@ -140,17 +138,15 @@ class TestAStandIn:
         ]
         assert [one.owner_key for one in listeners] == [HIDDEN_OWNER_KEY]
 
-    def test_of_a_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))
         assert sockets == [Socket(CLOSE, b"", 0, b"", 0, 4, 0)]
 
-    def test_of_a_host_without_sockets_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_host_without_sockets_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert read(monkeypatch) == ([], [])
 
     @pytest.mark.parametrize("failure", [psutil.AccessDenied(), PermissionError("refused")])
-    def test_that_refuses_raises_what_psutil_raised(
-        self, monkeypatch: pytest.MonkeyPatch, failure: Exception
-    ) -> None:
+    def test_errors_of_psutil_are_raised(self, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
         def refuse(_: str) -> list[Row]:
             raise failure
 
@@ -169,7 +165,7 @@ def test_close_wait_sockets_have_neither_queues_nor_times(monkeypatch: pytest.Mo
     ]
 
 
-def test_a_batch_has_the_whole_rows_for_keys() -> None:
+def test_keys_of_a_batch_are_its_sockets() -> None:
     rows = [Socket(ESTABLISHED, LOOPBACK, 1, LOOPBACK, 2, pid, 0) for pid in (7, 0, 4294967295)]
     (made,) = to_batches(rows)
     assert list(made.keys) == rows

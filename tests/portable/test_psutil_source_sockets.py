@@ -27,19 +27,19 @@ def stack() -> Iterator[ExitStack]:
 
 
 def ours() -> tuple[list[Socket], list[Listener]]:
-    """What is ours among all there are."""
+    """Return the sockets of this process."""
     source, pid = PsutilSource(), os.getpid()
     sockets = [one for one in rows_of(source.full_sockets()) if one.owner_key == pid]
     return sockets, [one for one in source.listeners() if one.owner_key == pid]
 
 
-class TestOurOwnSockets:
+class TestRealSockets:
     @pytest.mark.parametrize(
         ("family", "host", "raw"),
         [(socket.AF_INET, "127.0.0.1", LOOPBACK), (socket.AF_INET6, "::1", LOOPBACK6)],
         ids=["IPv4", "IPv6"],
     )
-    def test_are_ours_by_pid(
+    def test_owner_key_is_the_pid(
         self, stack: ExitStack, family: socket.AddressFamily, host: str, raw: bytes
     ) -> None:
         listener = stack.enter_context(socket.create_server((host, 0), family=family))
@@ -53,7 +53,7 @@ class TestOurOwnSockets:
         assert Socket(ESTABLISHED, raw, port, raw, client_port, pid, 0) in sockets
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both families here")
-    def test_on_a_socket_for_both_families_are_ipv4(self, stack: ExitStack) -> None:
+    def test_ipv4_connection_of_a_dual_stack_listener_is_ipv4(self, stack: ExitStack) -> None:
         listener = stack.enter_context(
             socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         )
@@ -65,7 +65,7 @@ class TestOurOwnSockets:
         expected = Socket(ESTABLISHED, LOOPBACK, port, LOOPBACK, client.getsockname()[1], os.getpid(), 0)
         assert expected in sockets
 
-    def test_keep_their_key_until_their_state_changes(self, stack: ExitStack) -> None:
+    def test_key_changes_with_the_state_only(self, stack: ExitStack) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -91,7 +91,7 @@ class TestOurOwnSockets:
         assert not keys() & before
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME_WAIT may not be seen")
-    def test_in_time_wait_are_nobodys(self, stack: ExitStack) -> None:
+    def test_time_wait_has_no_owner(self, stack: ExitStack) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -106,6 +106,6 @@ class TestOurOwnSockets:
                 break
 
 
-def test_listeners_are_no_sockets() -> None:
+def test_listeners_are_not_among_the_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)):
         assert LISTEN not in {one.state for one in rows_of(PsutilSource().full_sockets())}

@@ -85,17 +85,17 @@ UNITS = {
 
 
 @pytest.mark.parametrize("path", CONTAINERS)
-def test_a_container_is_known_by_its_id(path: str) -> None:
+def test_container_id_is_found(path: str) -> None:
     assert container([path]) == ID
 
 
 @pytest.mark.parametrize("path", NO_CONTAINERS)
-def test_what_is_no_container_has_none(path: str) -> None:
+def test_no_container_id_in_other_paths(path: str) -> None:
     assert container([path]) == ""
 
 
 @pytest.mark.parametrize(("path", "name"), UNITS.items())
-def test_the_innermost_unit_counts(path: str, name: str) -> None:
+def test_innermost_unit_is_returned(path: str, name: str) -> None:
     assert unit([path]) == name
 
 
@@ -128,7 +128,7 @@ def test_the_unified_hierarchy_comes_first(text: str, expected: tuple[str, ...])
     assert unified_first(text) == expected
 
 
-def test_where_the_unified_hierarchy_says_nothing_the_others_are_asked() -> None:
+def test_other_hierarchies_are_used_without_a_match_in_the_first() -> None:
     """A host with control groups of version 1, or of both."""
     found = unified_first(f"9:name=systemd:/system.slice/docker-{ID}.scope\n4:memory:/docker/{INNER}\n0::/\n")
     assert container(found) == ID

@@ -52,22 +52,20 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize(("soft", "limit"), [("1024", 1024), ("0", 0), ("unlimited", None)])
-def test_the_limit_is_the_soft_one_of_open_files(tmp_path: Path, soft: str, limit: int | None) -> None:
+def test_limit_is_the_soft_limit_of_open_files(tmp_path: Path, soft: str, limit: int | None) -> None:
     assert read_fd_limit(tree(tmp_path, LIMITS.format(soft=soft)), 10) == limit
 
 
 @pytest.mark.parametrize(
     "limits", ["", "Max open files\n", LIMITS.format(soft="many"), LIMITS.format(soft="-1")]
 )
-def test_limits_that_make_no_sense_are_a_process_that_is_gone(tmp_path: Path, limits: str) -> None:
+def test_malformed_limits_raise_process_lookup_error(tmp_path: Path, limits: str) -> None:
     with pytest.raises(ProcessLookupError, match="process 10"):
         read_fd_limit(tree(tmp_path, limits), 10)
 
 
 @given(st.binary())
-def test_whatever_limits_say_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, text: bytes
-) -> None:
+def test_any_limits_are_read_or_raise(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
     root = tree(tmp_path_factory.mktemp("proc"), "")
     (root / "10/limits").write_bytes(b"Max open files            " + text)
     try:
@@ -77,9 +75,7 @@ def test_whatever_limits_say_is_read_or_refused(
     assert limit is None or limit >= 0
 
 
-def test_a_kernel_that_does_not_tell_the_number_has_them_listed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_directory_is_listed_on_older_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = tree(tmp_path, LIMITS.format(soft=16), files=7)
     real = os.stat
 
@@ -94,7 +90,7 @@ def test_a_kernel_that_does_not_tell_the_number_has_them_listed(
     assert found == FdUsage(open=7, limit=16)
 
 
-def test_a_process_that_opens_more_has_more() -> None:
+def test_opened_descriptors_are_counted() -> None:
     before = count_open_fds(PROC, os.getpid())
     with ExitStack() as stack:
         for _ in range(20):
@@ -102,7 +98,7 @@ def test_a_process_that_opens_more_has_more() -> None:
         assert count_open_fds(PROC, os.getpid()) == before + 20
 
 
-def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) -> None:
+def test_changed_limit_is_read(child: subprocess.Popen[bytes]) -> None:
     import resource
 
     for limit in (64, 32):
@@ -110,7 +106,7 @@ def test_the_limit_follows_when_it_is_changed(child: subprocess.Popen[bytes]) ->
         assert read_fd_usage(PROC, child.pid) == FdUsage(open=3, limit=limit)
 
 
-def test_a_zombie_has_none_open_and_is_gone_once_waited_for(child: subprocess.Popen[bytes]) -> None:
+def test_zombie_has_no_descriptors_and_reaped_one_raises(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert count_open_fds(PROC, child.pid) == 0

@@ -88,11 +88,11 @@ class TestRead:
         sys.platform == "linux" and os.sysconf("SC_PAGE_SIZE") != 4096, reason="counts in pages of 4 KiB"
     )
 
-    def test_each_figure_comes_from_its_column(self, tmp_path: Path) -> None:
+    def test_each_value_comes_from_its_column(self, tmp_path: Path) -> None:
         assert read_counters(tree(tmp_path, FILES)) == ALL
 
     @pytest.mark.parametrize("name", FILES)
-    def test_an_absent_file_leaves_the_others_standing(self, tmp_path: Path, name: str) -> None:
+    def test_absent_file_does_not_affect_the_others(self, tmp_path: Path, name: str) -> None:
         files = {key: text for key, text in FILES.items() if key != name}
         counters = read_counters(tree(tmp_path, files))
         assert unlike_all(counters) == FIELDS[name]
@@ -100,7 +100,7 @@ class TestRead:
 
     @pytest.mark.parametrize("garbage", ["garbage\n", "TcpExt: TW\n", "TCP: inuse\n", "TCP: a b\nTCP: 1 x\n"])
     @pytest.mark.parametrize("name", FILES)
-    def test_garbage_hides_its_figures_only_and_is_told(
+    def test_malformed_file_is_reported_and_affects_no_other(
         self, tmp_path: Path, name: str, garbage: str
     ) -> None:
         counters = read_counters(tree(tmp_path, FILES | {name: garbage}))
@@ -108,7 +108,7 @@ class TestRead:
         (problem,) = counters.errors
         assert f"/net/{name}: " in problem
 
-    def test_columns_that_an_older_kernel_lacks_are_unknown(self, tmp_path: Path) -> None:
+    def test_columns_missing_on_older_kernels_are_none(self, tmp_path: Path) -> None:
         counters = read_counters(tree(tmp_path, {"netstat": LINUX_3_10}))
         assert counters == KernelCounters(
             time_wait_started=101,
@@ -118,16 +118,16 @@ class TestRead:
             aborts={"data": 5, "close": 6},
         )
 
-    def test_an_empty_file_knows_nothing_and_is_no_problem(self, tmp_path: Path) -> None:
+    def test_empty_file_is_not_an_error(self, tmp_path: Path) -> None:
         assert read_counters(tree(tmp_path, dict.fromkeys(FILES, ""))) == KernelCounters()
 
-    def test_nothing_at_all_is_an_error(self, tmp_path: Path) -> None:
+    def test_raises_if_no_file_is_readable(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="thread-self/net/netstat"):
             read_counters(tmp_path)
 
 
 @on_linux
-def test_those_of_this_host_make_sense() -> None:
+def test_counters_of_this_host_are_plausible() -> None:
     counters = read_counters(Path("/proc"))
     assert not counters.errors
     assert counters.listen_drops is not None
@@ -140,27 +140,27 @@ def test_those_of_this_host_make_sense() -> None:
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin", "freebsd14"])
-def test_other_systems_are_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str) -> None:
+def test_no_counters_on_other_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str) -> None:
     root = tree(tmp_path, FILES)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "platform", platform)
         assert read_counters(root) == KernelCounters()
 
 
-def test_a_name_belongs_to_its_prefix() -> None:
+def test_equal_names_with_different_prefixes_are_told_apart() -> None:
     tables = parse_netstat(NETSTAT)
     assert (tables["TcpExt"]["TW"], tables["IpExt"]["TW"]) == (2, 17)
     assert (tables["TcpExt"]["TWKilled"], tables["MPTcpExt"]["TWKilled"]) == (4, 19)
 
 
-def test_pairs_of_lines_with_the_same_prefix_are_one_table() -> None:
+def test_line_pairs_of_one_prefix_are_merged() -> None:
     assert parse_netstat("A: x\nA: 1\nA: y\nA: 2\n") == {"A": {"x": 1, "y": 2}}
 
 
 @pytest.mark.parametrize(
     "text", ["A: x\n", "A: x\nB: 1\n", "A: x y\nA: 1\n", "A: x\nA: 1 2\n", "A: x\nA: y\n", "A x\nA 1\n"]
 )
-def test_lines_that_do_not_belong_together_are_refused(text: str) -> None:
+def test_mismatched_lines_raise(text: str) -> None:
     with pytest.raises(ValueError, match=r"names|prefix|invalid literal"):
         parse_netstat(text)
 
@@ -168,7 +168,7 @@ def test_lines_that_do_not_belong_together_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["TCP inuse 1\n", "TCP: inuse\n", "TCP: inuse 1 tw\n", "TCP: inuse x\n", "\n"]
 )
-def test_values_without_a_name_are_refused(text: str) -> None:
+def test_values_without_names_raise(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_sockstat(text)
 
@@ -190,9 +190,7 @@ def test_a_line_may_have_no_values() -> None:
         (16384, "unheard-of", None),
     ],
 )
-def test_memory_is_counted_in_pages_or_in_what_cannot_be_known(
-    page_size: int, release: str, unit: int | None
-) -> None:
+def test_memory_unit_by_page_size_and_release(page_size: int, release: str, unit: int | None) -> None:
     assert memory_unit(page_size, release) == unit
 
 
@@ -204,7 +202,7 @@ CUT = st.builds(
 
 @given(st.text() | CUT | st.builds(" ".join, st.lists(WORDS)))
 @example("A: x\nA: " + "9" * 5000)
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     for parser in (parse_netstat, parse_sockstat):
         try:
             tables = parser(text)

@@ -48,16 +48,16 @@ class TestListing:
             tree.process(pid)
         assert list_pids(tree.root) == [2, 9, 10, 100, 32768, 1]
 
-    def test_without_init_there_is_nothing_last(self, tree: Tree) -> None:
+    def test_pids_without_init_ascend(self, tree: Tree) -> None:
         tree.kill(1)
         tree.process(3)
         assert list_pids(tree.root) == [3]
 
-    def test_where_there_is_no_proc_it_raises(self, tmp_path: Path) -> None:
+    def test_raises_without_proc(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             list_pids(tmp_path / "none")
 
-    def test_we_are_among_the_real_ones(self) -> None:
+    def test_own_pid_is_listed(self) -> None:
         pids = list_pids(PROC)
         assert os.getpid() in pids
         assert set(pids) >= {os.getpid(), os.getppid()}
@@ -65,13 +65,13 @@ class TestListing:
 
 class TestIdentity:
     @pytest.mark.parametrize("comm", COMMS)
-    def test_a_comm_may_hold_anything(self, tree: Tree, comm: bytes) -> None:
+    def test_comm_with_any_characters_is_read(self, tree: Tree, comm: bytes) -> None:
         tree.process(PID, comm=comm, started=12345)
         identity, name = ProcfsProcessReader(tree.root).identify(PID)
         assert identity == ProcessId(PID, 12345 / TICKS)
         assert name.encode("utf-8", "surrogateescape") == comm
 
-    def test_is_another_when_the_pid_is_used_again(self, tree: Tree) -> None:
+    def test_differs_when_the_pid_is_reused(self, tree: Tree) -> None:
         tree.process(PID, started=100)
         before, _ = ProcfsProcessReader(tree.root).identify(PID)
         tree.name(PID, "worker", started=101)
@@ -79,7 +79,7 @@ class TestIdentity:
         assert before.pid == after.pid
         assert before != after
 
-    def test_is_the_same_under_another_name(self, tree: Tree) -> None:
+    def test_stays_when_the_comm_changes(self, tree: Tree) -> None:
         tree.process(PID)
         before = ProcfsProcessReader(tree.root).identify(PID)
         tree.name(PID, "renamed")
@@ -87,11 +87,11 @@ class TestIdentity:
         assert before[0] == after[0]
         assert (before[1], after[1]) == ("worker", "renamed")
 
-    def test_raises_for_nobody(self, tree: Tree) -> None:
+    def test_raises_for_an_unused_pid(self, tree: Tree) -> None:
         with pytest.raises(FileNotFoundError):
             ProcfsProcessReader(tree.root).identify(PID)
 
-    def test_raises_for_a_stat_cut_off_anywhere_before_it(self, tree: Tree) -> None:
+    def test_raises_for_a_truncated_stat(self, tree: Tree) -> None:
         tree.process(PID, comm="a) b", started=77)
         path = tree.root / str(PID) / "stat"
         whole = path.read_bytes()
@@ -102,7 +102,7 @@ class TestIdentity:
                 ProcfsProcessReader(tree.root).identify(PID)
 
     @pytest.mark.parametrize("content", [b"500 (a) " + b"S " * 40, b"500 (a", b"nonsense", b") ("])
-    def test_raises_for_a_stat_without_a_meaning(self, tree: Tree, content: bytes) -> None:
+    def test_raises_for_a_malformed_stat(self, tree: Tree, content: bytes) -> None:
         tree.process(PID)
         (tree.root / str(PID) / "stat").write_bytes(content)
         with pytest.raises(ProcessLookupError):
@@ -110,12 +110,12 @@ class TestIdentity:
 
 
 class TestDescription:
-    def test_has_the_comm_only_when_no_more_is_asked_for(self, tree: Tree) -> None:
+    def test_has_only_the_comm_without_details(self, tree: Tree) -> None:
         tree.process(PID, comm="nginx", started=250 * TICKS, cmdline="nginx\0-g\0")
         described = ProcfsProcessReader(tree.root).describe(PID, details=False)
         assert described == Process(PID, BOOT_TIME + 250, "nginx")
 
-    def test_has_all_there_is_when_asked_for_it(self, tree: Tree) -> None:
+    def test_has_all_attributes_with_details(self, tree: Tree) -> None:
         container = "ab" * 32
         tree.process(
             PID,
@@ -148,7 +148,9 @@ class TestDescription:
             (b"renamed itself\0\0\0\0", ("renamed itself",)),
         ],
     )
-    def test_has_the_arguments(self, tree: Tree, content: bytes, arguments: tuple[str, ...]) -> None:
+    def test_command_line_is_split_into_arguments(
+        self, tree: Tree, content: bytes, arguments: tuple[str, ...]
+    ) -> None:
         tree.process(PID, cmdline=content)
         assert ProcfsProcessReader(tree.root).describe(PID, details=True).cmdline == arguments
 
@@ -157,20 +159,20 @@ class TestDescription:
         arguments = ProcfsProcessReader(tree.root).describe(PID, details=True).cmdline
         assert arguments == ("java", "x" * 131_066 + "y")
 
-    def test_is_empty_where_nothing_can_be_read(self, tree: Tree) -> None:
+    def test_unreadable_attributes_are_empty(self, tree: Tree) -> None:
         tree.process(PID)
         described = ProcfsProcessReader(tree.root).describe(PID, details=True)
         assert (described.cmdline, described.cwd, described.cgroups) == ((), "", ())
         assert (described.unit, described.container) == ("", "")
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
-    def test_has_the_number_of_a_user_without_a_name(self, tree: Tree) -> None:
+    def test_unnamed_user_is_returned_by_uid(self, tree: Tree) -> None:
         tree.process(PID)
         os.chown(tree.root / str(PID), 3_000_000_000, 0)
         assert ProcfsProcessReader(tree.root).describe(PID, details=True).username == "3000000000"
 
     @pytest.mark.parametrize("details", [False, True])
-    def test_does_without_the_time_of_boot(self, tree: Tree, details: bool) -> None:
+    def test_start_time_without_boot_time(self, tree: Tree, details: bool) -> None:
         """/proc mounted with subset=pid has the processes, and no /proc/stat."""
         tree.process(PID, comm="nginx", started=250 * TICKS)
         (tree.root / "stat").unlink()
@@ -178,7 +180,7 @@ class TestDescription:
         assert (described.comm, described.started_at) == ("nginx", 250)
 
     @pytest.mark.parametrize("details", [False, True])
-    def test_raises_for_nobody(self, tree: Tree, details: bool) -> None:
+    def test_raises_for_an_unused_pid(self, tree: Tree, details: bool) -> None:
         with pytest.raises(FileNotFoundError):
             ProcfsProcessReader(tree.root).describe(PID, details)
 
@@ -191,7 +193,7 @@ def _renamed(comm: bytes) -> tuple[str, int]:
 
 
 class TestRealProcesses:
-    def test_we_are_described_as_psutil_describes_us(self) -> None:
+    def test_attributes_equal_those_of_psutil(self) -> None:
         ours, theirs = (
             reader.describe(os.getpid(), details=True)
             for reader in (ProcfsProcessReader(PROC), PsutilProcessReader())
@@ -202,10 +204,10 @@ class TestRealProcesses:
         assert ours.cgroups
 
     @pytest.mark.parametrize("comm", COMMS)
-    def test_any_name_that_a_process_takes_is_read(self, comm: bytes) -> None:
+    def test_any_comm_of_a_process_is_read(self, comm: bytes) -> None:
         assert in_child(_renamed, comm) == (comm.decode("utf-8", "surrogateescape"), 0)
 
-    def test_a_kernel_thread_or_any_other_process_is_described(self) -> None:
+    def test_every_process_of_this_host_is_described(self) -> None:
         reader, described = ProcfsProcessReader(PROC), 0
         for pid in list_pids(PROC):
             try:
@@ -215,7 +217,7 @@ class TestRealProcesses:
         assert described >= 1
 
     @pytest.mark.parametrize("reader", [ProcfsProcessReader(PROC), PsutilProcessReader()])
-    def test_a_process_is_there_until_it_is_reaped(
+    def test_zombie_exists_until_it_is_reaped(
         self, reader: ProcfsProcessReader | PsutilProcessReader
     ) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:

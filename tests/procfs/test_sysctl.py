@@ -45,7 +45,7 @@ def tree(root: Path, sysctls: Mapping[str, str]) -> Path:
 
 
 @on_linux
-def test_what_is_absent_keeps_nobody_who_asked_for_it(tmp_path: Path) -> None:
+def test_absent_files_keep_no_reference_to_their_reader(tmp_path: Path) -> None:
     """An exception that is kept keeps its traceback, and with it all that its callers have in hand."""
 
     class InHand:
@@ -65,7 +65,7 @@ def test_what_is_absent_keeps_nobody_who_asked_for_it(tmp_path: Path) -> None:
 
 @on_linux
 class TestSysctls:
-    def test_each_figure_comes_from_its_file(self, tmp_path: Path) -> None:
+    def test_each_value_comes_from_its_file(self, tmp_path: Path) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
         assert read_sysctls(tree(tmp_path, SYSCTLS)) == SysctlLimits(
             max_time_wait_sockets=131072,
@@ -77,14 +77,14 @@ class TestSysctls:
         )
 
     @pytest.mark.parametrize("name", SYSCTLS)
-    def test_an_absent_file_leaves_the_others_standing(self, tmp_path: Path, name: str) -> None:
+    def test_absent_file_does_not_affect_the_others(self, tmp_path: Path, name: str) -> None:
         full = read_sysctls(tree(tmp_path / "full", SYSCTLS))
         sysctls = {key: text for key, text in SYSCTLS.items() if key != name}
         assert_differs_by(read_sysctls(tree(tmp_path / "part", sysctls)), full, name, problems=0)
 
     @pytest.mark.parametrize("garbage", [b"garbage\n", b"-1\n", b"1 2 3 4\n", b"\xff", b"\0"])
     @pytest.mark.parametrize("name", SYSCTLS)
-    def test_garbage_hides_its_figure_only_and_is_told(
+    def test_malformed_file_is_reported_and_affects_no_other(
         self, tmp_path: Path, name: str, garbage: bytes
     ) -> None:
         full = read_sysctls(tree(tmp_path / "full", SYSCTLS))
@@ -93,7 +93,7 @@ class TestSysctls:
         limits = read_sysctls(root)
         assert_differs_by(limits, full, name, problems=1)
 
-    def test_a_file_that_may_not_be_read_is_told(self, tmp_path: Path) -> None:
+    def test_unreadable_file_is_reported(self, tmp_path: Path) -> None:
         root = tree(tmp_path, {name: text for name, text in SYSCTLS.items() if name != "tcp_mem"})
         (root / "sys/net/ipv4/tcp_mem").mkdir()
         limits = read_sysctls(root)
@@ -101,21 +101,21 @@ class TestSysctls:
         (problem,) = limits.errors
         assert "tcp_mem" in problem
 
-    def test_nothing_at_all_is_an_error(self, tmp_path: Path) -> None:
+    def test_raises_if_no_file_is_readable(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="sys/net/ipv4"):
             read_sysctls(tmp_path)
 
-    def test_garbage_everywhere_is_told_and_no_error(self, tmp_path: Path) -> None:
+    def test_malformed_files_are_reported_without_raising(self, tmp_path: Path) -> None:
         limits = read_sysctls(tree(tmp_path, dict.fromkeys(SYSCTLS, "garbage")))
         assert len(limits.errors) == len(SYSCTLS)
 
-    def test_no_port_is_reserved_where_the_file_is_empty_or_absent(self, tmp_path: Path) -> None:
+    def test_no_reserved_ports_if_the_file_is_empty_or_absent(self, tmp_path: Path) -> None:
         root = tree(tmp_path, SYSCTLS | {"ip_local_reserved_ports": "\n"})
         assert read_sysctls(root).ephemeral == EphemeralRange(32768, 60999)
         (root / "sys/net/ipv4/ip_local_reserved_ports").unlink()
         assert read_sysctls(root).ephemeral == EphemeralRange(32768, 60999)
 
-    def test_those_of_this_host_make_sense(self) -> None:
+    def test_limits_of_this_host_are_plausible(self) -> None:
         limits = read_sysctls(PROC)
         assert not limits.errors
         assert limits.max_time_wait_sockets is not None
@@ -145,14 +145,14 @@ def assert_differs_by(limits: SysctlLimits, full: SysctlLimits, name: str, probl
 
 
 class TestEphemeralRange:
-    def test_its_size_leaves_reserved_ports_out(self) -> None:
+    def test_size_excludes_reserved_ports(self) -> None:
         assert EphemeralRange(40000, 40009).size == 10
         assert EphemeralRange(40000, 40009, frozenset([40003, 40004])).size == 8
 
     @pytest.mark.parametrize(
         ("port", "contained"), [(39999, False), (40000, True), (40003, False), (40009, True), (40010, False)]
     )
-    def test_it_contains_the_ports_that_can_be_chosen(self, port: int, contained: bool) -> None:
+    def test_contains_excludes_reserved_ports(self, port: int, contained: bool) -> None:
         assert EphemeralRange(40000, 40009, frozenset([40003])).contains(port) is contained
 
 
@@ -170,12 +170,12 @@ TEXTS = st.text() | st.builds(lambda sep, words: sep.join(map(str, words)), st.s
         ("65535", [range(65535, 65536)]),
     ],
 )
-def test_a_list_of_ports(text: str, expected: list[range]) -> None:
+def test_port_list_is_parsed(text: str, expected: list[range]) -> None:
     assert parse_port_list(text) == expected
 
 
 @pytest.mark.parametrize("text", [",", "1,", "65536", "5-4", "1-2-3", "1 2", "-5", "1\n,2", "٣"])
-def test_what_is_no_list_of_ports_is_refused(text: str) -> None:
+def test_malformed_port_list_raises(text: str) -> None:
     with pytest.raises(ValueError, match=r"port"):
         parse_port_list(text)
 
@@ -184,7 +184,7 @@ def test_what_is_no_list_of_ports_is_refused(text: str) -> None:
 @given(TEXTS)
 @example("9" * 5000)
 @example("²")
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     for parser in (parse_number, parse_memory, parse_port_range, parse_port_list):
         try:
             parsed = parser(text)

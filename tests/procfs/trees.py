@@ -88,7 +88,7 @@ class Watch:
         patch(os, "readlink", self.readlink)
 
     def links(self) -> list[tuple[int, int]]:
-        """What was read since this was last asked."""
+        """Return what was read since the last call."""
         read, self.read = self.read, []
         return read
 

@@ -30,7 +30,7 @@ def sockets() -> Iterator[list[socket.socket]]:
         yield [stack.enter_context(socket.socket()) for _ in range(NUMBER)]
 
 
-def test_each_is_told_at_its_place(directory: int, sockets: list[socket.socket]) -> None:
+def test_targets_are_in_the_order_of_the_descriptors(directory: int, sockets: list[socket.socket]) -> None:
     closed = {one.fileno() for one in sockets[::7]}
     descriptors = [one.fileno() for one in sockets]
     for one in sockets[::7]:
@@ -46,5 +46,5 @@ def test_any_other_error_is_raised() -> None:
         read_links([1, 2, 3], 1_000_000)
 
 
-def test_nothing_is_asked_for_nothing(directory: int) -> None:
+def test_no_targets_for_no_descriptors(directory: int) -> None:
     assert read_links([], directory) == []
