@@ -2,7 +2,7 @@
 
 A dump mixes messages of a few sizes: minisocks (TIME_WAIT, SYN_RECV), full sockets, full sockets with another
 attribute. They are grouped by size with one regular expression, which runs in C, and then read as columns
-with strided slices (messages.py): no Python code runs for a socket that is already known.
+with strided slices (inet_diag.py): no Python code runs for a socket that is already known.
 """
 
 from __future__ import annotations
