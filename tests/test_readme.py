@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -16,6 +17,8 @@ from exporter.model.sockets import STATE_NAMES
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
+DOCUMENTS: Final = ("README.md", "SECURITY.md", "CONTRIBUTING.md")
+BENCHMARK: Final = ROOT / "tests/benchmarks/results.json"
 
 
 def metrics_reference() -> str:
@@ -43,6 +46,58 @@ def _spelled(action: argparse.Action) -> str:
     return ", ".join(f"`{option}{takes}`" for option in action.option_strings)
 
 
+def performance_reference() -> str:
+    """Return the tables of the last benchmark run."""
+    results = json.loads(BENCHMARK.read_text())
+    host, versions, small = results["host"], results["versions"], results["small_host"]
+    size, memory = results["sizes"][-1], results["sizes"][-1]["memory"]
+    largest = f"at {size['wanted']:,} sockets"
+    figures = {
+        f"resident memory {largest}": _mebibytes(memory["start"]),
+        f"the same after {memory['scrapes']} more scrapes": _mebibytes(memory["end"]),
+        f"peak memory {largest}, in the first collection": _mebibytes(memory["peak"]),
+        "resident memory with 500 sockets": _mebibytes(small["idle_bytes"]),
+        "CPU time of a scrape with 500 sockets": _milliseconds(small["cpu_seconds"]),
+        "start to first response with 500 sockets": f"{small['start_seconds']:.2g} s",
+    }
+    lines = [
+        "| sockets | scrape | first scrape | node_exporter `tcpstat` | C program | `ss -tanp` | psutil |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *map(_times, results["sizes"]),
+        "",
+        "| figure | value |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in figures.items()),
+        "",
+        f"Measured on {results['date'][:10]} on {host['cpus']} CPUs ({host['machine']}), Linux "
+        f"{host['kernel'].partition('-')[0]}, with Python {versions['python']} and node_exporter "
+        f"{versions['node_exporter']}.",
+    ]
+    return "\n".join(lines)
+
+
+def _times(size: Any) -> str:
+    readers = (
+        "this exporter, warm",
+        "this exporter, first scrape",
+        "node_exporter tcpstat",
+        "C reader of the dump",
+        "ss -tanp",
+        "psutil.net_connections",
+    )
+    results = [size["results"].get(name) for name in readers]
+    times = [_milliseconds(result["seconds"]) if result else "not measured" for result in results]
+    return f"| {size['wanted']:,} | {' | '.join(times)} |"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
+
+
+def _mebibytes(number: int) -> str:
+    return f"{number / 2**20:.0f} MiB"
+
+
 def section(name: str) -> re.Pattern[str]:
     """What stands between the section's marker and its end."""
     return re.compile(rf"(<!-- {name}: [^\n]* -->\n)(.*?)\n?(<!-- end -->)", re.DOTALL)
@@ -50,8 +105,8 @@ def section(name: str) -> re.Pattern[str]:
 
 @pytest.mark.parametrize(
     ("name", "reference"),
-    [("metrics", metrics_reference), ("flags", flags_reference)],
-    ids=["metrics", "flags"],
+    [("metrics", metrics_reference), ("flags", flags_reference), ("performance", performance_reference)],
+    ids=["metrics", "flags", "performance"],
 )
 def test_the_golden_references_are_what_the_code_says(
     name: str, reference: Callable[[], str], update_golden: bool
@@ -76,19 +131,24 @@ def test_every_metric_named_anywhere_exists() -> None:
     assert named <= {spec.exposed_name for spec in catalog.METRICS}
 
 
-def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert targets
-    assert [] == [target for target in targets if not (ROOT / target).exists()]
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings(document: str) -> None:
+    links = [
+        target.partition("#")
+        for target in re.findall(r"\]\(([^)]+)\)", (ROOT / document).read_text())
+        if not target.startswith("https://")
+    ]
+    assert links
+    for name, _, anchor in links:
+        target = ROOT / (name or document)
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
 
 
-def test_anchors_lead_to_headings() -> None:
-    text = README.read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of the headings, as GitHub derives them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_two_commands_are_there() -> None:
