@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from exporter.diagnosis.html import PROJECT_URL
+from exporter.http.limits import DEFAULT_LIMITS
 
 from .running import PATIENCE, samples
 
-SECURITY = (Path(__file__).parent.parent / "SECURITY.md").read_text()
+ROOT = Path(__file__).parent.parent
+SECURITY = (ROOT / "SECURITY.md").read_text()
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 root = pytest.mark.skipif(
@@ -34,9 +37,9 @@ RIGHTS = {
 }
 
 
-def rows() -> dict[str, list[str]]:
-    """Return the table of capabilities: first column -> the others."""
-    (table,) = re.findall(r"(?<=\n\n)\| capabilities .*?(?=\n\n)", SECURITY, re.DOTALL)
+def rows(header: str = "capabilities") -> dict[str, list[str]]:
+    """Return a table by the header of its first column: first column -> the others."""
+    (table,) = re.findall(rf"(?<=\n\n)\| {header} .*?(?=\n\n)", SECURITY, re.DOTALL)
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     return {first: others for first, *others in cells}
 
@@ -148,3 +151,26 @@ def test_audit_hook_detects_files_and_programs() -> None:
 
 def test_reporting_address_is_the_projects() -> None:
     assert f"{PROJECT_URL}/security/advisories/new" in SECURITY
+
+
+def test_documented_limits_are_those_of_the_server() -> None:
+    limits = {
+        "connections": f"{DEFAULT_LIMITS.max_connections}",
+        "time to send a request": f"{DEFAULT_LIMITS.request_timeout:g} s",
+        "time to receive a response": f"{DEFAULT_LIMITS.write_timeout:g} s",
+        "time between two requests": f"{DEFAULT_LIMITS.keep_alive_timeout:g} s",
+        "request line and headers": f"{DEFAULT_LIMITS.max_header_bytes / 2**10:g} KiB",
+        "request body": f"{DEFAULT_LIMITS.max_body_bytes / 2**20:g} MiB",
+        "wait for a collection": f"the scrape timeout, at most {DEFAULT_LIMITS.max_scrape_wait:g} s",
+        "password checks": f"{DEFAULT_LIMITS.max_pending_auth}",
+    }
+    documented = {resource: limit for resource, (limit, _) in rows("resource").items()}
+    for resource, limit in limits.items():
+        (text,) = [text for name, text in documented.items() if name.startswith(resource)]
+        assert re.match(rf"{re.escape(limit)}(?![\w.])", text), resource
+
+
+def test_documented_libraries_are_the_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split("[<>=]", dependency)[0] for dependency in project["dependencies"]}
+    assert {name.lower() for names in rows("library") for name in names.split(", ")} == declared
