@@ -60,6 +60,11 @@ def performance_reference() -> str:
         "CPU time of a scrape with 500 sockets": _milliseconds(small["cpu_seconds"]),
         "start to first response with 500 sockets": f"{small['start_seconds']:.2g} s",
     }
+    measured = (
+        f"Measured on {results['date'][:10]} on {host['cpus']} CPUs ({host['machine']}), Linux "
+        f"{host['kernel'].partition('-')[0]}, with Python {versions['python']} and node_exporter "
+        f"{versions['node_exporter']}."
+    )
     lines = [
         "| sockets | scrape | first scrape | node_exporter `tcpstat` | C program | `ss -tanp` | psutil |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -69,9 +74,7 @@ def performance_reference() -> str:
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in figures.items()),
         "",
-        f"Measured on {results['date'][:10]} on {host['cpus']} CPUs ({host['machine']}), Linux "
-        f"{host['kernel'].partition('-')[0]}, with Python {versions['python']} and node_exporter "
-        f"{versions['node_exporter']}.",
+        measured,
     ]
     return "\n".join(lines)
 
