@@ -99,7 +99,7 @@ def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0
     sock = Socket(CLOSE_WAIT, HERE, group.port, THERE, 40_000 + number, owner_key, number + 1)
     seconds = None if cause is Cause.UNKNOWN else age
     half = CloseWaitSocket(sock, *queues, 0, seconds, seconds, mptcp=False)
-    assert cause_of(half) is cause
+    assert cause_of(half) is cause, f"needs the queues or the owner key of a socket with the cause {cause}"
     return ClassifiedCloseWait(half, group, cause, age)
 
 
