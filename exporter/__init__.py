@@ -1,3 +1,3 @@
-"""A Prometheus exporter of TCP sockets: in which state, whose, towards which port, and why."""
+"""Prometheus exporter of TCP sockets by state, process and remote port."""
 
 __version__ = "0.1.0"
