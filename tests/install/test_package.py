@@ -63,7 +63,7 @@ def test_package_runs_with_each_supported_python(tree: Path, tmp_path: Path, pyt
     names = tmp_path / "names.yml"
     names.write_text("process_names: [{name: named, cmdline: ['.']}]")  # imports google-re2
     code = f"import sys; sys.path.insert(0, {str(tree / 'usr/lib/socket-state-exporter')!r}); "
-    code += "from exporter.cli import main; sys.exit(main(['--once', '--config.file={names}']))"
+    code += f"from exporter.cli import main; sys.exit(main(['--once', '--config.file={names}']))"
     done = subprocess.run([path, "-IS", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "socket_host_states" in done.stdout
