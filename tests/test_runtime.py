@@ -1,8 +1,9 @@
-"""Memory goes back to the system, and the garbage collector is paused during a collection."""
+"""Memory is released to the system, garbage collection is paused, and file descriptors are reserved."""
 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,12 +29,12 @@ before = resident()
 # The first block that is freed raises the threshold of a libc that was not configured.
 for size in (16, 12, 8, 4):
     blocks = [bytearray(size << 20) for _ in range(2)]
-    keeps = bytearray(1 << 10)
+    separator = bytearray(1 << 10)
     del blocks
 print(resident() - before)
 """
 
-# Prints how many KiB more are resident when of small blocks every fiftieth is still in use.
+# Prints how many KiB more are resident when every fiftieth of the small blocks is still in use.
 FREES_SMALL_BLOCKS = f"""{RESIDENT}
 before = resident()
 blocks = [bytearray(16 << 10) for _ in range(1000)]
@@ -41,6 +42,14 @@ blocks = blocks[::50]
 if sys.argv[1] == "trimmed":
     runtime.trim_heap()
 print(resident() - before)
+"""
+
+# Prints the connections that fit, of 512, and the soft and the hard limit then.
+RAISES_FD_LIMIT = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from exporter.runtime import raise_fd_limit
+print(raise_fd_limit(512), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -123,3 +132,24 @@ class TestGarbageCollector:
     def test_ignores_startup_objects_once_frozen(self) -> None:
         freeze_startup_objects()
         assert gc.get_freeze_count() > 1_000
+
+
+@pytest.mark.skipif(importlib.util.find_spec("resource") is None, reason="Windows has no RLIMIT_NOFILE")
+class TestFdLimit:
+    """48 file descriptors are reserved for the exporter itself."""
+
+    @staticmethod
+    def raised(soft: int, hard: int) -> list[int]:
+        """Return how many of 512 connections fit, and the two limits then."""
+        return [int(word) for word in output_of(RAISES_FD_LIMIT.format(soft=soft, hard=hard)).split()]
+
+    @pytest.mark.parametrize("soft", [60, 256, 500])
+    def test_low_soft_limit_is_raised(self, soft: int) -> None:
+        assert self.raised(soft, 5000) == [512, 560, 5000]
+
+    def test_high_soft_limit_is_kept(self) -> None:
+        assert self.raised(2000, 5000) == [512, 2000, 5000]
+
+    @pytest.mark.parametrize(("hard", "connections"), [(560, 512), (300, 252), (100, 52), (40, 1)])
+    def test_hard_limit_reduces_connections(self, hard: int, connections: int) -> None:
+        assert self.raised(32, hard) == [connections, hard, hard]
