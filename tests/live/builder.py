@@ -1,4 +1,4 @@
-"""Builds the sockets of states.py, one family at a time, and takes each to its state."""
+"""Builds the sockets of states.py, one family at a time, and brings each to its state."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import suppress
 from .states import BINDER, CLIENT, FAMILIES, PRINTD, STALLED, STATES, TIME_WAIT_OWNERS, UNKNOWN, Case
 
 
-def settle(end: socket.socket, state: str) -> None:
-    """Wait until the kernel says that this end is in that state: the peer's packets take a moment."""
+def wait_for_state(end: socket.socket, state: str) -> None:
+    """Wait until the kernel reports this state: the packets of the peer take a moment."""
     deadline = time.monotonic() + 5
     # The first byte of tcp_info is the state's number.
     while (number := end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]) != STATES[state]:
@@ -22,7 +22,7 @@ def settle(end: socket.socket, state: str) -> None:
 
 
 class Builder:
-    """Makes the sockets of one family, and notes what it made and who is to hold it."""
+    """Makes the sockets of one family, and records them with the processes that are to hold them."""
 
     def __init__(self, family: str) -> None:
         self.family = family
@@ -31,14 +31,14 @@ class Builder:
         self.held: list[tuple[str, socket.socket]] = []
         self.made: Counter[tuple[str, str, str, str, int]] = Counter()
 
-    def note(self, state: str, process: str, direction: str, port: int) -> None:
+    def record(self, state: str, process: str, direction: str, port: int) -> None:
         family = self.family
         if family == "mapped":
             family = "ipv6" if state == "listen" else "ipv4"
         self.made[state, family, process, direction, self.first_port + port] += 1
 
     def hold(self, process: str, end: socket.socket, state: str, direction: str, port: int) -> None:
-        self.note(state, process, direction, port)
+        self.record(state, process, direction, port)
         self.held.append((process, end))
 
     def listen(self, process: str, case: Case) -> socket.socket:
@@ -52,7 +52,7 @@ class Builder:
         self.hold(process, listener, "listen", "none", case)
         return listener
 
-    def call(self, case: Case, *, wait: bool = True) -> socket.socket:
+    def connect(self, case: Case, *, wait: bool = True) -> socket.socket:
         end = socket.socket(self.kind)
         end.settimeout(5.0 if wait else 0.0)
         with suppress(BlockingIOError):
@@ -62,10 +62,10 @@ class Builder:
     def pairs(self, case: Case, count: int) -> Iterator[tuple[socket.socket, socket.socket]]:
         listener = self.listen(PRINTD, case)
         for _ in range(count):
-            client = self.call(case)
+            client = self.connect(case)
             server = listener.accept()[0]
             for end in (client, server):
-                # The ACK of a FIN at once, not 40 ms later.
+                # Acknowledge a FIN immediately, not 40 ms later.
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             yield client, server
 
@@ -93,25 +93,25 @@ class Builder:
         if case is Case.SYN_RECV:
             self.listen(PRINTD, case)
         for _ in range(count):
-            self.hold(CLIENT, self.call(case, wait=False), "syn_sent", "outbound", case)
+            self.hold(CLIENT, self.connect(case, wait=False), "syn_sent", "outbound", case)
             if case is Case.SYN_RECV:
-                self.note("syn_recv", PRINTD, "inbound", case)
+                self.record("syn_recv", PRINTD, "inbound", case)
 
     def unaccepted(self, case: Case, count: int) -> None:
         self.listen(STALLED, case)
         for _ in range(count):
-            client = self.call(case)
+            client = self.connect(case)
             if case is Case.UNACCEPTED:
                 states = "established", "established"
             else:
                 client.shutdown(socket.SHUT_WR)
                 states = "fin_wait2", "close_wait"
-            settle(client, states[0])
+            wait_for_state(client, states[0])
             self.hold(CLIENT, client, states[0], "outbound", case)
-            self.note(states[1], STALLED, "inbound", case)
+            self.record(states[1], STALLED, "inbound", case)
 
     def pair(self, case: Case, client: socket.socket, server: socket.socket) -> None:
-        """Take one connection to the states of its case. A recv() waits for the other end's FIN."""
+        """Bring one connection to the states of its case. A recv() waits for the FIN of the peer."""
         states = "established", "established"
         match case:
             case Case.NOT_READ | Case.NOT_CLOSED:
@@ -127,8 +127,8 @@ class Builder:
                 states = "fin_wait1", "established"
             case Case.LAST_ACK | Case.LAST_ACK_ORPHAN:
                 client.shutdown(socket.SHUT_WR)
-                # Else the ACK for the client could go with our FIN, which is dropped.
-                settle(client, "fin_wait2")
+                # Otherwise the ACK for the client could be part of the server's FIN, which is dropped.
+                wait_for_state(client, "fin_wait2")
                 server.shutdown(socket.SHUT_WR)
                 states = "fin_wait2", "last_ack"
             case Case.CLOSING | Case.CLOSING_ORPHAN:
@@ -136,16 +136,16 @@ class Builder:
                 server.shutdown(socket.SHUT_WR)
                 client.recv(1)
                 states = "closing", "fin_wait2"
-        settle(client, states[0])
-        settle(server, states[1])
+        wait_for_state(client, states[0])
+        wait_for_state(server, states[1])
         if case in (Case.NOT_CLOSED, Case.FIN_WAIT1_ORPHAN, Case.CLOSING_ORPHAN):
             client.close()
-            self.note(states[0], UNKNOWN, "outbound", case)
+            self.record(states[0], UNKNOWN, "outbound", case)
         else:
             self.hold(CLIENT, client, states[0], "outbound", case)
         if case is Case.LAST_ACK_ORPHAN:
             server.close()
-            self.note(states[1], PRINTD, "inbound", case)
+            self.record(states[1], PRINTD, "inbound", case)
         else:
             self.hold(PRINTD, server, states[1], "inbound", case)
 
@@ -157,4 +157,4 @@ class Builder:
         first.recv(1)
         first.close()
         direction = "inbound" if first is server else "outbound"
-        self.note("time_wait", TIME_WAIT_OWNERS[case], direction, case)
+        self.record("time_wait", TIME_WAIT_OWNERS[case], direction, case)

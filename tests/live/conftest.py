@@ -1,4 +1,4 @@
-"""Namespaces for the live tests, which are skipped with the reason where none can be had."""
+"""Network namespaces for the live tests, which are skipped with the reason if none can be made."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .states import Expected
 
 
 class Held(NamedTuple):
-    """A namespace in which sockets in every state stand, and which ones."""
+    """A namespace with sockets in every state, and the expected counts."""
 
     namespace: Namespace
     expected: list[Expected]
 
 
 def open_namespace() -> Namespace:
-    """A namespace to be entered; skips the test where none can be made."""
+    """Return a namespace that is not open yet; skip the test if none can be made."""
     if reason := missing():
         pytest.skip(reason)
     return Namespace()
@@ -28,13 +28,13 @@ def open_namespace() -> Namespace:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    """An empty network namespace."""
+    """Yield an empty network namespace."""
     with open_namespace() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def held() -> Iterator[Held]:
-    """Sockets in every state, built anew for each module: TIME_WAIT lasts a minute."""
+    """Yield sockets in every state, built again for each module: TIME_WAIT lasts a minute."""
     with open_namespace() as opened, hold_states(opened) as expected:
         yield Held(opened, expected)

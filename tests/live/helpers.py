@@ -1,4 +1,4 @@
-"""What the live tests share: sockets in known states, what `ss` says of them, what the exporter says."""
+"""Helpers of the live tests: sockets in known states, the output of `ss`, and that of the exporter."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ UNPRIVILEGED: Final = (
     "--bounding-set=-all",
     "--inh-caps=-all",
 )
-"""Before a command line: run it as nobody, without any capability."""
+"""Prefix of a command line that runs it as an unprivileged user, without any capability."""
 
 
 @contextmanager
 def hold_states(namespace: Namespace) -> Iterator[list[Expected]]:
-    """Have sockets in every state held in the namespace (live.hold); gives what there is.
+    """Hold sockets in every state in the namespace (live.hold); yield the expected counts.
 
-    `ss` has been seen to agree on the number in each state when this returns.
+    `ss` agrees on the number in each state when this returns.
     """
     program = namespace.popen([sys.executable, "-PS", "-m", "live.hold"], env=_environment(_TESTS))
     assert program.stdin is not None
@@ -48,7 +48,7 @@ def hold_states(namespace: Namespace) -> Iterator[list[Expected]]:
         raise RuntimeError("live.hold failed: see its message on stderr")
     expected = [Expected(*row) for row in json.loads(line)]
     counted = totals(row for row in expected if row.state != "close")
-    wait_until(lambda: _shown(namespace) == counted)
+    wait_until(lambda: _ss_totals(namespace) == counted)
     try:
         yield expected
     finally:
@@ -56,30 +56,30 @@ def hold_states(namespace: Namespace) -> Iterator[list[Expected]]:
         program.wait(timeout=10)
 
 
-def _shown(namespace: Namespace) -> Counter[str]:
-    """What `ss` counts by state, without those that are only bound: it lists them since iproute2 6.15."""
-    return Counter(row.state for row in listed(namespace) if row.state != "close")
+def _ss_totals(namespace: Namespace) -> Counter[str]:
+    """Return the counts of `ss` by state, without bound-only sockets: it lists them since iproute2 6.15."""
+    return Counter(row.state for row in ss_rows(namespace) if row.state != "close")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """Ask until it is so, or raise TimeoutError."""
+    """Poll until the condition is true, or raise TimeoutError."""
     deadline = monotonic() + seconds
     while not condition():
         if monotonic() > deadline:
-            raise TimeoutError(f"still not so after {seconds} s")
+            raise TimeoutError(f"the condition is still false after {seconds} s")
         sleep(0.02)
 
 
 def totals(expected: Iterable[Expected]) -> Counter[str]:
-    """State -> how many sockets."""
+    """Return state -> number of sockets."""
     counts: Counter[str] = Counter()
     for row in expected:
         counts[row.state] += row.sockets
     return counts
 
 
-def listed(namespace: Namespace, state: str | None = None) -> list[Row]:
-    """What `ss -Htan` lists in the namespace; with a state, what `ss -Htan state STATE` lists."""
+def ss_rows(namespace: Namespace, state: str | None = None) -> list[Row]:
+    """Return the rows of `ss -Htan` in the namespace; with a state, of `ss -Htan state STATE`."""
     only = ["state", FILTERS[state]] if state else []
     return rows(namespace.run(["ss", "-Htan", *only]).stdout, state)
 
@@ -95,7 +95,7 @@ class Scrape:
                 self.samples.setdefault(sample.name, []).append(sample)
 
     def by(self, name: str, *labels: str, **where: str) -> Counter[tuple[str, ...]]:
-        """The sums of a metric by these labels, over the samples with these label values; no zeros."""
+        """Return the sums of a metric by these labels, over the samples with these label values; no zeros."""
         sums: Counter[tuple[str, ...]] = Counter()
         for sample in self.samples[name]:
             if where.items() <= sample.labels.items():
@@ -103,12 +103,12 @@ class Scrape:
         return +sums
 
     def states(self) -> Counter[str]:
-        """socket_host_states, without zeros."""
+        """Return socket_host_states, without zeros."""
         return Counter({state: count for (state,), count in self.by("socket_host_states", "state").items()})
 
 
 def scrape(namespace: Namespace, *flags: str, through: Iterable[str] = ()) -> Scrape:
-    """What the exporter reports once inside the namespace; `through`: the start of the command line."""
+    """Return the output of `--once` inside the namespace; `through`: the prefix of the command line."""
     argv = [*through, sys.executable, "-P", "-m", "exporter", "--once", "--path.procfs=/proc", *flags]
     return Scrape(namespace.run(argv, env=_environment(*_exporter_root())).stdout)
 
@@ -116,7 +116,7 @@ def scrape(namespace: Namespace, *flags: str, through: Iterable[str] = ()) -> Sc
 def explain(
     namespace: Namespace, *flags: str, through: Iterable[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """What `explain` says inside the namespace; `through` as for scrape()."""
+    """Run `explain` inside the namespace; `through` as for scrape()."""
     argv = [*through, sys.executable, "-P", "-m", "exporter", "explain", *flags]
     return namespace.run(argv, env=_environment(*_exporter_root()), check=False)
 
@@ -125,15 +125,15 @@ def explain(
 def hold_leak(
     namespace: Namespace, name: str, cause: str, count: int, port: int, limit: int | None = None
 ) -> Iterator[int]:
-    """Have a service that leaks connections (live.leak) run in the namespace; gives its pid."""
+    """Run a service that leaks connections (live.leaking_service) in the namespace; yield its pid."""
     arguments = [name, cause, str(count), str(port), *([str(limit)] if limit else [])]
     program = namespace.popen(
-        [sys.executable, "-PS", "-m", "live.leak", *arguments], env=_environment(_TESTS)
+        [sys.executable, "-PS", "-m", "live.leaking_service", *arguments], env=_environment(_TESTS)
     )
     assert program.stdin is not None
     assert program.stdout is not None
     if program.stdout.readline() != "ready\n":
-        raise RuntimeError("live.leak failed: see its message on stderr")
+        raise RuntimeError("live.leaking_service failed: see its message on stderr")
     try:
         yield program.pid
     finally:
@@ -142,8 +142,8 @@ def hold_leak(
 
 
 def _exporter_root() -> list[Path]:
-    """Where `import exporter` finds it here, for the child to find the same one from any working
-    directory. None needed for an installed wheel."""
+    """Return the directory from which `exporter` was imported, so that a child process imports the same one
+    from any working directory; none for an installed wheel."""
     spec = importlib.util.find_spec("exporter")
     assert spec is not None
     assert spec.origin is not None

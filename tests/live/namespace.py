@@ -1,4 +1,4 @@
-"""A network namespace of one's own: what a live test does stays inside it and ends with it."""
+"""A separate network namespace: the effects of a live test stay inside it and end with it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 @cache
 def missing(*more_tools: str) -> str | None:
-    """What this host lacks to run live tests, in words for a skip; None where nothing lacks."""
+    """Return the reason why this host cannot run live tests, for a skip; None if it can."""
     if os.name != "posix" or not Path("/proc/self/ns/net").exists():
         return "needs Linux network namespaces"
     if os.geteuid() != 0:
         return "needs root"
-    lacking = [tool for tool in (*_TOOLS, *more_tools) if shutil.which(tool) is None]
-    if lacking:
-        return f"needs {', '.join(lacking)}"
+    absent = [tool for tool in (*_TOOLS, *more_tools) if shutil.which(tool) is None]
+    if absent:
+        return f"needs {', '.join(absent)}"
     if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
-        return "needs the right to make network namespaces (CAP_SYS_ADMIN)"
+        return "needs permission to make network namespaces (CAP_SYS_ADMIN)"
     return None
 
 
@@ -52,8 +52,8 @@ def enter(namespace: str) -> None:
 class Namespace:
     """A network namespace with `lo` up, as a context manager.
 
-    A child process holds it open. It waits on a pipe from here, so it ends with the test run even
-    when that is killed. Everything started with popen() is killed on leaving, by its process group.
+    A child process holds it open. It waits on a pipe from the test run, so it ends with the test run even
+    when that is killed. Everything started with popen() is killed at exit, by its process group.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Namespace:
 
     @property
     def path(self) -> str:
-        """The file by which other processes enter: /proc/PID/ns/net."""
+        """The file by which other processes enter it: /proc/PID/ns/net."""
         if self._holder is None:
             raise RuntimeError("the namespace is not open")
         return f"/proc/{self._holder.pid}/ns/net"
@@ -94,7 +94,7 @@ class Namespace:
         cwd: str = "/",
         stderr: int | None = None,
     ) -> subprocess.Popen[str]:
-        """Start a program inside, with pipes to its stdin and from its stdout. The pid is its own."""
+        """Start a program inside, with pipes for its stdin and stdout. The pid is that of the program."""
         process = subprocess.Popen(
             ["nsenter", f"--net={self.path}", "--", *argv],
             stdin=subprocess.PIPE,
@@ -118,7 +118,7 @@ class Namespace:
         check: bool = True,
         timeout: float = 20,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program inside to its end. A failure carries what it wrote to stderr."""
+        """Run a program inside to its end. The exception of a failure contains its stderr."""
         done = subprocess.run(
             ["nsenter", f"--net={self.path}", "--", *argv],
             input=text,
@@ -134,23 +134,23 @@ class Namespace:
         return done
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns when called inside, in a forked child; it has to be picklable."""
+        """Call the function inside, in a forked child, and return its result; both must be picklable."""
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            # Never back into pytest: whatever happens, the child reports and ends here.
+            # The child must never return into pytest: in any case it reports and exits here.
             status = 1
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
             try:
                 enter(self.path)
-                answer = pickle.dumps((function(*args, **kwargs), None))
+                report = pickle.dumps((function(*args, **kwargs), None))
                 status = 0
-            except BaseException:  # noqa: BLE001 - even SystemExit is to be reported, not to be obeyed
-                answer = pickle.dumps((None, traceback.format_exc()))
+            except BaseException:  # noqa: BLE001 - even SystemExit is reported, not raised
+                report = pickle.dumps((None, traceback.format_exc()))
             finally:
                 with suppress(BaseException), os.fdopen(writer, "wb") as pipe:
-                    pipe.write(answer)
+                    pipe.write(report)
                 os._exit(status)
         os.close(writer)
         try:
@@ -160,7 +160,7 @@ class Namespace:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        result, failure = _unpickled(data) if data else (None, "the child ended without an answer")
+        result, failure = _unpickle(data) if data else (None, "the child exited without a result")
         if failure is not None:
             raise RuntimeError(f"inside the namespace:\n{failure}")
         return cast(T, result)
@@ -172,26 +172,26 @@ class Namespace:
         self.call(Path("/proc/sys", *name.split(".")).write_text, str(value))
 
     def close(self) -> None:
-        """End every process in it, drop the sockets they leave, and let the namespace go."""
+        """Kill every process in it, drop the sockets they leave, and release the namespace."""
         for process in self._started:
-            _end(process)
+            _kill(process)
         self._started.clear()
         if self._holder is None:
             return
         if self._holder.poll() is None:
             # Orphans in FIN_WAIT1 and the like would keep the namespace for minutes otherwise.
             self.run(["ss", "--kill", "--tcp", "--all"], check=False)
-        _end(self._holder)
+        _kill(self._holder)
         self._holder = None
 
 
-def _unpickled(data: bytes) -> tuple[object, str | None]:
-    result, failure = pickle.loads(data)  # noqa: S301 - from our own child
+def _unpickle(data: bytes) -> tuple[object, str | None]:
+    result, failure = pickle.loads(data)  # noqa: S301 - from a child of this process
     return result, failure
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill a process group we started and reap its leader, whatever state it is in."""
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill the process group of this child and reap its leader, in any state."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

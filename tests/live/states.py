@@ -1,7 +1,7 @@
-"""What `live.hold` holds: sockets in every TCP state, a known number of each.
+"""The sockets that `live.hold` holds: a known number in every TCP state.
 
-Every state gets another number of sockets, and so does each family, so that a mix-up shows. Some
-states would pass by; RULES holds them, nftables rules that drop the packet which would end them.
+Every state has a different number of sockets, and so has each family, so that a mix-up shows. Some states are
+transient; RULES, nftables rules that drop the packet that would end them, keeps them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 PRINTD: Final = "printd"
 """Accepts connections."""
 CLIENT: Final = "client"
-"""Calls."""
+"""Connects."""
 STALLED: Final = "stalled"
 """Listens and never accepts."""
 BINDER: Final = "binder"
-"""Has sockets that are bound and no more."""
+"""Has sockets that are bound and neither connected nor listening."""
 UNKNOWN: Final = "unknown"
 
 STATES: Final = {
@@ -32,23 +32,23 @@ STATES: Final = {
     "listen": 10,
     "closing": 11,
 }
-"""The kernel's numbers (include/net/tcp_states.h). Written out: the tests bring their own truth."""
+"""The kernel's numbers (include/net/tcp_states.h), as literals: not taken from the code under test."""
 
 FAMILIES: Final = {"ipv4": (7000, "127.0.0.1"), "ipv6": (7100, "::1"), "mapped": (7200, "127.0.0.1")}
-"""Family -> where its ports begin, and its address. Mapped: IPv4 clients of a listener on `::`."""
+"""Family -> its first port and its address. Mapped: IPv4 clients of a listener on `::`."""
 
 
 class Case(IntEnum):
-    """What stands on which port, counted from where the ports of the family begin."""
+    """The port of each case, relative to the first port of the family."""
 
     ACCEPTED = auto()
     UNACCEPTED = auto()
     NOT_ACCEPTED = auto()
     """The same, and the peer has closed: CLOSE_WAIT."""
     NOT_READ = auto()
-    """CLOSE_WAIT at printd, the FIN unread. The client keeps its end, in FIN_WAIT2."""
+    """CLOSE_WAIT at printd, the FIN unread. The client keeps its socket, in FIN_WAIT2."""
     NOT_CLOSED = auto()
-    """CLOSE_WAIT at printd, the FIN read. The client has closed its end, an orphan in FIN_WAIT2."""
+    """CLOSE_WAIT at printd, the FIN read. The client has closed its socket, an orphan in FIN_WAIT2."""
     CLIENT_CLOSE_WAIT = auto()
     SYN_SENT = auto()
     SYN_RECV = auto()
@@ -60,9 +60,9 @@ class Case(IntEnum):
     CLOSING_ORPHAN = auto()
     SERVER_TIME_WAIT = auto()
     CLIENT_TIME_WAIT = auto()
-    """Towards a port that nobody else calls: nothing says whose it was."""
+    """Towards a port without other connections: the owner cannot be inferred."""
     SHARED_TIME_WAIT = auto()
-    """Towards a port that one process, the client, still calls; the first connection of the case."""
+    """Towards a port to which the client is still connected: by the first connection of the case."""
     BOUND = 50
     """And the ports after it, one for each socket."""
 
@@ -72,7 +72,7 @@ TIME_WAIT_OWNERS: Final = {
     Case.CLIENT_TIME_WAIT: UNKNOWN,
     Case.SHARED_TIME_WAIT: CLIENT,
 }
-"""Whose a socket in TIME_WAIT is said to be at the first look. The kernel knows nobody."""
+"""The owner that the first collection reports for sockets in TIME_WAIT. The kernel keeps none."""
 
 COUNTS: Final[dict[str, dict[Case, int]]] = {
     "ipv4": dict(zip(Case, (8, 3, 4, 6, 3, 2, 5, 6, 3, 2, 4, 3, 5, 4, 3, 7, 2, 8), strict=True)),
@@ -100,7 +100,7 @@ table inet held {{
 
 
 class Expected(NamedTuple):
-    """So many sockets, as they ought to be reported. ListenerTable and bound sockets have no direction."""
+    """A number of sockets, as expected in the report. Listening and bound sockets have no direction."""
 
     state: str
     family: str

@@ -1,4 +1,4 @@
-"""Real sockets in CLOSE_WAIT: why they stand there is seen at once, and for how long to a second."""
+"""Real sockets in CLOSE_WAIT: the cause is known immediately, and the age to a second."""
 
 from __future__ import annotations
 
@@ -19,99 +19,105 @@ from exporter.netlink.close_wait_dump import CloseWaitSource
 from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, SockDiagClient
 from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
 
-from . import leaks
+from . import close_wait_cases
+from .close_wait_cases import CASES, CONNECTIONS, HOSTS, IDLE, LATE, Leak
 from .conftest import open_namespace
-from .helpers import listed
-from .leaks import CASES, HOSTS, IDLE, LATE, MADE, Leak
+from .helpers import ss_rows
 from .namespace import Namespace
 
 pytestmark = pytest.mark.live
 
-LASTS: Final = 5.5
-"""Seconds after the last connection's end until the last look. Longer than LATE."""
+LAST_DUMP_AFTER: Final = 5.5
+"""Seconds from the last connection's shutdown to the last dump. Longer than LATE."""
 TICK: Final = 0.02
-"""The kernel counts in ticks of 10 ms at most, rounded down twice."""
+"""Seconds. The kernel counts in ticks of 10 ms at most, rounded down twice."""
 
 Name = tuple[str, str, str]
 
 
-class Look(NamedTuple):
-    """One reading, and when it was: between these two, in monotonic seconds."""
+class Dump(NamedTuple):
+    """The sockets of one dump, which was taken between `started` and `ended`, in monotonic seconds."""
 
-    halves: list[CloseWaitSocket]
-    now: float
-    asked: float
+    sockets: list[CloseWaitSocket]
+    ended: float
+    started: float
 
 
-class NewerOnly(SockDiagClient):
-    """A kernel that does not know the older request."""
+class NewerRequestOnly(SockDiagClient):
+    """A kernel that does not support the older request."""
 
     def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:
         if struct.unpack_from("=H", request, 4) == (TCPDIAG_GETSOCK,):
-            raise NetlinkError("not known", errno.EINVAL)
+            raise NetlinkError("unsupported", errno.EINVAL)
         return super().dump(request)
 
 
-def look(*, newer_only: bool = False) -> Look:
-    source = CloseWaitSource(NewerOnly() if newer_only else None)
-    asked = time.monotonic()
-    return Look(source.read(), time.monotonic(), asked)
+def dump(*, newer_only: bool = False) -> Dump:
+    source = CloseWaitSource(NewerRequestOnly() if newer_only else None)
+    started = time.monotonic()
+    return Dump(source.read(), time.monotonic(), started)
 
 
-class Seen(NamedTuple):
-    """What is known of one socket at the last look; times in seconds."""
+class Observed(NamedTuple):
+    """The facts about one socket at the last dump; times in seconds."""
 
-    half: CloseWaitSocket
-    real: float
-    """How long ago the peer ended the connection, by the clock, at the end of the reading."""
-    least: float
-    """The same at its beginning."""
-    remembered: float
-    """Its age to an exporter that looked soon after the end, too."""
-    restarted: float
-    """Its age to an exporter that has just been started."""
-    watched: float
-    """How long ago that first look was."""
+    close_wait: CloseWaitSocket
+    real_age: float
+    """Time since the peer shut the connection down, by the clock, at the end of the dump."""
+    min_real_age: float
+    """The same at the start of the dump."""
+    tracked_age: float
+    """Its age according to a tracker that also got a dump soon after the shutdown."""
+    restarted_age: float
+    """Its age according to a tracker that has just been started."""
+    tracked_for: float
+    """Time since that first dump."""
 
 
 class Leaks:
-    """All of them, looked at twice."""
+    """All connections, dumped twice."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
-        program = namespace.popen([sys.executable, "-PS", leaks.__file__])
+        program = namespace.popen([sys.executable, "-PS", close_wait_cases.__file__])
         assert program.stdout is not None
-        self.made = [Leak(*one) for one in json.loads(program.stdout.readline() or "[]")]
-        assert self.made, "the program failed: see its message on stderr"
-        first, remembering = namespace.call(look), AgeTracker()
-        remembering.update(first.halves, first.now)
+        self.connections = [Leak(*leak) for leak in json.loads(program.stdout.readline() or "[]")]
+        assert self.connections, "the program failed: see its message on stderr"
+        first, tracker = namespace.call(dump), AgeTracker()
+        tracker.update(first.sockets, first.ended)
         assert program.stdout.readline() == "sent\n"
-        time.sleep(max(0.0, max(one.ended for one in self.made) + LASTS - time.monotonic()))
-        self.last = namespace.call(look)
-        ages = zip(
-            *(one.update(self.last.halves, self.last.now) for one in (remembering, AgeTracker())), strict=True
+        time.sleep(
+            max(0.0, max(leak.ended for leak in self.connections) + LAST_DUMP_AFTER - time.monotonic())
         )
-        by_ports = {self.ports(one): one for one in self.made}
-        self.seen: dict[Name, Seen] = {}
-        for half, (remembered, restarted) in zip(self.last.halves, ages, strict=True):
-            made = by_ports[self.ports_of(half)]
-            real, least = self.last.now - made.ended, self.last.asked - made.ended
-            watched = self.last.now - first.now
-            self.seen[made[:3]] = Seen(half, real, least, remembered, restarted, watched)
+        self.last = namespace.call(dump)
+        ages = zip(
+            tracker.update(self.last.sockets, self.last.ended),
+            AgeTracker().update(self.last.sockets, self.last.ended),
+            strict=True,
+        )
+        by_ports = {self.ports(leak): leak for leak in self.connections}
+        self.observed: dict[Name, Observed] = {}
+        for close_wait, (tracked_age, restarted_age) in zip(self.last.sockets, ages, strict=True):
+            leak = by_ports[self.ports_of(close_wait)]
+            real_age, min_real_age = self.last.ended - leak.ended, self.last.started - leak.ended
+            tracked_for = self.last.ended - first.ended
+            self.observed[leak[:3]] = Observed(
+                close_wait, real_age, min_real_age, tracked_age, restarted_age, tracked_for
+            )
 
     @staticmethod
     def ports(leak: Leak) -> tuple[str, int, int]:
         return leak.family, leak.local_port, leak.remote_port
 
     @staticmethod
-    def ports_of(half: CloseWaitSocket) -> tuple[str, int, int]:
-        _, address, local_port, _, remote_port, *_ = half.socket
+    def ports_of(close_wait: CloseWaitSocket) -> tuple[str, int, int]:
+        _, address, local_port, _, remote_port, *_ = close_wait.socket
         return "ipv4" if len(address) == 4 else "ipv6", local_port, remote_port
 
-    def __getitem__(self, name: Name) -> Seen:
-        if name[0] != "tcp" and all(one.protocol == "tcp" for one in self.made):
+    def __getitem__(self, name: Name) -> Observed:
+        if name[0] != "tcp" and all(leak.protocol == "tcp" for leak in self.connections):
             pytest.skip("needs a kernel with MPTCP")
-        return self.seen[name]
+        return self.observed[name]
 
 
 @pytest.fixture(scope="module")
@@ -122,79 +128,83 @@ def all_leaks() -> Iterator[Leaks]:
         yield Leaks(namespace)
 
 
-@pytest.fixture(params=[(*one, family) for one in MADE for family in HOSTS], ids=" ".join)
+@pytest.fixture(
+    params=[(*connection, family) for connection in CONNECTIONS for family in HOSTS], ids=" ".join
+)
 def name(request: pytest.FixtureRequest) -> Name:
-    found: Name = request.param
-    return found
+    param: Name = request.param
+    return param
 
 
-def needs_ages(seen: Seen) -> Seen:
-    """Skips what an older kernel does not tell."""
-    if seen.half.mptcp and seen.half.seconds_since_ack is None:
+def require_ages(observed: Observed) -> Observed:
+    """Skip what older kernels do not report."""
+    if observed.close_wait.mptcp and observed.close_wait.seconds_since_ack is None:
         pytest.skip("needs Linux 6.10, which has ages in mptcp_info")
-    return seen
+    return observed
 
 
-def test_every_socket_is_there_once(all_leaks: Leaks) -> None:
-    assert LATE < LASTS
-    made = Counter(map(all_leaks.ports, all_leaks.made))
-    assert Counter(map(all_leaks.ports_of, all_leaks.last.halves)) == made
+def test_every_socket_is_dumped_once(all_leaks: Leaks) -> None:
+    assert LATE < LAST_DUMP_AFTER
+    expected = Counter(map(all_leaks.ports, all_leaks.connections))
+    assert Counter(map(all_leaks.ports_of, all_leaks.last.sockets)) == expected
 
 
-def test_the_cause_is_the_true_one(all_leaks: Leaks, name: Name) -> None:
-    assert cause_of(all_leaks[name].half) == CASES[name[1]].cause
+def test_cause_of_every_case(all_leaks: Leaks, name: Name) -> None:
+    assert cause_of(all_leaks[name].close_wait) == CASES[name[1]].cause
 
 
-def test_it_is_known_which_are_mptcp(all_leaks: Leaks, name: Name) -> None:
-    assert all_leaks[name].half.mptcp is (name[0] != "tcp")
+def test_mptcp_sockets_are_marked(all_leaks: Leaks, name: Name) -> None:
+    assert all_leaks[name].close_wait.mptcp is (name[0] != "tcp")
 
 
-def test_the_age_is_right_to_an_exporter_that_has_been_watching(all_leaks: Leaks, name: Name) -> None:
-    seen = all_leaks[name]
-    assert seen.real >= LASTS
-    assert seen.watched <= seen.remembered <= seen.real + TICK
-    assert seen.real - seen.remembered < 1
+def test_tracked_age_is_exact_to_a_second(all_leaks: Leaks, name: Name) -> None:
+    observed = all_leaks[name]
+    assert observed.real_age >= LAST_DUMP_AFTER
+    assert observed.tracked_for <= observed.tracked_age <= observed.real_age + TICK
+    assert observed.real_age - observed.tracked_age < 1
 
 
-def test_the_age_is_right_or_a_lower_bound_after_a_restart(all_leaks: Leaks, name: Name) -> None:
-    seen = needs_ages(all_leaks[name])
-    assert seen.restarted == pytest.approx(seen.half.seconds_since_ack)
-    assert 0 <= seen.restarted <= seen.real + TICK
+def test_age_after_a_restart_is_exact_or_a_lower_bound(all_leaks: Leaks, name: Name) -> None:
+    observed = require_ages(all_leaks[name])
+    assert observed.restarted_age == pytest.approx(observed.close_wait.seconds_since_ack)
+    assert 0 <= observed.restarted_age <= observed.real_age + TICK
     if CASES[name[1]].acknowledged:
-        assert seen.real - seen.restarted > 1, "this case ought to show a bound that is none too near"
+        assert observed.real_age - observed.restarted_age > 1, "this case must show a bound that is not close"
     else:
-        assert seen.real - seen.restarted < 1
+        assert observed.real_age - observed.restarted_age < 1
 
 
-def test_the_last_data_are_an_upper_bound(all_leaks: Leaks, name: Name) -> None:
-    seen = needs_ages(all_leaks[name])
-    assert seen.half.seconds_since_data is not None
-    assert seen.half.seconds_since_data >= seen.least - TICK
+def test_time_since_data_is_an_upper_bound(all_leaks: Leaks, name: Name) -> None:
+    observed = require_ages(all_leaks[name])
+    assert observed.close_wait.seconds_since_data is not None
+    assert observed.close_wait.seconds_since_data >= observed.min_real_age - TICK
     since_end = 0.0 if CASES[name[1]].message else IDLE
-    assert seen.half.seconds_since_data == pytest.approx(seen.real + since_end, abs=1)
+    assert observed.close_wait.seconds_since_data == pytest.approx(observed.real_age + since_end, abs=1)
 
 
 @pytest.mark.parametrize("family", HOSTS)
-def test_our_own_keepalive_shows_in_the_timer(all_leaks: Leaks, family: str) -> None:
-    timers = {case: all_leaks["tcp", case, family].half.timer for case in CASES}
+def test_own_keepalive_is_visible_in_the_timer(all_leaks: Leaks, family: str) -> None:
+    timers = {case: all_leaks["tcp", case, family].close_wait.timer for case in CASES}
     assert timers.pop("own keepalive") == 2
     assert timers.pop("sending") in (1, 4)
     assert timers.pop("sending unread") in (1, 4)
     assert set(timers.values()) == {0}
 
 
-def test_queues_are_those_that_ss_shows(all_leaks: Leaks) -> None:
-    by_ss: Counter[tuple[object, ...]] = Counter(one[1:] for one in listed(all_leaks.namespace, "close_wait"))
-    tcp = [one for one in all_leaks.last.halves if not one.mptcp]
-    ours: Counter[tuple[object, ...]] = Counter(
-        (*one.socket[1:5], one.receive_queue, one.send_queue) for one in tcp
+def test_queues_equal_those_of_ss(all_leaks: Leaks) -> None:
+    by_ss: Counter[tuple[object, ...]] = Counter(
+        row[1:] for row in ss_rows(all_leaks.namespace, "close_wait")
     )
-    assert len(ours) == len(CASES) * len(HOSTS)
-    assert not ours - by_ss
+    tcp = [close_wait for close_wait in all_leaks.last.sockets if not close_wait.mptcp]
+    dumped: Counter[tuple[object, ...]] = Counter(
+        (*close_wait.socket[1:5], close_wait.receive_queue, close_wait.send_queue) for close_wait in tcp
+    )
+    assert len(dumped) == len(CASES) * len(HOSTS)
+    assert not dumped - by_ss
 
 
-def test_asking_family_by_family_gives_the_same(all_leaks: Leaks) -> None:
-    newer = all_leaks.namespace.call(look, newer_only=True)
-    assert {(one.socket, cause_of(one)) for one in newer.halves} == {
-        (one.socket, cause_of(one)) for one in all_leaks.last.halves
+def test_dumps_by_family_give_the_same(all_leaks: Leaks) -> None:
+    newer = all_leaks.namespace.call(dump, newer_only=True)
+    assert {(close_wait.socket, cause_of(close_wait)) for close_wait in newer.sockets} == {
+        (close_wait.socket, cause_of(close_wait)) for close_wait in all_leaks.last.sockets
     }

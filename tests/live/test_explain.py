@@ -16,24 +16,24 @@ pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 
 
 def findings(namespace: Namespace, *flags: str) -> list[dict[str, Any]]:
-    told: dict[str, Any] = json.loads(explain(namespace, "--json", *flags).stdout)
-    found: list[dict[str, Any]] = told["findings"]
+    result: dict[str, Any] = json.loads(explain(namespace, "--json", *flags).stdout)
+    found: list[dict[str, Any]] = result["findings"]
     return found
 
 
 def test_quiet_host_has_no_problems(namespace: Namespace) -> None:
-    told = explain(namespace)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.splitlines()[0] == "No problems found."
+    result = explain(namespace)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0] == "No problems found."
 
 
 def test_leak_is_reported_with_process_and_number(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
-        told = explain(namespace)
-    assert (told.returncode, told.stderr) == (1, "")
-    assert f"printd (pid {pid}) keeps 120 connections open that its clients have closed" in told.stdout
-    assert "to its port 631 are in CLOSE_WAIT" in told.stdout
-    assert "Data that could not be read" not in told.stdout
+        result = explain(namespace)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert f"printd (pid {pid}) keeps 120 connections open that its clients have closed" in result.stdout
+    assert "to its port 631 are in CLOSE_WAIT" in result.stdout
+    assert "Data that could not be read" not in result.stdout
 
 
 @pytest.mark.parametrize("cause", ["not_closed", "not_read", "not_accepted"])
@@ -57,10 +57,10 @@ def test_leak_that_exhausts_descriptors_is_critical(namespace: Namespace) -> Non
 
 def test_psutil_reports_the_leak_and_its_blind_spot(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
-        told = explain(namespace, "--source=psutil")
-    assert told.returncode == 1
-    assert f"printd (pid {pid}) has 120 connections that its clients have closed" in told.stdout
-    assert "psutil does not provide them." in " ".join(told.stdout.split())
+        result = explain(namespace, "--source=psutil")
+    assert result.returncode == 1
+    assert f"printd (pid {pid}) has 120 connections that its clients have closed" in result.stdout
+    assert "psutil does not provide them." in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("source", ["netlink", "psutil"])
@@ -69,11 +69,11 @@ def test_unprivileged_user_gets_the_reason_for_unknown_processes(namespace: Name
         pytest.skip(reason)
     trial = [*UNPRIVILEGED, sys.executable, "-P", "-c", "import prometheus_client"]
     if namespace.run(trial, check=False).returncode:
-        pytest.skip(f"needs a Python that everybody may read, not {sys.executable}")
+        pytest.skip(f"needs a Python that all users can read, not {sys.executable}")
     with hold_leak(namespace, "printd", "not_closed", 120, 631):
-        told = explain(namespace, f"--source={source}", through=UNPRIVILEGED)
-    assert told.returncode == 1
-    text = " ".join(told.stdout.split())
+        result = explain(namespace, f"--source={source}", through=UNPRIVILEGED)
+    assert result.returncode == 1
+    text = " ".join(result.stdout.split())
     assert "120 connections" in text
     assert "An unknown process" in text
     assert "121 sockets are held by processes that this user is not permitted to inspect." in text
@@ -82,7 +82,7 @@ def test_unprivileged_user_gets_the_reason_for_unknown_processes(namespace: Name
 
 def test_failed_collector_is_reported_and_others_work(namespace: Namespace) -> None:
     with hold_leak(namespace, "printd", "not_accepted", 120, 631):
-        told = explain(namespace, "--path.procfs=/nonexistent")
-    assert told.returncode == 1
-    assert "120 clients gave up waiting" in told.stdout
-    assert "Could not be read: processes that own the sockets" in told.stdout
+        result = explain(namespace, "--path.procfs=/nonexistent")
+    assert result.returncode == 1
+    assert "120 clients gave up waiting" in result.stdout
+    assert "Could not be read: processes that own the sockets" in result.stdout

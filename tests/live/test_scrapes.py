@@ -1,4 +1,4 @@
-"""One exporter scraped over HTTP again and again: what it remembers from one scrape to the next."""
+"""State that one exporter keeps from one scrape over HTTP to the next."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ import pytest
 from ..running import running
 from ..tools import require
 from .helpers import Scrape
-from .looking import close_first, connect, serve, take_name
+from .in_process import close_first, connect, serve, set_comm
 from .namespace import Namespace
 
 pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 
-CALLED = 8001
-BARELY_CALLED = 8002
+SERVICE = 8001
+RARE_SERVICE = 8002
 
-Said = tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]
-"""TIME_WAIT by process and remote port, and by how that was found."""
+TimeWait = tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]
+"""TIME_WAIT sockets by process and remote port, and by attribution method."""
 
 
-def said(text: str) -> Said:
+def time_wait(text: str) -> TimeWait:
     scrape = Scrape(text)
     methods = scrape.by("socket_time_wait_attribution", "method")
     assert methods.total() == scrape.states()["time_wait"]
     return scrape.by("socket_states", "process", "remote_port", state="time_wait"), methods
 
 
-def churn(log: Path, source: str) -> tuple[Said, Said]:
-    """What is said of TIME_WAIT before and after somebody is seen talking to the second service."""
-    take_name("caller")
-    server, other = serve(CALLED), serve(BARELY_CALLED)
+def churn(log: Path, source: str) -> tuple[TimeWait, TimeWait]:
+    """Return the TIME_WAIT sockets before and after a connection to the second service is observed."""
+    set_comm("client")
+    server, other = serve(SERVICE), serve(RARE_SERVICE)
     with running(log, f"--source={source}") as exporter:
         pairs = [connect(server) for _ in range(3)]
         exporter.get()
-        for calling, accepted in pairs:
-            close_first(calling, accepted)
+        for client, accepted in pairs:
+            close_first(client, accepted)
         for _ in range(2):
-            calling, accepted = connect(server)
-            close_first(accepted, calling)
+            client, accepted = connect(server)
+            close_first(accepted, client)
         close_first(*connect(other))
-        before = said(exporter.get())
-        lasting = connect(other)
+        before = time_wait(exporter.get())
+        open_pair = connect(other)
         exporter.get()
-        after = said(exporter.get())
-    assert lasting
+        after = time_wait(exporter.get())
+    assert open_pair
     return before, after
 
 
-def left_by_scrapes(owners: Counter[tuple[str, ...]]) -> int:
-    """A scraper that closes before the exporter does has the TIME_WAIT: who is first is a matter of luck."""
-    known = {"inbound", str(CALLED), str(BARELY_CALLED)}
+def time_wait_of_scrapes(owners: Counter[tuple[str, ...]]) -> int:
+    """Count the TIME_WAIT of scrapes: the scraper keeps it if it closes before the exporter, which varies."""
+    known = {"inbound", str(SERVICE), str(RARE_SERVICE)}
     return sum(
-        number for (process, port), number in owners.items() if process == "caller" and port not in known
+        number for (process, port), number in owners.items() if process == "client" and port not in known
     )
 
 
-@pytest.mark.parametrize(("source", "seen"), [("netlink", "observed"), ("psutil", "inferred")])
-def test_a_later_scrape_knows_what_an_earlier_one_saw(
-    source: str, seen: str, namespace: Namespace, tmp_path: Path
+@pytest.mark.parametrize(("source", "method"), [("netlink", "observed"), ("psutil", "inferred")])
+def test_owners_are_remembered_between_scrapes(
+    source: str, method: str, namespace: Namespace, tmp_path: Path
 ) -> None:
-    """With psutil it cannot tell that it is the same socket, but knows who has talked there."""
+    """Sockets of psutil have no identity, but the process connected to the destination is remembered."""
     (owners, methods), (owners_later, methods_later) = namespace.call(churn, tmp_path / "log", source)
-    assert owners["caller", "8001"] == 3
-    assert owners["caller", "inbound"] == 2
+    assert owners["client", "8001"] == 3
+    assert owners["client", "inbound"] == 2
     assert owners["unknown", "8002"] == 1
-    assert (methods[seen,], methods["none",]) == (3 + left_by_scrapes(owners), 1)
-    assert owners_later["caller", "8002"] == 1
+    assert (methods[method,], methods["none",]) == (3 + time_wait_of_scrapes(owners), 1)
+    assert owners_later["client", "8002"] == 1
     assert methods_later["none",] == 0
     assert methods_later.total() >= methods.total()

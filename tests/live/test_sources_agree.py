@@ -1,4 +1,4 @@
-"""Netlink and psutil look at the same sockets and report the same."""
+"""Netlink and psutil report the same for the same sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .states import STATES
 pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 
 SHARED = [state for state in STATES if state != "close"]
-"""/proc/net/tcp, where psutil looks, leaves bound sockets out."""
+"""/proc/net/tcp, which psutil reads, does not have bound sockets."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def psutil(held: Held) -> Scrape:
 
 
 def rows_of(source: NetlinkSource | PsutilSource) -> Counter[tuple[object, ...]]:
-    """State, addresses and ports of each socket."""
+    """Return state, addresses and ports of each socket."""
     sockets: list[Socket] = []
     for batch in chain(source.full_sockets(), source.minisocks()):
         sockets += batch.rows_at(range(len(batch.keys)))
@@ -49,7 +49,7 @@ def test_both_read_the_same_sockets(held: Held) -> None:
     assert by_netlink == by_psutil
 
 
-def test_each_says_which_it_is(netlink: Scrape, psutil: Scrape) -> None:
+def test_build_info_has_the_source(netlink: Scrape, psutil: Scrape) -> None:
     for source, scraped in (("netlink", netlink), ("psutil", psutil)):
         assert scraped.by("socket_exporter_build_info", "source") == {(source,): 1}
 

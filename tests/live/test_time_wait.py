@@ -1,4 +1,4 @@
-"""Whose a TIME_WAIT is, on real sockets: the kernel does not say."""
+"""Owners of real sockets in TIME_WAIT: the kernel keeps none."""
 
 from __future__ import annotations
 
@@ -12,141 +12,141 @@ from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import TIME_WAIT
 
 from ..tools import require
-from .looking import close_first, connect, end, in_another_process, observer, serve, take_name
+from .in_process import close_first, connect, fork_process, kill, make_tracker, serve, set_comm
 from .namespace import Namespace
 
 pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 
-CALLER: Final = "caller"
+CLIENT: Final = "client"
 UNKNOWN: Final = "unknown"
 
-Found = Counter[tuple[str, int, str]]
+Owners = Counter[tuple[str, int, str]]
 """(process, service port, attribution) -> sockets in TIME_WAIT."""
 
 
-def found(seen: Snapshot) -> Found:
-    counts: Found = Counter()
-    for group, count in (seen.groups or {}).items():
+def owners(snapshot: Snapshot) -> Owners:
+    counts: Owners = Counter()
+    for group, count in (snapshot.groups or {}).items():
         if group.state == TIME_WAIT and group.attribution:
-            counts[seen.names.get(group.owner, UNKNOWN), group.port, group.attribution.value] += count
+            counts[snapshot.names.get(group.owner, UNKNOWN), group.port, group.attribution.value] += count
     return counts
 
 
-def accepted_and_closed() -> Found:
-    take_name("printd")
+def server_closes() -> Owners:
+    set_comm("printd")
     server = serve(8001)
     for _ in range(4):
-        calling, accepted = connect(server)
-        close_first(accepted, calling)
-    return found(observer().snapshot())
+        client, accepted = connect(server)
+        close_first(accepted, client)
+    return owners(make_tracker().snapshot())
 
 
-def test_on_the_server_it_is_whose_listener_accepted_it(namespace: Namespace) -> None:
-    assert {("printd", 8001, Attribution.LISTENER.value): 4} == namespace.call(accepted_and_closed)
+def test_server_time_wait_belongs_to_the_listener(namespace: Namespace) -> None:
+    assert {("printd", 8001, Attribution.LISTENER.value): 4} == namespace.call(server_closes)
 
 
-def seen_before_it_closed() -> tuple[Found, Found]:
-    take_name(CALLER)
-    server, eyes = serve(8002), observer()
+def client_observed_before_close() -> tuple[Owners, Owners]:
+    set_comm(CLIENT)
+    server, tracker = serve(8002), make_tracker()
     pairs = [connect(server) for _ in range(3)]
-    before = found(eyes.snapshot())
-    for calling, accepted in pairs:
-        close_first(calling, accepted)
-    return before, found(eyes.snapshot())
+    before = owners(tracker.snapshot())
+    for client, accepted in pairs:
+        close_first(client, accepted)
+    return before, owners(tracker.snapshot())
 
 
-def test_on_the_client_it_is_who_was_seen_with_it(namespace: Namespace) -> None:
-    before, after = namespace.call(seen_before_it_closed)
+def test_client_time_wait_keeps_the_observed_owner(namespace: Namespace) -> None:
+    before, after = namespace.call(client_observed_before_close)
     assert {} == before
-    assert {(CALLER, 8002, Attribution.OBSERVED.value): 3} == after
+    assert {(CLIENT, 8002, Attribution.OBSERVED.value): 3} == after
 
 
-def churned_beside_a_lasting_connection() -> Found:
-    take_name(CALLER)
+def client_with_an_open_connection() -> Owners:
+    set_comm(CLIENT)
     server = serve(8003)
-    lasting = connect(server)
+    open_pair = connect(server)
     for _ in range(5):
         close_first(*connect(server))
-    counts = found(observer().snapshot())
-    assert lasting
+    counts = owners(make_tracker().snapshot())
+    assert open_pair
     return counts
 
 
-def test_it_is_inferred_from_the_only_one_who_talks_there(namespace: Namespace) -> None:
-    assert {(CALLER, 8003, Attribution.INFERRED.value): 5} == namespace.call(
-        churned_beside_a_lasting_connection
-    )
+def test_owner_is_inferred_from_the_only_connected_process(namespace: Namespace) -> None:
+    assert {(CLIENT, 8003, Attribution.INFERRED.value): 5} == namespace.call(client_with_an_open_connection)
 
 
-def churned_by_one_of_two() -> Found:
-    take_name(CALLER)
+def one_of_two_clients() -> Owners:
+    set_comm(CLIENT)
     server = serve(8004)
-    lasting = connect(server)
-    other = in_another_process("rival", lambda: connect(server))
+    open_pair = connect(server)
+    other = fork_process("other", lambda: connect(server))
     for _ in range(5):
         close_first(*connect(server))
-    counts = found(observer().snapshot())
-    end(other)
-    assert lasting
+    counts = owners(make_tracker().snapshot())
+    kill(other)
+    assert open_pair
     return counts
 
 
-def test_of_two_who_talk_there_neither_is_guessed(namespace: Namespace) -> None:
-    assert {(UNKNOWN, 8004, Attribution.NONE.value): 5} == namespace.call(churned_by_one_of_two)
+def test_no_owner_is_inferred_with_two_connected_processes(namespace: Namespace) -> None:
+    assert {(UNKNOWN, 8004, Attribution.NONE.value): 5} == namespace.call(one_of_two_clients)
 
 
-def churned_unseen_until_somebody_talks() -> list[Found]:
-    take_name(CALLER)
-    server, eyes = serve(8005), observer()
+def client_observed_after_close() -> list[Owners]:
+    set_comm(CLIENT)
+    server, tracker = serve(8005), make_tracker()
     for _ in range(6):
         close_first(*connect(server))
-    counts = [found(eyes.snapshot())]
-    lasting = connect(server)
-    eyes.snapshot()
-    counts.append(found(eyes.snapshot()))
-    assert lasting
+    counts = [owners(tracker.snapshot())]
+    open_pair = connect(server)
+    tracker.snapshot()
+    counts.append(owners(tracker.snapshot()))
+    assert open_pair
     return counts
 
 
-def test_it_stays_unknown_until_somebody_is_seen_talking_there(namespace: Namespace) -> None:
-    nobody, somebody = namespace.call(churned_unseen_until_somebody_talks)
-    assert {(UNKNOWN, 8005, Attribution.NONE.value): 6} == nobody
-    assert {(CALLER, 8005, Attribution.INFERRED.value): 6} == somebody
+def test_unknown_owner_is_inferred_after_a_process_connects(namespace: Namespace) -> None:
+    before, after = namespace.call(client_observed_after_close)
+    assert {(UNKNOWN, 8005, Attribution.NONE.value): 6} == before
+    assert {(CLIENT, 8005, Attribution.INFERRED.value): 6} == after
 
 
-def talked_and_went() -> Found:
-    server, eyes = serve(8006), observer()
-    talker = in_another_process(CALLER, lambda: connect(server))
-    eyes.snapshot()
-    end(talker)
-    take_name("somebody")
+def client_exited() -> Owners:
+    server, tracker = serve(8006), make_tracker()
+    first_client = fork_process(CLIENT, lambda: connect(server))
+    tracker.snapshot()
+    kill(first_client)
+    set_comm("later client")
     for _ in range(2):
         close_first(*connect(server))
-    return found(eyes.snapshot())
+    return owners(tracker.snapshot())
 
 
-def test_who_talked_lately_is_still_the_only_one(namespace: Namespace) -> None:
-    counts = namespace.call(talked_and_went)
-    inferred = {name: count for (name, _, how), count in counts.items() if how == Attribution.INFERRED.value}
-    assert inferred == {CALLER: 2}
+def test_recently_connected_process_is_still_inferred(namespace: Namespace) -> None:
+    counts = namespace.call(client_exited)
+    inferred = {
+        name: count for (name, _, method), count in counts.items() if method == Attribution.INFERRED.value
+    }
+    assert inferred == {CLIENT: 2}
 
 
-def overflowed(closes: int) -> tuple[int, int, int | None]:
-    server, eyes = serve(8007), observer()
-    before = eyes.snapshot()
+def exceed_tcp_max_tw_buckets(closes: int) -> tuple[int, int, int | None]:
+    server, tracker = serve(8007), make_tracker()
+    before = tracker.snapshot()
     for _ in range(closes):
         close_first(*connect(server))
-    after = eyes.snapshot()
+    after = tracker.snapshot()
     assert before.counters
     assert after.counters
     assert after.limits
-    grown = (after.counters.time_wait_overflows or 0) - (before.counters.time_wait_overflows or 0)
-    return grown, sum(found(after).values()), after.limits.max_time_wait_sockets
+    overflows = (after.counters.time_wait_overflows or 0) - (before.counters.time_wait_overflows or 0)
+    return overflows, sum(owners(after).values()), after.limits.max_time_wait_sockets
 
 
-def test_what_the_limit_cuts_off_is_counted(namespace: Namespace) -> None:
+def test_sockets_beyond_tcp_max_tw_buckets_are_counted(namespace: Namespace) -> None:
     namespace.sysctl("net.ipv4.tcp_max_tw_buckets", 15)
-    grown, waiting, limit = namespace.call(overflowed, 50)
+    overflows, waiting, limit = namespace.call(exceed_tcp_max_tw_buckets, 50)
     assert limit == 15
     assert waiting <= 15
-    assert grown == 50 - waiting
+    assert overflows == 50 - waiting

@@ -1,8 +1,8 @@
-"""Leaves sockets in CLOSE_WAIT for every cause: a program to be run inside a Namespace.
+"""Leave sockets in CLOSE_WAIT for every cause: a program to be run inside a Namespace.
 
-All connections stand idle for IDLE seconds before their peers end them, so that the last data and the
-FIN are apart. Then a line of JSON says what there is, a list of `Leak` as lists; a second line follows
-when those that send after LATE more seconds have done so. All stand until stdin ends.
+All connections are idle for IDLE seconds before their peers shut them down, so that the last data and the
+FIN differ in time. Then it prints a line of JSON, a list of `Leak` as lists; a second line follows when those
+that send after LATE more seconds have done so. All exist until stdin ends.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ MESSAGE: Final = b"x" * 100
 HOSTS: Final = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 _MPTCP: Final = 262
 PROTOCOLS: Final = {"tcp": (0, 0), "mptcp": (_MPTCP, _MPTCP), "fallback": (_MPTCP, 0)}
-"""What the client and the server open. `fallback`: MPTCP that turned into TCP; there the client leaks."""
+"""Protocols of the client and the server. `fallback`: MPTCP that fell back to TCP; there the client leaks."""
 
 
 class Case(NamedTuple):
-    """What is done and what is to be seen. The last ACK came with the FIN, unless `acknowledged`."""
+    """Actions and the expected cause. The last ACK came with the FIN, unless `acknowledged`."""
 
     cause: str
     accept: bool = True
     message: bool = False
     """The peer sends MESSAGE before its FIN."""
     read: int | None = None
-    """How many bytes are read; 0: until the end."""
+    """Number of bytes that are read; 0: until the FIN."""
     fill: bool = False
-    """Send after the peer's FIN until nothing goes any more."""
+    """Send after the peer's FIN until the send buffer is full."""
     late: bool = False
-    """Send a little after LATE seconds."""
+    """Send a few bytes after LATE seconds."""
     keep_alive: str = ""
-    """Who probes after every second of silence: `own` or `peer`."""
+    """The side that sends keepalive probes after every idle second: `own` or `peer`."""
     peer_closes: bool = False
-    deaf: bool = False
-    """Nothing gets to the peer any more, which repeats its FIN."""
+    cut_off: bool = False
+    """No packet reaches the peer any more, which retransmits its FIN."""
 
     @property
     def acknowledged(self) -> bool:
-        """ACKs come after the FIN: the time of the last one is no more than a lower bound."""
-        return self.fill or self.late or self.keep_alive == "own" or self.deaf
+        """Whether ACKs come after the FIN: then the time of the last one is only a lower bound."""
+        return self.fill or self.late or self.keep_alive == "own" or self.cut_off
 
 
 CASES: Final = {
@@ -63,11 +63,11 @@ CASES: Final = {
     "sent": Case("not_closed", read=0, late=True),
     "own keepalive": Case("not_closed", read=0, keep_alive="own"),
     "peer keepalive": Case("not_closed", read=0, keep_alive="peer"),
-    "deaf peer": Case("not_read", deaf=True),
+    "peer cut off": Case("not_read", cut_off=True),
 }
 
 _MPTCP_CASES: Final = ("data unread", "end read", "data read exactly", "sending", "sent")
-MADE: Final = [
+CONNECTIONS: Final = [
     *(("tcp", case) for case in CASES),
     *(("mptcp", case) for case in ("fin not accepted", "data not accepted", *_MPTCP_CASES)),
     *(("fallback", case) for case in _MPTCP_CASES),
@@ -75,7 +75,7 @@ MADE: Final = [
 
 
 class Leak(NamedTuple):
-    """One socket in CLOSE_WAIT. `ended`: when its peer ended the connection, monotonic seconds."""
+    """One socket in CLOSE_WAIT. `ended`: when its peer shut the connection down, monotonic seconds."""
 
     protocol: str
     case: str
@@ -86,7 +86,7 @@ class Leak(NamedTuple):
 
 
 class Connection:
-    """A connection and what is done with it, step by step."""
+    """A connection and the actions on it, step by step."""
 
     def __init__(self, protocol: str, case: str, family: str) -> None:
         self._name = protocol, case, family
@@ -104,14 +104,14 @@ class Connection:
         server = self._listener.accept()[0] if self.case.accept else self._listener
         self._inbound = protocol != "fallback"
         self._leaking, self._peer = (server, client) if self._inbound else (client, server)
-        for who, end in (("own", self._leaking), ("peer", self._peer)):
-            if self.case.keep_alive == who:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        for side, sock in (("own", self._leaking), ("peer", self._peer)):
+            if self.case.keep_alive == side:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
 
-    def end(self) -> None:
-        """The peer's side is ended."""
+    def shut_down_peer(self) -> None:
+        """Send the FIN of the peer."""
         if self.case.message:
             self._peer.sendall(MESSAGE)
         self.ended = time.monotonic()
@@ -120,19 +120,19 @@ class Connection:
         else:
             self._peer.shutdown(socket.SHUT_WR)
 
-    def go_on(self) -> None:
-        """The local side does what it does, which is not to close."""
+    def act(self) -> None:
+        """Do what the local side does in this case, which is not to close."""
         if self.case.read is not None:
             expected = MESSAGE[: self.case.read]
             if self._leaking.recv(self.case.read or 1, socket.MSG_WAITALL) != expected:
-                sys.exit(f"{self._name}: something else was read")
+                sys.exit(f"{self._name}: the wrong bytes were read")
         if self.case.fill:
             self._leaking.setblocking(False)
             with suppress(BlockingIOError):
                 while self._leaking.send(bytes(65536)):
                     pass
 
-    def go_on_late(self) -> None:
+    def act_late(self) -> None:
         if self.case.late:
             self._leaking.sendall(b"still here")
 
@@ -142,20 +142,20 @@ class Connection:
         return Leak(*self._name, local, remote, self.ended)
 
 
-def mptcp_offered() -> bool:
-    """Whether this kernel has it and this namespace lets it be used."""
+def is_mptcp_available() -> bool:
+    """Return whether this kernel supports MPTCP and this namespace permits it."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_STREAM, _MPTCP):
         return True
     return False
 
 
-def silence(ports: list[int]) -> None:
-    """Let nothing from these ports get through."""
-    wanted = ", ".join(map(str, ports))
+def drop_packets_from(ports: list[int]) -> None:
+    """Drop all packets from these ports."""
+    listed = ", ".join(map(str, ports))
     rules = f"""table inet leaks {{
       chain input {{
         type filter hook input priority 0;
-        tcp sport {{ {wanted} }} drop
+        tcp sport {{ {listed} }} drop
       }}
     }}
     """
@@ -163,20 +163,25 @@ def silence(ports: list[int]) -> None:
 
 
 def main() -> None:
-    """Connect, wait, end, go on, wait for the end."""
+    """Connect, wait, shut the peers down, act, wait for the end of stdin."""
     socket.setdefaulttimeout(5)
-    offered = PROTOCOLS if mptcp_offered() else ("tcp",)
-    made = [Connection(*one, family) for one in MADE if one[0] in offered for family in HOSTS]
-    silence([one.server_port for one in made if one.case.deaf])
+    protocols = PROTOCOLS if is_mptcp_available() else ("tcp",)
+    connections = [
+        Connection(protocol, case, family)
+        for protocol, case in CONNECTIONS
+        if protocol in protocols
+        for family in HOSTS
+    ]
+    drop_packets_from([connection.server_port for connection in connections if connection.case.cut_off])
     time.sleep(IDLE)
-    for connection in made:
-        connection.end()
-    for connection in made:
-        connection.go_on()
-    print(json.dumps([one.leak() for one in made]), flush=True)
+    for connection in connections:
+        connection.shut_down_peer()
+    for connection in connections:
+        connection.act()
+    print(json.dumps([connection.leak() for connection in connections]), flush=True)
     time.sleep(LATE)
-    for connection in made:
-        connection.go_on_late()
+    for connection in connections:
+        connection.act_late()
     print("sent", flush=True)
     sys.stdin.read()
 

@@ -1,4 +1,4 @@
-"""An exporter's eyes inside a test's own process: the real sources, without the server."""
+"""A tracker with the real sources in a test's own process, and processes and connections to track."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ HOME: Final = "127.0.0.1"
 _PR_SET_NAME: Final = 15
 
 
-def observer() -> SocketTracker:
-    """As the command builds it."""
+def make_tracker() -> SocketTracker:
+    """Return a tracker built as the command builds it."""
     readers = HostReaders(
         partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
     )
@@ -38,13 +38,13 @@ def observer() -> SocketTracker:
     return SocketTracker(NetlinkSource(), owners, readers, Namer())
 
 
-def take_name(name: str) -> None:
-    """Gives this process another comm."""
+def set_comm(name: str) -> None:
+    """Set the comm of this process."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def serve(port: int) -> socket.socket:
-    """A listener on 127.0.0.1."""
+    """Return a listener on 127.0.0.1."""
     return socket.create_server((HOME, port), backlog=512)
 
 
@@ -52,27 +52,27 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 def connect(server: socket.socket) -> Pair:
-    """A connection to the listener: the side that called, and the side that accepted."""
-    calling = socket.create_connection(server.getsockname())
-    return calling, server.accept()[0]
+    """Connect to the listener. Return the client's and the accepted socket."""
+    client = socket.create_connection(server.getsockname())
+    return client, server.accept()[0]
 
 
 def close_first(first: socket.socket, second: socket.socket) -> None:
-    """Closes so that the first side gets the TIME_WAIT."""
+    """Close `first` before `second`, so that the first keeps the TIME_WAIT."""
     first.close()
     assert second.recv(1) == b""
     second.close()
 
 
-def in_another_process(name: str, act: Callable[[], object]) -> int:
-    """Forks a process of that name, which acts, keeps what that gave, and waits. Returns its pid."""
-    ready, tell = os.pipe()
+def fork_process(name: str, act: Callable[[], object]) -> int:
+    """Fork a process with this comm that calls `act`, keeps the result and waits. Return its pid."""
+    ready, report = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            take_name(name)
-            kept = act()
-            os.write(tell, b"!" if kept is not None else b"?")
+            set_comm(name)
+            result = act()
+            os.write(report, b"!" if result is not None else b"?")
             signal.pause()
         finally:
             os._exit(1)
@@ -80,7 +80,7 @@ def in_another_process(name: str, act: Callable[[], object]) -> int:
     return pid
 
 
-def end(pid: int) -> None:
-    """Ends a process that in_another_process() made."""
+def kill(pid: int) -> None:
+    """Kill a process that fork_process() started."""
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
