@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden",
         action="store_true",
-        help="write what is produced into tests/golden, to be reviewed",
+        help="write the generated output to tests/golden, for review",
     )
     parser.addoption(
-        "--abuse", action="store_true", help="run tests/abuse at the sizes that the README tells, and measure"
+        "--abuse",
+        action="store_true",
+        help="run tests/abuse at the sizes documented in the README, and measure",
     )
 
 

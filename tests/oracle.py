@@ -1,4 +1,4 @@
-"""What `ss` says: the oracle that this project's reading of sockets is checked against."""
+"""The output of `ss`: the reference for the sockets that this project reads."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STATES: Final = {
     "LISTEN": "listen",
     "CLOSING": "closing",
 }
-"""The name `ss` prints -> the state as we label it."""
+"""State as `ss` prints it -> value of the label `state`."""
 
 FILTERS: Final = {label: name.lower() for name, label in STATES.items()} | {
     "established": "established",
     "listen": "listening",
     "close": "unconnected",
 }
-"""The state as we label it -> what `ss state` calls it."""
+"""Value of the label `state` -> filter of `ss state`."""
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -43,9 +43,9 @@ class Row(NamedTuple):
     remote_address: bytes
     remote_port: int
     receive_queue: int
-    """Of a listener: the connections in its accept queue."""
+    """For a listener: the connections in its accept queue."""
     send_queue: int
-    """Of a listener: how many its accept queue takes."""
+    """For a listener: the limit of its accept queue."""
 
     @property
     def family(self) -> str:
@@ -53,27 +53,27 @@ class Row(NamedTuple):
 
 
 def oracle(dump: Path) -> list[Row]:
-    """The sockets in a recorded dump, as `ss` reads it: up to the first NLMSG_DONE, every state in it."""
+    """Return the sockets of a recorded dump as `ss` reads it: up to the first NLMSG_DONE, in all states."""
     return rows(_ss({"TCPDIAG_FILE": str(dump)}))
 
 
 def rows(text: str, state: str | None = None) -> list[Row]:
-    """The sockets that `ss -Htan` printed. `state` is the one it was asked for by a filter, as it
-    leaves the column out then."""
+    """Return the sockets in the output of `ss -Htan`. `state`: the filter that was given, as `ss` omits the
+    column then."""
     return list(_rows(text, state))
 
 
 def _ss(environment: dict[str, str]) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["ss", "-Htan"], env=os.environ | environment, capture_output=True, text=True, timeout=20, check=True
     )
-    return done.stdout
+    return result.stdout
 
 
-def _rows(text: str, only: str | None) -> Iterator[Row]:
+def _rows(text: str, state_filter: str | None) -> Iterator[Row]:
     for line in text.splitlines():
         fields = line.split()
-        state = only or STATES[fields.pop(0)]
+        state = state_filter or STATES[fields.pop(0)]
         receive_queue, send_queue, local, remote = fields[:4]
         yield Row(state, *_endpoint(local), *_endpoint(remote), int(receive_queue), int(send_queue))
 

@@ -1,4 +1,4 @@
-"""Runs the exporter as its users do: the command in a process of its own."""
+"""Runs the exporter as its users do: as a command, in a separate process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from prometheus_client.samples import Sample
 COMMAND: Final = (sys.executable, "-m", "exporter")
 PATIENCE: Final = 20.0
 
-# Some other directory, so that the checkout is imported only where it is what is installed.
+# A directory other than the checkout, which is imported only if it is what is installed.
 ELSEWHERE: Final = Path(os.sep)
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end."""
+    """Run the command to its end."""
     return subprocess.run(
         [*COMMAND, *flags], capture_output=True, text=True, cwd=ELSEWHERE, timeout=PATIENCE, check=False
     )
@@ -40,14 +40,14 @@ class Exporter:
     log: Path
 
     def get(self, path: str = "/metrics") -> str:
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:  # noqa: S310  # our own URL
-            return str(answer.read().decode())
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as response:  # noqa: S310  # our own URL
+            return str(response.read().decode())
 
 
 @contextmanager
 def running(log: Path, *flags: str, through: Sequence[str] = ()) -> Iterator[Exporter]:
-    """An exporter on a free port of 127.0.0.1, stopped at the end. through: what stands before its command
-    line, and becomes it (exec)."""
+    """Run an exporter on a free port of 127.0.0.1, and stop it at the end. through: a prefix of its command
+    line, which must exec the rest."""
     command = [*through, *COMMAND, "--web.listen-address=127.0.0.1:0", *flags]
     with log.open("w") as stream:
         process = subprocess.Popen(command, stderr=stream, text=True, cwd=ELSEWHERE)
@@ -59,7 +59,7 @@ def running(log: Path, *flags: str, through: Sequence[str] = ()) -> Iterator[Exp
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:
-    """The address as the log line tells it, once it is there."""
+    """Return the address from the log, once the exporter listens."""
     for _ in until("the exporter listens"):
         if found := re.search(r"address=(\S+)", log.read_text()):
             return found[1]
@@ -82,7 +82,7 @@ def samples(text: str) -> list[Sample]:
 
 
 def value(text: str, name: str, **labels: str) -> float | None:
-    """The value of the one sample with this name and at least these labels; None without one."""
+    """Return the value of the only sample with this name and at least these labels; None if there is none."""
     found = [s.value for s in samples(text) if s.name == name and labels.items() <= s.labels.items()]
     assert len(found) <= 1, f"{name}{labels} is {len(found)} samples"
     return found[0] if found else None

@@ -69,7 +69,7 @@ QUIET: Final = Snapshot(
 def make_snapshot(
     *parts: Iterable[ClassifiedCloseWait] | SocketGroup | tuple[SocketGroup, int], **changes: Any
 ) -> Snapshot:
-    """The quiet host with these sockets: groups, numbers of them, and connections in CLOSE_WAIT."""
+    """Return QUIET with these sockets: groups, (group, count) pairs, and connections in CLOSE_WAIT."""
     groups: Counter[SocketGroup] = Counter()
     rows: list[ClassifiedCloseWait] = []
     for part in parts:
@@ -80,13 +80,13 @@ def make_snapshot(
         else:
             rows += part
     groups.update(row.group for row in rows)
-    for one, owner in changes.get("listeners") or ():
-        groups[SocketGroup(LISTEN, owner, Direction.NONE, one.local_port)] += 1
+    for socket, owner in changes.get("listeners") or ():
+        groups[SocketGroup(LISTEN, owner, Direction.NONE, socket.local_port)] += 1
     return replace(QUIET, **{"groups": groups, "close_wait": rows, **changes})
 
 
 def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0) -> ClassifiedCloseWait:
-    """A connection in CLOSE_WAIT with the queues that its cause has."""
+    """Return a connection in CLOSE_WAIT with the queues of its cause."""
     queues: tuple[int | None, int | None] = (0, 0)
     match cause:
         case Cause.NOT_READ:
@@ -98,15 +98,17 @@ def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0
     owner_key = 0 if cause is Cause.NOT_ACCEPTED else 1
     sock = Socket(CLOSE_WAIT, HERE, group.port, THERE, 40_000 + number, owner_key, number + 1)
     seconds = None if cause is Cause.UNKNOWN else age
-    half = CloseWaitSocket(sock, *queues, 0, seconds, seconds, mptcp=False)
-    assert cause_of(half) is cause, f"needs the queues or the owner key of a socket with the cause {cause}"
-    return ClassifiedCloseWait(half, group, cause, age)
+    close_wait_socket = CloseWaitSocket(sock, *queues, 0, seconds, seconds, mptcp=False)
+    assert cause_of(close_wait_socket) is cause, (
+        f"needs the queues or the owner key of a socket with the cause {cause}"
+    )
+    return ClassifiedCloseWait(close_wait_socket, group, cause, age)
 
 
 def close_wait_rows(
     group: SocketGroup, cause: Cause, age: float, count: int = 1
 ) -> list[ClassifiedCloseWait]:
-    """Equal connections in CLOSE_WAIT, where only group, cause and age matter."""
+    """Return equal connections in CLOSE_WAIT, for tests where only group, cause and age matter."""
     return [close_wait_row(group, cause, age)] * count
 
 
@@ -119,7 +121,7 @@ def close_wait(
     port: int = 631,
     direction: Direction = Direction.INBOUND,
 ) -> Iterator[ClassifiedCloseWait]:
-    """Connections in CLOSE_WAIT, of ages up to this one."""
+    """Yield connections in CLOSE_WAIT, of ages up to this one."""
     path = AddressPair(HERE, THERE, ephemeral=True) if direction is Direction.OUTBOUND else None
     group = SocketGroup(CLOSE_WAIT, owner, direction, port, path)
     for number in range(count):
@@ -135,26 +137,26 @@ def outbound(
     port: int = 5432,
     source: bytes = HERE,
 ) -> tuple[SocketGroup, int]:
-    """Outbound connections from ephemeral ports."""
+    """Return a group of outbound connections from ephemeral ports, and their number."""
     path = AddressPair(source, address, ephemeral=True)
     attribution = Attribution.NONE if state == TIME_WAIT else None
     return SocketGroup(state, owner, Direction.OUTBOUND, port, path, attribution), count
 
 
 def inbound(state: int, count: int, *, owner: Owner = PRINTD, port: int = 631) -> tuple[SocketGroup, int]:
-    """Inbound connections."""
+    """Return a group of inbound connections, and their number."""
     return SocketGroup(state, owner, Direction.INBOUND, port), count
 
 
 def listener(
     length: int | None, limit: int | None, owner: Owner = PRINTD, port: int = 631
 ) -> tuple[Listener, Owner]:
-    """A listener and its accept queue."""
+    """Return a listener with this accept queue, and its owner."""
     return Listener(bytes(4), port, 1, length, limit), owner
 
 
 def problem_snapshot() -> Snapshot:
-    """A host with problems of all three severities, and with blind spots."""
+    """Return a host with problems of all three severities, and with blind spots."""
     return make_snapshot(
         close_wait(412),
         close_wait(3, cause=Cause.NOT_READ, owner=APP, port=5432, direction=Direction.OUTBOUND, age=200_000),
@@ -172,7 +174,7 @@ def problem_snapshot() -> Snapshot:
 
 
 DATABASE: Final = AddressPair(HERE, parse_address("10.0.0.9"), ephemeral=True)
-FROM_BELOW: Final = DATABASE._replace(ephemeral=False)
+FROM_LOW_PORT: Final = DATABASE._replace(ephemeral=False)
 BACKEND: Final = AddressPair(parse_address("fd00::1"), parse_address("fd00::8"), ephemeral=True)
 
 BUSY_LISTENERS: Final[list[tuple[Listener, Owner]]] = [
@@ -191,7 +193,7 @@ BUSY_GROUPS: Final = Counter(
         SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): 30,
         SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.INBOUND, 80): 40,
         SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE): 5,
-        SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, FROM_BELOW): 1,
+        SocketGroup(ESTABLISHED, NGINX_WORKER, Direction.OUTBOUND, 5432, FROM_LOW_PORT): 1,
         SocketGroup(SYN_SENT, NGINX_WORKER, Direction.OUTBOUND, 8080, BACKEND): 1,
         SocketGroup(TIME_WAIT, NGINX, Direction.INBOUND, 80, None, Attribution.LISTENER): 90,
         SocketGroup(TIME_WAIT, NGINX, Direction.OUTBOUND, 5432, DATABASE, Attribution.OBSERVED): 20,
@@ -206,8 +208,8 @@ BUSY_GROUPS.update(
 )
 
 
-PILE: Final = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
-LEAK: Final = SocketGroup(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
+PRINTD_CLOSE_WAIT: Final = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
+NGINX_CLOSE_WAIT: Final = SocketGroup(CLOSE_WAIT, NGINX_WORKER, Direction.OUTBOUND, 5432, DATABASE)
 
 BUSY: Final = Snapshot(
     groups=BUSY_GROUPS,
@@ -218,14 +220,14 @@ BUSY: Final = Snapshot(
     durations=QUIET.durations,
     failed=frozenset(),
     close_wait=[
-        *close_wait_rows(PILE, Cause.NOT_ACCEPTED, 5.5, 100),
-        *close_wait_rows(PILE, Cause.NOT_READ, 600.0, 300),
-        *close_wait_rows(PILE, Cause.SENDING, 15_000.0, 12),
-        *close_wait_rows(LEAK, Cause.NOT_CLOSED, 60.0, 3),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.NOT_ACCEPTED, 5.5, 100),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.NOT_READ, 600.0, 300),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.SENDING, 15_000.0, 12),
+        *close_wait_rows(NGINX_CLOSE_WAIT, Cause.NOT_CLOSED, 60.0, 3),
     ],
     queues={
-        PILE: (4_500, 12_000),
-        LEAK: (0, 70),
+        PRINTD_CLOSE_WAIT: (4_500, 12_000),
+        NGINX_CLOSE_WAIT: (0, 70),
         SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0),
     },
     max_bound_ports=25,
@@ -256,4 +258,4 @@ BUSY: Final = Snapshot(
     },
     source="netlink",
 )
-"""A host with something of everything, near no limit."""
+"""A host with samples for every metric, close to no limit."""

@@ -67,7 +67,7 @@ def test_upgrade_replaces_unmodified_files(source: Path, directory: Path) -> Non
 
 
 @pytest.mark.parametrize("upgraded", [False, True], ids=["same version", "upgrade"])
-def test_modified_file_is_kept_beside_the_new_version(source: Path, directory: Path, upgraded: bool) -> None:
+def test_modified_file_is_kept_with_the_new_version(source: Path, directory: Path, upgraded: bool) -> None:
     install(source, directory)
     (directory / "rules/alerts.yml").write_text("mine\n")
     if upgraded:
@@ -122,7 +122,7 @@ def test_overwrite_replaces_modified_files(source: Path, directory: Path) -> Non
 
 
 def test_obsolete_file_is_removed_unless_modified(source: Path, directory: Path) -> None:
-    """Old alert rules beside new ones of another name would fire twice."""
+    """Otherwise old alert rules would fire in addition to renamed ones."""
     (source / "rules/old.yml").write_text("old\n")
     (source / "rules/older.yml").write_text("older\n")
     install(source, directory)
@@ -171,7 +171,7 @@ def test_symbolic_link_is_followed_and_stays(source: Path, directory: Path, tmp_
 
 
 def test_bundle_has_every_deployment_file() -> None:
-    """From a wheel as from a checkout: the files in git, less those that are for building only."""
+    """A wheel and a checkout have the files in git, without those that are only for building."""
     listed = subprocess.run(
         ["git", "ls-files", "deploy", "grafana/dashboards", "grafana/provisioning"],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -179,19 +179,19 @@ def test_bundle_has_every_deployment_file() -> None:
     if listed.returncode:
         pytest.skip("needs a git checkout")
     excluded = ("deploy/compose/", "deploy/debian/", "deploy/image/")
-    wanted = {name for name in listed.stdout.splitlines() if not name.startswith(excluded)}
-    assert wanted <= assets.bundled_files().keys()
+    expected = {name for name in listed.stdout.splitlines() if not name.startswith(excluded)}
+    assert expected <= assets.bundled_files().keys()
     assert not [name for name in assets.bundled_files() if name.endswith(".pyc") or name.startswith(excluded)]
-    for name in wanted:
+    for name in expected:
         assert assets.bundled_files()[name].read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_wheel_installs_nothing_beside_the_package() -> None:
+def test_wheel_installs_only_the_package() -> None:
     files = importlib.metadata.files("socket-state-exporter")
     assert files is not None
-    beside = {file.parts[0] for file in files} - {"exporter", ".."}
+    top_level = {file.parts[0] for file in files} - {"exporter", ".."}
     version = importlib.metadata.version("socket-state-exporter")
-    assert beside <= {f"socket_state_exporter-{version}.dist-info", "_socket_state_exporter.pth"}
+    assert top_level <= {f"socket_state_exporter-{version}.dist-info", "_socket_state_exporter.pth"}
 
 
 def test_command_prints_a_summary(tmp_path: Path) -> None:

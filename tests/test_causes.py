@@ -1,4 +1,4 @@
-"""Every cause of CLOSE_WAIT is explained wherever causes are; what is Python, mypy checks."""
+"""Every cause of CLOSE_WAIT is explained in all documents; mypy checks the Python code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which module imports which, and what is imported where there is no Linux."""
+"""Modules import only the layers below them, and the exporter runs on systems other than Linux."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import exporter
 PACKAGE: Final = Path(exporter.__file__).parent
 MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
 
-MAY_IMPORT: Final = {
+ALLOWED_IMPORTS: Final = {
     "model": {"model"},
     "log": set(),
     "runtime": set(),
@@ -39,7 +39,7 @@ MAY_IMPORT: Final = {
     "__main__": {"cli"},
     "__init__": set(),
 }
-"""Layer -> what of ours its modules may import. `__init__` has the version and nothing else."""
+"""Layer -> layers of the package that its modules can import. `__init__` has only the version."""
 
 NOT_ON_WINDOWS: Final = ("fcntl", "grp", "pwd", "resource", "termios")
 
@@ -49,20 +49,20 @@ def layer_of(module: Path) -> str:
 
 
 def imports_of(module: Path) -> Iterator[str]:
-    """The layers of ours that a module imports anywhere in its code."""
+    """Yield the layers of the package that a module imports anywhere in its code."""
     tree = ast.parse((PACKAGE / module).with_suffix(".py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             yield from _layers_of(module, node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            names = (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
-            )
-            assert PACKAGE.name not in {name.partition(".")[0] for name in names}, "to be imported relatively"
+            aliases = [alias.name for alias in node.names]
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else aliases
+            is_absolute = PACKAGE.name in {name.partition(".")[0] for name in names}
+            assert not is_absolute, "imports inside the package must be relative"
 
 
 def _layers_of(module: Path, node: ast.ImportFrom) -> Iterator[str]:
-    """The layers of one `from ... import`."""
+    """Yield the layers of one `from ... import` statement."""
     origin = module.parent.parts
     base = origin[: len(origin) - (node.level - 1)]
     path = (*base, *(node.module.split(".") if node.module else ()))
@@ -77,27 +77,28 @@ def is_module(name: str) -> bool:
     return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
 
 
-def test_every_layer_has_its_rule() -> None:
-    assert {layer_of(module) for module in MODULES} == set(MAY_IMPORT)
+def test_every_layer_has_a_rule() -> None:
+    assert {layer_of(module) for module in MODULES} == set(ALLOWED_IMPORTS)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
-def test_imports_point_up_the_page(module: Path) -> None:
+def test_imports_follow_the_layers(module: Path) -> None:
     layer = layer_of(module)
-    assert set(imports_of(module)) - MAY_IMPORT[layer] == set()
+    assert set(imports_of(module)) - ALLOWED_IMPORTS[layer] == set()
 
 
-def elsewhere(code: str, platform: str) -> subprocess.CompletedProcess[str]:
-    """Runs code as on another system: by name, without the modules and the sockets it has not, and with
-    /proc out of bounds for our own code. Other people's packages are imported before: this system's are
-    what there is."""
-    disguise = DISGUISE.format(platform=platform, missing=NOT_ON_WINDOWS, root=str(PACKAGE.parent))
+def run_on(code: str, platform: str) -> subprocess.CompletedProcess[str]:
+    """Run code as on another system: with its name, and without the modules, sockets and /proc that it lacks.
+
+    Dependencies are imported before, as only those for this system are installed.
+    """
+    preamble = PREAMBLE.format(platform=platform, missing=NOT_ON_WINDOWS, root=str(PACKAGE.parent))
     return subprocess.run(
-        [sys.executable, "-c", disguise + code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", preamble + code], capture_output=True, text=True, check=False, timeout=60
     )
 
 
-DISGUISE: Final = """
+PREAMBLE: Final = """
 import importlib.abc, socket, sys
 sys.path.insert(0, {root!r})
 import collections, platform, prometheus_client, msgspec, psutil, yaml
@@ -158,25 +159,25 @@ each_platform = pytest.mark.parametrize("platform", ["win32", "darwin"])
 
 @each_platform
 @pytest.mark.parametrize("flag", ["--version", "--help"])
-def test_elsewhere_the_command_tells_about_itself(flag: str, platform: str) -> None:
-    told = elsewhere(f"cli.main([{flag!r}])", platform)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "socket-state-exporter" in told.stdout
+def test_help_and_version_on_other_systems(flag: str, platform: str) -> None:
+    result = run_on(f"cli.main([{flag!r}])", platform)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "socket-state-exporter" in result.stdout
 
 
 @each_platform
 @pytest.mark.parametrize("source", ["auto", "psutil"])
-def test_elsewhere_sockets_are_read_through_psutil(source: str, platform: str) -> None:
-    printed = elsewhere(f"sys.exit(cli.main(['--once', '--source={source}']))", platform)
-    assert printed.returncode == 0, printed.stderr
-    assert 'source="psutil"' in printed.stdout
+def test_psutil_is_the_source_on_other_systems(source: str, platform: str) -> None:
+    result = run_on(f"sys.exit(cli.main(['--once', '--source={source}']))", platform)
+    assert result.returncode == 0, result.stderr
+    assert 'source="psutil"' in result.stdout
     inbound = 'process="spoolsv.exe",remote_port="inbound",state="close_wait"} 1.0'
-    assert inbound in printed.stdout
-    assert 'socket_host_states{state="listen"} 1.0' in printed.stdout
+    assert inbound in result.stdout
+    assert 'socket_host_states{state="listen"} 1.0' in result.stdout
 
 
 @each_platform
-def test_elsewhere_netlink_when_demanded_is_refused_and_says_so(platform: str) -> None:
+def test_netlink_on_other_systems_is_an_error(platform: str) -> None:
     code = """
 import errno
 def refuse(*_):
@@ -184,13 +185,13 @@ def refuse(*_):
 socket.socket = refuse
 sys.exit(cli.main(["--once", "--source=netlink"]))
 """
-    refused = elsewhere(code, platform)
-    assert refused.returncode == 1
-    assert "EAFNOSUPPORT" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    result = run_on(code, platform)
+    assert result.returncode == 1
+    assert "EAFNOSUPPORT" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_what_stands_in_for_another_system_is_noticed() -> None:
-    """Else the tests above would say nothing."""
+def test_simulated_system_forbids_modules_proc_and_netlink() -> None:
+    """Otherwise the tests above would prove nothing."""
     for code in ("import pwd", "open('/proc/self/stat')", "socket.socket(16, socket.SOCK_RAW, 4)"):
-        assert elsewhere(code, "win32").returncode == 1
+        assert run_on(code, "win32").returncode == 1

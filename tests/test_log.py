@@ -1,3 +1,7 @@
+"""Log lines: formats, levels, and failures that are logged once."""
+
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -15,7 +19,7 @@ log = logging.getLogger("exporter.test_log")
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restore_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     names = (None, "exporter", "asyncio")
     before = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
     # configure_logging() closes the handlers that it replaces: hide pytest's.
@@ -73,7 +77,7 @@ def test_json_keeps_numbers_and_booleans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "written"),
+    ("value", "formatted"),
     [
         ("plain-1.5/x", "plain-1.5/x"),
         ("", '""'),
@@ -93,10 +97,10 @@ def test_json_keeps_numbers_and_booleans() -> None:
         (1.5, "1.5"),
     ],
 )
-def test_logfmt_quotes_and_escapes_special_characters(value: object, written: str) -> None:
+def test_logfmt_quotes_and_escapes_special_characters(value: object, formatted: str) -> None:
     stream = configured()
     log.info("x", extra=fields(value=value))
-    assert stream.getvalue().endswith(f"msg=x value={written}\n")
+    assert stream.getvalue().endswith(f"msg=x value={formatted}\n")
 
 
 @pytest.mark.parametrize("style", ["logfmt", "json"])
@@ -137,7 +141,7 @@ def test_package_records_below_the_level_are_dropped(level: str, logged: list[st
     assert re.findall(r"level=(\w+)", stream.getvalue()) == logged
 
 
-def test_libraries_are_heard_from_warn_on_in_our_format() -> None:
+def test_warnings_of_libraries_have_the_same_format() -> None:
     stream = configured("debug")
     logging.getLogger("asyncio").info("chatter")
     logging.getLogger("asyncio").warning("Something is slow.")

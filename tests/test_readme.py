@@ -1,4 +1,4 @@
-"""The README tells the truth about metrics, flags and files. `--update-golden` writes its references."""
+"""The README is correct about metrics, flags and files. `--update-golden` writes its reference tables."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def _code(words: Iterable[str]) -> str:
 
 
 def flags_reference() -> str:
-    """A table of our own: how argparse prints its help differs from one Python to the next."""
+    """Return the table of flags. The output of argparse differs between versions of Python."""
     actions = cli.parser()._actions  # noqa: SLF001  # argparse has no public way to list them
-    ours = [action for action in actions if action.dest != "help"]
-    rows = "\n".join(f"| {_spelled(action)} | {action.help} |" for action in ours)
+    options = [action for action in actions if action.dest != "help"]
+    rows = "\n".join(f"| {_option_text(action)} | {action.help} |" for action in options)
     return f"| flag | what it does |\n| --- | --- |\n{rows}"
 
 
-def _spelled(action: argparse.Action) -> str:
-    takes = "" if action.nargs == 0 else f" {action.metavar}"
-    return ", ".join(f"`{option}{takes}`" for option in action.option_strings)
+def _option_text(action: argparse.Action) -> str:
+    argument = "" if action.nargs == 0 else f" {action.metavar}"
+    return ", ".join(f"`{option}{argument}`" for option in action.option_strings)
 
 
 def performance_reference() -> str:
@@ -102,7 +102,7 @@ def _mebibytes(number: int) -> str:
 
 
 def section(name: str) -> re.Pattern[str]:
-    """What stands between the section's marker and its end."""
+    """Return a pattern for the text between the section's marker and its end."""
     return re.compile(rf"(<!-- {name}: [^\n]* -->\n)(.*?)\n?(<!-- end -->)", re.DOTALL)
 
 
@@ -111,16 +111,16 @@ def section(name: str) -> re.Pattern[str]:
     [("metrics", metrics_reference), ("flags", flags_reference), ("performance", performance_reference)],
     ids=["metrics", "flags", "performance"],
 )
-def test_the_golden_references_are_what_the_code_says(
+def test_reference_tables_agree_with_the_code(
     name: str, reference: Callable[[], str], update_golden: bool
 ) -> None:
     expected = reference()
     if update_golden:
-        text = section(name).sub(lambda found: f"{found[1]}{expected}\n{found[3]}", README.read_text())
+        text = section(name).sub(lambda match: f"{match[1]}{expected}\n{match[3]}", README.read_text())
         README.write_text(text)
-    found = section(name).search(README.read_text())
-    assert found
-    assert expected == found[2]
+    match = section(name).search(README.read_text())
+    assert match
+    assert expected == match[2]
 
 
 def test_every_state_is_explained() -> None:
@@ -129,7 +129,7 @@ def test_every_state_is_explained() -> None:
     assert sorted(STATE_NAMES.values()) == sorted(explained)
 
 
-def test_every_metric_named_anywhere_exists() -> None:
+def test_every_metric_in_the_text_exists() -> None:
     named = set(re.findall(r"\bsocket_[a-z_]+\b", README.read_text()))
     assert named <= {spec.exposed_name for spec in catalog.METRICS}
 
@@ -154,7 +154,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_two_commands_are_there() -> None:
+def test_run_and_test_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in ("run", "test"):
         assert f"make {target}" in README.read_text()

@@ -26,10 +26,10 @@ SECURITY = (ROOT / "SECURITY.md").read_text()
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="needs root and setpriv, to give up rights",
+    reason="needs root and setpriv, to drop capabilities",
 )
 
-RIGHTS = {
+CAPABILITIES = {
     "none": "",
     "CAP_SYS_PTRACE": ",+sys_ptrace",
     "CAP_DAC_READ_SEARCH": ",+dac_read_search",
@@ -45,24 +45,24 @@ def rows(header: str = "capabilities") -> dict[str, list[str]]:
 
 
 def test_capability_table_is_complete() -> None:
-    assert rows().keys() == RIGHTS.keys()
+    assert rows().keys() == CAPABILITIES.keys()
 
 
 @pytest.fixture
-def held() -> Iterator[int]:
-    """The port of a listening socket of root."""
+def listening_port() -> Iterator[int]:
+    """Yield the port of a listening socket of root."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @linux
 @root
-@pytest.mark.parametrize("rights", RIGHTS)
-def test_capabilities_have_the_documented_effect(rights: str, held: int) -> None:
-    capabilities = f"-all{RIGHTS[rights]}"
-    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={capabilities}"]
-    become += [f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}", "--no-new-privs"]
-    # Sockets of its own user: its own.
+@pytest.mark.parametrize("capabilities", CAPABILITIES)
+def test_capabilities_have_the_documented_effect(capabilities: str, listening_port: int) -> None:
+    kept = f"-all{CAPABILITIES[capabilities]}"
+    drop_privileges = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={kept}"]
+    drop_privileges += [f"--ambient-caps={kept}", f"--bounding-set={kept}", "--no-new-privs"]
+    # The socket of its own user is that of the program itself.
     program = """
 import socket, sys
 from exporter import cli
@@ -70,18 +70,24 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
     print("#", listener.getsockname()[1])
     sys.exit(cli.main(["--once"]))
 """
-    told = subprocess.run(
-        [*become, sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    output = subprocess.run(
+        [*drop_privileges, sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     ).stdout
-    own = int(told.split(maxsplit=2)[1])
-    found = samples(told)
-    listening = {s.labels["local_port"]: s.labels["process"] for s in found if s.name.endswith("queue_limit")}
-    assert {str(held), str(own)} <= listening.keys()
-    known = ["`unknown`" if listening[str(port)] == "unknown" else "known" for port in (own, held)]
-    assert ["all", *known] == rows()[rights]
+    own = int(output.split(maxsplit=2)[1])
+    exported = samples(output)
+    listening = {
+        s.labels["local_port"]: s.labels["process"] for s in exported if s.name.endswith("queue_limit")
+    }
+    assert {str(listening_port), str(own)} <= listening.keys()
+    known = ["`unknown`" if listening[str(port)] == "unknown" else "known" for port in (own, listening_port)]
+    assert ["all", *known] == rows()[capabilities]
 
 
-WATCHED = """
+AUDITED = """
 import os, signal, sys, threading
 
 out = []
@@ -110,8 +116,8 @@ sys.exit(status)
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 
 
-def watched(*flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-B", "-c", WATCHED, *flags]
+def run_audited(*flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-B", "-c", AUDITED, *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -119,37 +125,37 @@ def watched(*flags: str) -> subprocess.Popen[str]:
 def test_no_file_written_no_program_started_no_connection_made(tmp_path: Path) -> None:
     names = tmp_path / "names.yml"
     names.write_text("process_names: [{name: '{{.ExeBase}}:{{.Username}}', cmdline: ['.']}]")
-    with watched("--web.listen-address=127.0.0.1:0", f"--config.file={names}") as process:
+    with run_audited("--web.listen-address=127.0.0.1:0", f"--config.file={names}") as process:
         assert process.stdout
         assert process.stderr
         for line in process.stderr:
-            if found := re.search(r"address=(\S+)", line):
+            if match := re.search(r"address=(\S+)", line):
                 break
-        assert found
+        assert match
         for path in ("/metrics", "/", "/-/healthy"):
-            url = f"http://{found[1]}{path}"
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # our own URL
-                assert answer.status == 200
+            url = f"http://{match[1]}{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as response:  # our own URL
+                assert response.status == 200
         process.terminate()
-        did = set(process.stdout.read().splitlines())
+        audited = set(process.stdout.read().splitlines())
         assert process.wait(PATIENCE) == 0
     allowed = {f"family {number}" for number in (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)}
-    assert did <= allowed
-    assert f"family {AF_NETLINK}" in did
+    assert audited <= allowed
+    assert f"family {AF_NETLINK}" in audited
 
 
 @linux
 def test_audit_hook_detects_files_and_programs() -> None:
-    broken = WATCHED.replace(
+    broken = AUDITED.replace(
         "status = cli.main(sys.argv[1:])",
         "import subprocess; subprocess.run(['true']); open('/dev/null', 'w'); status = 0",
     )
-    done = subprocess.run([sys.executable, "-c", broken], capture_output=True, text=True, check=True)
-    assert "writes /dev/null" in done.stdout
-    assert "subprocess.Popen" in done.stdout
+    result = subprocess.run([sys.executable, "-c", broken], capture_output=True, text=True, check=True)
+    assert "writes /dev/null" in result.stdout
+    assert "subprocess.Popen" in result.stdout
 
 
-def test_reporting_address_is_the_projects() -> None:
+def test_reporting_address_is_that_of_the_project() -> None:
     assert f"{PROJECT_URL}/security/advisories/new" in SECURITY
 
 

@@ -97,14 +97,14 @@ def _exposed(metric: MetricSpec) -> dict[str, frozenset[str]]:
 
 def _labels_in(expression: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
     """Return all labels that the result may have: those of all series in the expression."""
-    query = promql.read(expression)
-    return frozenset(query.made).union(*(known.get(name, frozenset()) for name in query.names))
+    query = promql.parse(expression)
+    return frozenset(query.written_labels).union(*(known.get(name, frozenset()) for name in query.names))
 
 
 def problems(expression: str) -> list[str]:
     """Return the series and labels in an expression that do not exist."""
-    query, known = promql.read(expression), known_series()
-    labels = frozenset[str]().union(query.made, *known.values())
+    query, known = promql.parse(expression), known_series()
+    labels = frozenset[str]().union(query.written_labels, *known.values())
     return [
         # A selection by other labels than the name has none.
         *(f"no series {name}" for name in sorted(query.names - known.keys() - {""})),

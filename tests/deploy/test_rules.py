@@ -99,12 +99,12 @@ def test_rule_uses_existing_series_and_labels(rule: Rule) -> None:
 
 @each_rule
 def test_rule_contains_no_numbers_but_thresholds(rule: Rule) -> None:
-    assert set(promql.read(rule["expr"]).numbers) <= {0, 1}
+    assert set(promql.parse(rule["expr"]).numbers) <= {0, 1}
 
 
 @each_rule
 def test_rule_does_not_depend_on_the_job_name(rule: Rule) -> None:
-    tied = [one for one in promql.read(rule["expr"]).selectors if "job" in one.labels]
+    tied = [one for one in promql.parse(rule["expr"]).selectors if "job" in one.labels]
     assert not tied or rule.get("alert") in {"SocketExporterDown", "SocketExporterScrapeSlow"}
 
 
@@ -140,7 +140,7 @@ def test_every_threshold_is_used_and_guarded_by_an_alert() -> None:
 
 def _thresholds_in(some: list[Rule]) -> Iterator[tuple[str, str]]:
     for rule in some:
-        for selector in promql.read(rule["expr"]).selectors:
+        for selector in promql.parse(rule["expr"]).selectors:
             if selector.name.startswith("socket:threshold:"):
                 yield (
                     selector.name,
@@ -166,7 +166,7 @@ def test_alert_uses_thresholds_of_its_severity(alert: Rule) -> None:
 @each_alert
 def test_description_queries_use_existing_series(alert: Rule) -> None:
     text = alert["annotations"]["description"]
-    asked = list(promql.in_template(text))
+    asked = list(promql.expressions_in_template(text))
     assert len(asked) == len(re.findall(r"\bquery\b", text))
     assert [problem for expression in asked for problem in problems(expression)] == []
 
@@ -192,7 +192,7 @@ def test_scrape_job_is_the_job_in_the_alerts() -> None:
     looked_for = {
         value
         for rule in rules(ALERTS)
-        for selector in promql.read(rule["expr"]).selectors
+        for selector in promql.parse(rule["expr"]).selectors
         for label, _, value in selector.matchers
         if label == "job"
     }
@@ -237,7 +237,7 @@ def test_unit_tests_cover_every_recorded_series() -> None:
         name
         for test in unit_tests()
         for check in test.get("promql_expr_test", ())
-        for name in promql.read(check["expr"]).names
+        for name in promql.parse(check["expr"]).names
     }
     assert {rule["record"] for rule in rules(RECORDING)} <= tested
 

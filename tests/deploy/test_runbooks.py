@@ -29,7 +29,7 @@ def snippets(path: Path) -> Iterator[str]:
     """Yield the PromQL expressions: one per block or one per line."""
     for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL):
         try:
-            promql.read(block)
+            promql.parse(block)
         except ValueError:
             yield from filter(None, map(str.strip, block.splitlines()))
         else:

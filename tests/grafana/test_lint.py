@@ -123,7 +123,7 @@ def test_target_rate_interval(query: PanelQuery) -> None:
 
 @each_query
 def test_target_job_and_instance(query: PanelQuery) -> None:
-    for selector in promql.read(substitute_spans(query.expression)).selectors:
+    for selector in promql.parse(substitute_spans(query.expression)).selectors:
         if selector.name.startswith(tuple(NO_TARGET)):
             continue
         # Grafana escapes multi-value variables for regular expressions, but not single-value variables.

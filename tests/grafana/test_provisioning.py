@@ -96,7 +96,7 @@ def test_templates_use_functions_and_labels_known_to_grafana() -> None:
 
 
 def labels_made_by(rule: Rule) -> set[str]:
-    return promql.read(rule["expr"]).made
+    return promql.parse(rule["expr"]).written_labels
 
 
 def test_rule_annotates_a_panel_that_links_its_runbook() -> None:

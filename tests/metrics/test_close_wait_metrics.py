@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.metrics.close_wait_metrics import BUCKETS, histogram
 from exporter.model.close_wait import Cause
 
-from ..snapshots import BUSY, LEAK, PILE, close_wait_rows
+from ..snapshots import BUSY, NGINX_CLOSE_WAIT, PRINTD_CLOSE_WAIT, close_wait_rows
 from .families import collect, values
 
 SECONDS = st.floats(0, 1e6)
@@ -52,8 +52,8 @@ class TestHistogram:
 
 def test_series_by_process_port_direction_and_cause() -> None:
     connections = [
-        *close_wait_rows(PILE, Cause.NOT_READ, 7.0, count=2),
-        *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.NOT_READ, 7.0, count=2),
+        *close_wait_rows(NGINX_CLOSE_WAIT, Cause.NOT_CLOSED, 3.0),
     ]
     family = collect(replace(BUSY, close_wait=connections))["socket_close_wait_sockets"]
     assert [sample.labels for sample in family.samples] == [
@@ -65,9 +65,9 @@ def test_series_by_process_port_direction_and_cause() -> None:
 
 def test_oldest_age_by_process() -> None:
     pile = [
-        *close_wait_rows(PILE, Cause.NOT_READ, 7.0),
-        *close_wait_rows(PILE, Cause.SENDING, 90.0),
-        *close_wait_rows(LEAK, Cause.NOT_CLOSED, 3.0),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.NOT_READ, 7.0),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.SENDING, 90.0),
+        *close_wait_rows(NGINX_CLOSE_WAIT, Cause.NOT_CLOSED, 3.0),
     ]
     oldest = collect(replace(BUSY, close_wait=pile))["socket_close_wait_oldest_age_seconds"]
     assert values(oldest) == {("printd",): 90, ("nginx",): 3}

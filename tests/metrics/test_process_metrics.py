@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.model.host import FdUsage
 
-from ..snapshots import BUSY, LEAK, NGINX, NGINX_WORKER, PILE, PRINTD
+from ..snapshots import BUSY, NGINX, NGINX_CLOSE_WAIT, NGINX_WORKER, PRINTD, PRINTD_CLOSE_WAIT
 from .families import ALL, collect, values
 
 
@@ -34,6 +34,6 @@ def test_no_fd_ratio_without_a_limit() -> None:
 
 
 def test_both_queues_for_each_process_with_one_of_them() -> None:
-    families = collect(replace(BUSY, queues={PILE: (0, 5), LEAK: (7, 0)}))
+    families = collect(replace(BUSY, queues={PRINTD_CLOSE_WAIT: (0, 5), NGINX_CLOSE_WAIT: (7, 0)}))
     assert values(families["socket_receive_queue_bytes"]) == {("printd",): 0, ("nginx",): 7}
     assert values(families["socket_send_queue_bytes"]) == {("printd",): 5, ("nginx",): 0}

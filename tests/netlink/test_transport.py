@@ -25,7 +25,7 @@ from exporter.netlink.transport import (
     is_unsupported,
 )
 
-from ..children import can_forbid, forbid, forbidden, in_child
+from ..children import block_sockets, blocked_errno, can_block_sockets, in_child
 from .messages import BY_FAMILY, GETSOCK, done, row, split
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -172,26 +172,26 @@ def test_error_on_open_is_raised_by_name(monkeypatch: pytest.MonkeyPatch, error:
 
 
 def _probe_in_a_sandbox(error: int) -> tuple[int | None, object]:
-    forbid(transport.AF_NETLINK, error)
+    block_sockets(transport.AF_NETLINK, error)
     try:
         NetlinkSource().probe()
     except NetlinkError as failure:
-        return forbidden(transport.AF_NETLINK), failure.errno
-    return forbidden(transport.AF_NETLINK), "answered"
+        return blocked_errno(transport.AF_NETLINK), failure.errno
+    return blocked_errno(transport.AF_NETLINK), "answered"
 
 
-@pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
+@pytest.mark.skipif(not can_block_sockets, reason="the number of socket() on this machine is not known")
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT], ids=by_name)
 def test_sandbox_without_netlink_raises(error: int) -> None:
     assert in_child(_probe_in_a_sandbox, error) == (error, error)
 
 
 def _choose_in_a_sandbox(wanted: str) -> str:
-    forbid(transport.AF_NETLINK, errno.EAFNOSUPPORT)
+    block_sockets(transport.AF_NETLINK, errno.EAFNOSUPPORT)
     return choose_source(wanted).name
 
 
-@pytest.mark.skipif(not can_forbid, reason="the number of socket() on this machine is not known")
+@pytest.mark.skipif(not can_block_sockets, reason="the number of socket() on this machine is not known")
 def test_psutil_is_the_fallback_unless_netlink_is_required() -> None:
     assert in_child(_choose_in_a_sandbox, "auto") == "psutil"
     with pytest.raises(NetlinkError, match="EAFNOSUPPORT"):

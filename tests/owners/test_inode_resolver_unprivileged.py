@@ -17,7 +17,7 @@ from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.process_reader import ProcfsProcessReader, list_pids
 
-from ..children import CannotMountError, become_nobody, in_child, mount_proc
+from ..children import CannotMountError, drop_privileges, in_child, mount_proc
 from .hosts import LiveSockets
 
 pytestmark = [
@@ -58,7 +58,7 @@ def look(roots: int) -> Seen:
 
 def _as_nobody(roots: int, close: int) -> tuple[Seen, int]:
     os.close(close)
-    become_nobody()
+    drop_privileges()
     return look(roots), os.getpid()
 
 
