@@ -1,4 +1,4 @@
-"""A host that is not there: sockets, their owners and its limits, of which each part can be broken."""
+"""A simulated host: sockets, their owners and its limits, each of which can be made to fail."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from exporter.naming.rules import Namer
 from exporter.owners.resolver import LiveSockets
 from exporter.portable.psutil_source import to_batches
 
-REST: Final = "rest"
-"""What to break so that the sockets fail in the second half."""
+MINISOCKS: Final = "minisocks"
+"""Member of `failing` that makes minisocks() fail."""
 
 HERE: Final = bytes((127, 0, 0, 1))
 THERE: Final = bytes((10, 0, 0, 9))
 PRINTD: Final = ProcessId(10, 1.0)
-CALLER: Final = ProcessId(20, 2.0)
-OTHER_CALLER: Final = ProcessId(21, 2.0)
-NAMES: Final = {PRINTD: "printd", CALLER: "caller", OTHER_CALLER: "other"}
+CLIENT: Final = ProcessId(20, 2.0)
+OTHER_CLIENT: Final = ProcessId(21, 2.0)
+NAMES: Final = {PRINTD: "printd", CLIENT: "client", OTHER_CLIENT: "other"}
 
 LISTENER: Final = Listener(HERE, 631, 5, 0, 128)
 ACCEPTED: Final = Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)
 WAITING: Final = Socket(ESTABLISHED, HERE, 631, HERE, 50_001, NO_OWNER_KEY, 2)
 
 
-def call(port: int, state: int = ESTABLISHED, owner_key: int = 20) -> Socket:
-    """A connection from that port to port 443 of THERE."""
+def outbound(port: int, state: int = ESTABLISHED, owner_key: int = 20) -> Socket:
+    """Return a connection from this port to port 443 of THERE."""
     return Socket(state, HERE, port, THERE, 443, NO_OWNER_KEY if state == TIME_WAIT else owner_key, port)
 
 
 class Host:
-    """A source of sockets, the owners of these, and all readers beside.
+    """A source of sockets, an owner resolver and all readers.
 
-    kernel: whether it knows cookies and gives TIME_WAIT apart, as the kernel, or neither, as psutil.
-    crowded: whether TIME_WAIT comes last, as where there are many sockets.
+    kernel: whether sockets have cookies and minisocks are separate, as from the kernel; neither from psutil.
+    crowded: whether TIME_WAIT comes last, as with many sockets.
     """
 
     name = "host"
@@ -63,58 +63,58 @@ class Host:
         self.kernel = kernel
         self.crowded = crowded
         self.rows = [ACCEPTED, WAITING]
-        self._rest: list[Socket] = []
+        self._minisocks: list[Socket] = []
         self.listening = [LISTENER]
-        self.broken: set[str] = set()
+        self.failing: set[str] = set()
         self.unreadable: Counter[str] = Counter()
-        self.owner_keys = {5: PRINTD, 6: PRINTD, 20: CALLER, 21: OTHER_CALLER}
-        self.asked_for: list[set[int]] = []
+        self.owner_keys = {5: PRINTD, 6: PRINTD, 20: CLIENT, 21: OTHER_CLIENT}
+        self.resolved: list[set[int]] = []
         self.live: set[int] = set()
-        self.doubted: set[int] = set()
+        self.revalidated: set[int] = set()
         self.stale: set[Owner] = set()
-        self.kept: Container[object] = ()
+        self.retained: Container[object] = ()
         self.dead: set[ProcessId] = set()
         self.details = False
         self.limits = SysctlLimits(max_time_wait_sockets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: FdUsage(50, 64), 20: FdUsage(7, None)}
-        self.faulty: dict[int, int] = {}
-        """pid -> the number of the error that reading its descriptors ends with."""
+        self.fd_errors: dict[int, int] = {}
+        """pid -> errno of reading its descriptors."""
         self.seconds = count(step=1.0).__next__
 
-    def tracker(self, wanted: frozenset[CollectorName] = frozenset(CollectorName)) -> SocketTracker:
-        """One that looks here. Its clock goes on by a second each time it is asked."""
+    def tracker(self, collectors: frozenset[CollectorName] = frozenset(CollectorName)) -> SocketTracker:
+        """Return a tracker of this host. Its clock advances by a second at each reading."""
         readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
-        return SocketTracker(self, self, readers, Namer(), wanted, self.seconds)
+        return SocketTracker(self, self, readers, Namer(), collectors, self.seconds)
 
     def full_sockets(self) -> Iterator[SocketBatch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]
-        late = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
-        given = list(map(self._keyed, to_batches([row for row in rows if row not in late])))
-        yield from given[:1]
-        self._break(CollectorName.STATES)
-        yield from given[1:]
-        self._rest = late
+        minisocks = [row for row in rows if self.kernel and self.crowded and row.state == TIME_WAIT]
+        batches = list(map(self._keyed, to_batches([row for row in rows if row not in minisocks])))
+        yield from batches[:1]
+        self._fail_if_asked(CollectorName.STATES)
+        yield from batches[1:]
+        self._minisocks = minisocks
 
     @property
     def pending_states(self) -> frozenset[int]:
-        return frozenset({TIME_WAIT} if self._rest else ())
+        return frozenset({TIME_WAIT} if self._minisocks else ())
 
     def minisocks(self) -> Iterator[SocketBatch]:
-        yield from map(self._keyed, to_batches(self._rest))
-        self._break(REST)
+        yield from map(self._keyed, to_batches(self._minisocks))
+        self._fail_if_asked(MINISOCKS)
 
     def _keyed(self, batch: SocketBatch) -> SocketBatch:
-        """The kernel's keys are cookies."""
+        """Give the batch cookies as keys, if it is from the kernel."""
         rows = batch.rows_at(range(len(batch.keys)))
         return replace(batch, keys=rows.cookies()) if self.kernel else batch
 
     def listeners(self) -> list[Listener]:
-        self._break(CollectorName.LISTENERS)
+        self._fail_if_asked(CollectorName.LISTENERS)
         return self.listening
 
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
-        self._break(CollectorName.CLOSE_WAIT)
+        self._fail_if_asked(CollectorName.CLOSE_WAIT)
         rows = [row for row in self.rows if row.state == CLOSE_WAIT]
         return [CloseWaitSocket(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
 
@@ -123,19 +123,19 @@ class Host:
         return stale
 
     def revalidate(self, owner_keys: Iterable[int]) -> None:
-        self.doubted = set(owner_keys)
+        self.revalidated = set(owner_keys)
 
     def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
-        self._break(CollectorName.OWNERS)
-        self.asked_for.append(set(owner_keys))
+        self._fail_if_asked(CollectorName.OWNERS)
+        self.resolved.append(set(owner_keys))
         self.live = live.all()
 
     def set_details(self, *, details: bool) -> None:
         self.details = details
 
     def owner_of(self, owner_key: int) -> Owner:
-        nobody = Unowned.NOT_FOUND if owner_key else Unowned.RELEASED
-        return self.owner_keys.get(owner_key, nobody) if self.asked_for else nobody
+        unresolved = Unowned.NOT_FOUND if owner_key else Unowned.RELEASED
+        return self.owner_keys.get(owner_key, unresolved) if self.resolved else unresolved
 
     def process(self, owner: ProcessId) -> Process:
         return Process(owner.pid, owner.start_time, NAMES[owner])
@@ -144,27 +144,27 @@ class Host:
         return owner not in self.dead
 
     def retain(self, used: Container[object]) -> None:
-        self.kept = used
+        self.retained = used
 
     def _limits(self) -> SysctlLimits:
-        self._break(CollectorName.LIMITS)
+        self._fail_if_asked(CollectorName.LIMITS)
         return self.limits
 
     def _descriptors(self, pid: int) -> FdUsage:
-        if CollectorName.DESCRIPTORS in self.broken:
-            raise RuntimeError("no OSError, so not of this process only")
-        if pid in self.faulty:
-            raise OSError(self.faulty[pid], "faulty")
+        if CollectorName.DESCRIPTORS in self.failing:
+            raise RuntimeError("not an OSError, so not limited to this process")
+        if pid in self.fd_errors:
+            raise OSError(self.fd_errors[pid], "faulty")
         try:
             return self.descriptors[pid]
-        except KeyError as gone:
-            raise ProcessLookupError(pid) from gone
+        except KeyError as missing:
+            raise ProcessLookupError(pid) from missing
 
-    def _break(self, part: str) -> None:
-        if part in self.broken:
-            raise OSError(f"{part} broke")
+    def _fail_if_asked(self, operation: str) -> None:
+        if operation in self.failing:
+            raise OSError(f"{operation} failed")
 
 
-def groups(seen: Snapshot) -> dict[SocketGroup, int]:
-    assert seen.groups is not None
-    return dict(seen.groups)
+def groups(snapshot: Snapshot) -> dict[SocketGroup, int]:
+    assert snapshot.groups is not None
+    return dict(snapshot.groups)

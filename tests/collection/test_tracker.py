@@ -1,4 +1,4 @@
-"""One look at the host, when all goes well and when a part fails."""
+"""One collection of the tracker, complete or with a failed collector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exporter.model.host import FdUsage
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Listener
 
-from .host import CALLER, LISTENER, PRINTD, Host, call, groups
+from .host import CLIENT, LISTENER, PRINTD, Host, groups, outbound
 
 READ = frozenset(
     {
@@ -31,7 +31,7 @@ READ = frozenset(
         CollectorName.DESCRIPTORS,
     }
 )
-"""The parts for which something is read or counted."""
+"""The collectors for which data is read or counted."""
 
 
 @pytest.fixture
@@ -45,38 +45,40 @@ def tracker(host: Host) -> SocketTracker:
 
 
 def test_all_sockets_are_counted_with_their_owners(tracker: SocketTracker) -> None:
-    seen = tracker.snapshot()
-    assert groups(seen) == {
+    snapshot = tracker.snapshot()
+    assert groups(snapshot) == {
         SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): 1,
         SocketGroup(ESTABLISHED, PRINTD, Direction.INBOUND, 631): 1,
         SocketGroup(LISTEN, PRINTD, Direction.NONE, 631): 1,
     }
-    assert seen.names == {PRINTD: "printd"}
-    assert seen.failed == frozenset()
-    assert set(seen.durations) == READ
+    assert snapshot.names == {PRINTD: "printd"}
+    assert snapshot.failed == frozenset()
+    assert set(snapshot.durations) == READ
 
 
 def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Host) -> None:
-    seen = tracker.snapshot()
-    assert (seen.limits, seen.counters) == (host.limits, host.counters)
-    assert seen.fd_usage == {PRINTD: FdUsage(50, 64)}
-    assert seen.max_bound_ports == 0
-    assert seen.queues == {}
+    snapshot = tracker.snapshot()
+    assert (snapshot.limits, snapshot.counters) == (host.limits, host.counters)
+    assert snapshot.fd_usage == {PRINTD: FdUsage(50, 64)}
+    assert snapshot.max_bound_ports == 0
+    assert snapshot.queues == {}
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
-    (half,) = host.close_wait_sockets()
+    (socket,) = host.close_wait_sockets()
     group = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
-    assert tracker.snapshot().close_wait == [ClassifiedCloseWait(half, group, Cause.NOT_READ, 30.0)]
+    assert tracker.snapshot().close_wait == [ClassifiedCloseWait(socket, group, Cause.NOT_READ, 30.0)]
 
 
-def test_close_wait_keeps_its_direction_after_its_listener_closed(host: Host) -> None:
+def test_close_wait_stays_inbound_after_its_listener_closed(host: Host) -> None:
     tracker = host.tracker()
     tracker.snapshot()
     host.listening = []
     for _ in range(200):
         host.seconds()
-    assert [stuck.group.direction for stuck in tracker.snapshot().close_wait or ()] == [Direction.INBOUND]
+    assert [close_wait.group.direction for close_wait in tracker.snapshot().close_wait or ()] == [
+        Direction.INBOUND
+    ]
 
 
 def test_garbage_collector_is_disabled_during_a_collection(tracker: SocketTracker, host: Host) -> None:
@@ -92,10 +94,10 @@ def test_garbage_collector_is_disabled_during_a_collection(tracker: SocketTracke
     assert gc.isenabled()
 
 
-def test_second_collection_resolves_only_listeners_and_close_wait(tracker: SocketTracker, host: Host) -> None:
+def test_second_collection_resolves_listeners_and_close_wait(tracker: SocketTracker, host: Host) -> None:
     tracker.snapshot()
     tracker.snapshot()
-    assert host.asked_for == [{0, 5, 6}, {5, 6}]
+    assert host.resolved == [{0, 5, 6}, {5, 6}]
 
 
 def test_resolver_gets_the_owner_keys_of_all_sockets(tracker: SocketTracker, host: Host) -> None:
@@ -112,46 +114,54 @@ def test_stale_owners_are_resolved_again(tracker: SocketTracker, host: Host) -> 
 
 
 def test_no_counts_if_reading_sockets_fails(tracker: SocketTracker, host: Host) -> None:
-    host.broken = {CollectorName.STATES}
-    seen = tracker.snapshot()
-    assert (seen.groups, seen.queues, seen.failed) == (None, None, frozenset({CollectorName.STATES}))
-    assert seen.listeners == [(LISTENER, PRINTD)]
+    host.failing = {CollectorName.STATES}
+    snapshot = tracker.snapshot()
+    assert (snapshot.groups, snapshot.queues, snapshot.failed) == (
+        None,
+        None,
+        frozenset({CollectorName.STATES}),
+    )
+    assert snapshot.listeners == [(LISTENER, PRINTD)]
 
 
 def test_sockets_are_counted_if_reading_listeners_fails(tracker: SocketTracker, host: Host) -> None:
-    host.broken = {CollectorName.LISTENERS}
-    seen = tracker.snapshot()
-    assert (seen.listeners, seen.failed) == (None, frozenset({CollectorName.LISTENERS}))
-    assert sum(groups(seen).values()) == 2
+    host.failing = {CollectorName.LISTENERS}
+    snapshot = tracker.snapshot()
+    assert (snapshot.listeners, snapshot.failed) == (None, frozenset({CollectorName.LISTENERS}))
+    assert sum(groups(snapshot).values()) == 2
 
 
 def test_all_sockets_are_counted_if_resolving_owners_fails(tracker: SocketTracker, host: Host) -> None:
-    host.broken = {CollectorName.OWNERS}
-    seen = tracker.snapshot()
-    assert (sum(groups(seen).values()), seen.unresolved_reason) == (3, "unreadable")
-    assert seen.failed == frozenset({CollectorName.OWNERS})
-    assert [stuck.group.owner for stuck in seen.close_wait or ()] == [Unowned.NOT_FOUND]
+    host.failing = {CollectorName.OWNERS}
+    snapshot = tracker.snapshot()
+    assert (sum(groups(snapshot).values()), snapshot.unresolved_reason) == (3, "unreadable")
+    assert snapshot.failed == frozenset({CollectorName.OWNERS})
+    assert [close_wait.group.owner for close_wait in snapshot.close_wait or ()] == [Unowned.NOT_FOUND]
 
 
 def test_sockets_are_counted_if_reading_close_wait_fails(tracker: SocketTracker, host: Host) -> None:
-    host.broken = {CollectorName.CLOSE_WAIT}
-    seen = tracker.snapshot()
-    assert (seen.close_wait, seen.failed) == (None, frozenset({CollectorName.CLOSE_WAIT}))
-    assert sum(groups(seen).values()) == 3
+    host.failing = {CollectorName.CLOSE_WAIT}
+    snapshot = tracker.snapshot()
+    assert (snapshot.close_wait, snapshot.failed) == (None, frozenset({CollectorName.CLOSE_WAIT}))
+    assert sum(groups(snapshot).values()) == 3
 
 
 def test_sockets_are_counted_if_reading_limits_fails(tracker: SocketTracker, host: Host) -> None:
-    host.broken = {CollectorName.LIMITS}
-    seen = tracker.snapshot()
-    assert (seen.limits, seen.counters, seen.failed) == (None, None, frozenset({CollectorName.LIMITS}))
-    assert sum(groups(seen).values()) == 3
+    host.failing = {CollectorName.LIMITS}
+    snapshot = tracker.snapshot()
+    assert (snapshot.limits, snapshot.counters, snapshot.failed) == (
+        None,
+        None,
+        frozenset({CollectorName.LIMITS}),
+    )
+    assert sum(groups(snapshot).values()) == 3
 
 
 def test_valid_limits_are_kept_if_one_is_invalid(tracker: SocketTracker, host: Host) -> None:
     host.limits = replace(host.limits, time_wait_reuse=None, errors=("tcp_tw_reuse: nonsense",))
-    seen = tracker.snapshot()
-    assert (seen.limits, seen.failed) == (host.limits, frozenset({CollectorName.LIMITS}))
-    assert seen.counters == host.counters
+    snapshot = tracker.snapshot()
+    assert (snapshot.limits, snapshot.failed) == (host.limits, frozenset({CollectorName.LIMITS}))
+    assert snapshot.counters == host.counters
 
 
 def test_fd_usage_of_exited_processes_is_not_read(tracker: SocketTracker, host: Host) -> None:
@@ -161,75 +171,81 @@ def test_fd_usage_of_exited_processes_is_not_read(tracker: SocketTracker, host: 
 
 def test_process_without_readable_fd_usage_is_absent(tracker: SocketTracker, host: Host) -> None:
     host.descriptors = {}
-    seen = tracker.snapshot()
-    assert (seen.fd_usage, seen.failed) == ({}, frozenset())
+    snapshot = tracker.snapshot()
+    assert (snapshot.fd_usage, snapshot.failed) == ({}, frozenset())
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE], ids=errno.errorcode.__getitem__)
 def test_failed_fd_usage_does_not_hide_other_processes(
     tracker: SocketTracker, host: Host, error: int
 ) -> None:
-    host.rows = [*host.rows, call(40_000)]
-    host.faulty = {10: error}
-    seen = tracker.snapshot()
-    assert seen.fd_usage == {CALLER: FdUsage(7, None)}
-    assert seen.failed == frozenset({CollectorName.DESCRIPTORS})
+    host.rows = [*host.rows, outbound(40_000)]
+    host.fd_errors = {10: error}
+    snapshot = tracker.snapshot()
+    assert snapshot.fd_usage == {CLIENT: FdUsage(7, None)}
+    assert snapshot.failed == frozenset({CollectorName.DESCRIPTORS})
 
 
 def test_disabled_collectors_do_not_run(host: Host) -> None:
-    host.broken = {CollectorName.CLOSE_WAIT, CollectorName.DESCRIPTORS}
-    seen = host.tracker(frozenset({CollectorName.STATES})).snapshot()
-    assert set(seen.durations) == {
+    host.failing = {CollectorName.CLOSE_WAIT, CollectorName.DESCRIPTORS}
+    snapshot = host.tracker(frozenset({CollectorName.STATES})).snapshot()
+    assert set(snapshot.durations) == {
         CollectorName.STATES,
         CollectorName.LISTENERS,
         CollectorName.OWNERS,
         CollectorName.LIMITS,
     }
-    assert (seen.close_wait, seen.fd_usage, seen.max_bound_ports) == (None, {}, None)
-    assert sum(groups(seen).values()) == 3
+    assert (snapshot.close_wait, snapshot.fd_usage, snapshot.max_bound_ports) == (None, {}, None)
+    assert sum(groups(snapshot).values()) == 3
 
 
-@pytest.mark.parametrize("part", sorted(READ - {CollectorName.EPHEMERAL}))
+@pytest.mark.parametrize("failing_collector", sorted(READ - {CollectorName.EPHEMERAL}))
 def test_failure_and_recovery_are_logged_once(
-    part: str, tracker: SocketTracker, host: Host, caplog: pytest.LogCaptureFixture
+    failing_collector: str, tracker: SocketTracker, host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    host.broken = {part}
+    host.failing = {failing_collector}
     tracker.snapshot()
     tracker.snapshot()
-    host.broken = set()
+    host.failing = set()
     tracker.snapshot()
     tracker.snapshot()
-    logged = [record.message for record in caplog.records if getattr(record, "collector", part) == part]
+    logged = [
+        record.message
+        for record in caplog.records
+        if getattr(record, "collector", failing_collector) == failing_collector
+    ]
     assert logged == ["Collector failed", "Collector recovered"]
 
 
-@pytest.mark.parametrize("part", sorted(READ - {CollectorName.EPHEMERAL}))
-def test_counts_are_complete_after_a_failure(part: str, tracker: SocketTracker, host: Host) -> None:
-    host.rows = [*host.rows, call(40_000)]
-    host.broken = {part}
+@pytest.mark.parametrize("failing_collector", sorted(READ - {CollectorName.EPHEMERAL}))
+def test_counts_are_complete_after_a_failure(
+    failing_collector: str, tracker: SocketTracker, host: Host
+) -> None:
+    host.rows = [*host.rows, outbound(40_000)]
+    host.failing = {failing_collector}
     tracker.snapshot()
-    host.broken = set()
+    host.failing = set()
     host.stale = {Unowned.NOT_FOUND}
-    seen = tracker.snapshot()
-    fresh = Host()
-    fresh.rows = host.rows
-    assert groups(seen) == groups(fresh.tracker().snapshot())
-    assert seen.failed == frozenset()
+    snapshot = tracker.snapshot()
+    other_host = Host()
+    other_host.rows = host.rows
+    assert groups(snapshot) == groups(other_host.tracker().snapshot())
+    assert snapshot.failed == frozenset()
 
 
-@pytest.mark.parametrize(("many", "times"), [(0, 1), (1_000, 0)])
+@pytest.mark.parametrize(("threshold", "times"), [(0, 1), (1_000, 0)])
 def test_heap_is_trimmed_after_collections_of_many_sockets(
-    host: Host, many: int, times: int, monkeypatch: pytest.MonkeyPatch
+    host: Host, threshold: int, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trimmed: list[None] = []
     monkeypatch.setattr(tracker_module, "trim_heap", lambda: trimmed.append(None))
-    monkeypatch.setattr(tracker_module, "_TRIM_HEAP_ABOVE_SOCKETS", many)
+    monkeypatch.setattr(tracker_module, "_TRIM_HEAP_ABOVE_SOCKETS", threshold)
     host.tracker().snapshot()
     assert len(trimmed) == times
 
 
 def test_snapshot_names_its_source_and_unknown_owners(tracker: SocketTracker) -> None:
-    seen = tracker.snapshot()
-    assert seen.source == "host"
-    assert (seen.process_name(PRINTD), seen.process_name(Unowned.NOT_FOUND)) == ("printd", "unknown")
+    snapshot = tracker.snapshot()
+    assert snapshot.source == "host"
+    assert (snapshot.process_name(PRINTD), snapshot.process_name(Unowned.NOT_FOUND)) == ("printd", "unknown")

@@ -89,7 +89,7 @@ def test_name_is_dropped_with_the_attributes_of_the_process(
     listening = host.listening
     host.listening, host.dead, host.stale = [], {PRINTD}, {PRINTD}
     tracker.snapshot()
-    assert PRINTD not in host.kept
+    assert PRINTD not in host.retained
     host.listening, host.dead = listening, set()
     tracker.snapshot()
     assert namer.evaluations == {PRINTD.pid: 2}
