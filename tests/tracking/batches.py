@@ -1,4 +1,4 @@
-"""Batches of sockets as sources give them, and how a counter counts them."""
+"""Batches of sockets as sources return them, and helpers to count them."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ def socket(cookie: int, state: int = ESTABLISHED, port: int = 443, owner_key: in
 
 
 def batch(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> SocketBatch:
-    """A batch as the kernel's source gives it, of sockets of one kind. queues: cookie -> unread and unsent
+    """Return a batch as from netlink, of sockets of one key space. queues: cookie -> unread and unsent
     bytes."""
     (batch,) = batches(sockets, queues)
     return batch
 
 
 def batches(sockets: Sequence[Socket], queues: Queues = NO_QUEUES) -> list[SocketBatch]:
-    """A batch for each kind of sockets."""
-    by_kind: defaultdict[KeySpace, list[Socket]] = defaultdict(list)
-    for one in sockets:
-        by_kind[KeySpace(one.state, one.owner_key != NO_OWNER_KEY)].append(one)
-    return [_batch(kind, some, queues) for kind, some in by_kind.items()]
+    """Return a batch for each key space."""
+    by_keyspace: defaultdict[KeySpace, list[Socket]] = defaultdict(list)
+    for sock in sockets:
+        by_keyspace[KeySpace(sock.state, sock.owner_key != NO_OWNER_KEY)].append(sock)
+    return [_batch(keyspace, members, queues) for keyspace, members in by_keyspace.items()]
 
 
-def _batch(kind: KeySpace, sockets: Sequence[Socket], queues: Queues) -> SocketBatch:
+def _batch(keyspace: KeySpace, sockets: Sequence[Socket], queues: Queues) -> SocketBatch:
     (plain,) = psutil_source.to_batches(sockets)
-    if kind.state == TIME_WAIT:
+    if keyspace.state == TIME_WAIT:
         queues = NO_QUEUES
     queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]
-    owner_keys = plain.owner_keys if kind.owned else b""
+    owner_keys = plain.owner_keys if keyspace.owned else b""
     return SocketBatch(
-        kind, [row.cookie for row in sockets], owner_keys, plain.rows_at, plain.local_endpoints, queued
+        keyspace, [row.cookie for row in sockets], owner_keys, plain.rows_at, plain.local_endpoints, queued
     )
 
 
-def group(row: Socket, _before: SocketGroup | None = None) -> SocketGroup:
+def group(row: Socket, _previous: SocketGroup | None = None) -> SocketGroup:
     return SocketGroup(row.state, ProcessId(row.owner_key, 0.0), Direction.OUTBOUND, row.remote_port)
 
 
@@ -82,13 +82,13 @@ class RecordingClassifier:
 ClassifyOne = Callable[[Socket, SocketGroup | None], SocketGroup]
 
 
-def each(classify: ClassifyOne) -> GroupIdsOf:
+def one_by_one(classify: ClassifyOne) -> GroupIdsOf:
     """Classify all sockets, one after the other."""
 
     def group_ids(
         rows: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
     ) -> list[int]:
-        return [id_of(classify(*one)) for one in zip(rows, previous or repeat(None), strict=False)]
+        return [id_of(classify(*pair)) for pair in zip(rows, previous or repeat(None), strict=False)]
 
     return group_ids
 
@@ -96,7 +96,7 @@ def each(classify: ClassifyOne) -> GroupIdsOf:
 def complete(
     counter: SocketCounter, pending: CountInProgress, classify: ClassifyOne = group, *, cacheable: bool = True
 ) -> Counter[SocketGroup]:
-    return counter.complete(pending, each(classify), lambda: None, lambda _: None, cacheable=cacheable)
+    return counter.complete(pending, one_by_one(classify), lambda: None, lambda _: None, cacheable=cacheable)
 
 
 def count(counter: SocketCounter, *batches: SocketBatch) -> Counter[SocketGroup]:

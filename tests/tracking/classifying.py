@@ -1,4 +1,4 @@
-"""Sockets classified, one at a time or as they go from state to state."""
+"""Classify sockets one at a time or through a sequence of states."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.sockets import CLOSE, ESTABLISHED, LISTEN, STATE_NAMES, TIME_WAIT, Listener, Socket
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS, ListenerTable
+from exporter.tracking.listeners import ListenerTable
 
 from .sockets import (
     CLIENT,
     EPHEMERAL,
-    HOLDERS,
+    OWNERS_BY_KEY,
     SERVER,
     WORKER,
-    between,
+    connection,
     inbound,
     ip,
     listener,
@@ -29,15 +29,15 @@ from .sockets import (
 )
 
 HTTP = listening((("0.0.0.0", 80), SERVER))
-NOBODY = listening()
+NO_LISTENERS = listening()
 TO_443 = AddressPair(ip("10.0.0.1"), ip("10.0.0.9"), ephemeral=True)
 
 WAS_INBOUND = SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
 WAS_OUTBOUND = SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
 
 
-def talking(*owners: ProcessId) -> DestinationOwners:
-    """Each talks to where outbound() leads."""
+def connected(*owners: ProcessId) -> DestinationOwners:
+    """Return these owners as connected to the destination of outbound()."""
     destinations = DestinationOwners()
     destinations.update(
         [WAS_OUTBOUND._replace(owner=owner) for owner in owners], lambda owner: f"{owner.pid}", 0.0
@@ -47,14 +47,14 @@ def talking(*owners: ProcessId) -> DestinationOwners:
 
 def classify(
     socket: Socket,
-    listeners: ListenerTable = NOBODY,
+    listeners: ListenerTable = NO_LISTENERS,
     previous: SocketGroup | None = None,
     destinations: DestinationOwners | None = None,
 ) -> SocketGroup:
     return Classifier(listeners, destinations or DestinationOwners(), owner_of, EPHEMERAL)(socket, previous)
 
 
-ON_THEIR_PORTS = st.lists(
+LISTENERS_ON_USED_PORTS = st.lists(
     st.tuples(
         st.sampled_from(
             [listener((address, port)) for address in ("::", "10.0.0.1") for port in (80, 40_001)]
@@ -64,26 +64,26 @@ ON_THEIR_PORTS = st.lists(
     max_size=2,
 )
 STATES = st.sampled_from([*STATE_NAMES.keys() - {CLOSE, LISTEN}, TIME_WAIT])
-LIFE = st.tuples(
-    st.sampled_from([inbound(), outbound(), between(("10.0.0.1", 80), ("10.0.0.9", 443))]),
+CONNECTION_STATES = st.tuples(
+    st.sampled_from([inbound(), outbound(), connection(("10.0.0.1", 80), ("10.0.0.9", 443))]),
     st.lists(
         st.tuples(
             STATES,
-            st.sampled_from([0, 999, *HOLDERS]),
-            ON_THEIR_PORTS,
-            st.floats(0, 2 * LISTENER_RETENTION_SECONDS),
+            st.sampled_from([0, 999, *OWNERS_BY_KEY]),
+            LISTENERS_ON_USED_PORTS,
+            st.floats(0, 240.0),
         ),
         min_size=1,
         max_size=8,
     ),
 )
-Life = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]], float]]]
+ConnectionStates = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]], float]]]
 
 
-def live(life: Life) -> Iterator[SocketGroup]:
-    """One connection as it goes from state to state, while listeners come and go."""
-    socket, steps = life
-    table, destinations, now, previous = ListenerTable(), talking(CLIENT), 0.0, None
+def classify_states(states: ConnectionStates) -> Iterator[SocketGroup]:
+    """Yield the groups of a connection that changes its state, while listeners come and go."""
+    socket, steps = states
+    table, destinations, now, previous = ListenerTable(), connected(CLIENT), 0.0, None
     for state, owner_key, present, seconds in steps:
         now += seconds
         table.update(present, now)

@@ -1,4 +1,4 @@
-"""Sockets, processes and listeners for the tests of the analysis."""
+"""Sockets, processes and listeners for the tests of tracking/."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WORKER: Final = ProcessId(11, 1.0)
 CLIENT: Final = ProcessId(20, 2.0)
 OTHER_CLIENT: Final = ProcessId(21, 3.0)
 
-HOLDERS: Final[dict[int, Owner]] = {100: SERVER, 101: WORKER, 200: CLIENT, 201: OTHER_CLIENT}
-"""Holder -> owner; any other holder is held by nobody who was found."""
+OWNERS_BY_KEY: Final[dict[int, Owner]] = {100: SERVER, 101: WORKER, 200: CLIENT, 201: OTHER_CLIENT}
+"""Owner key -> owner; the owner of any other key is not found."""
 
 EPHEMERAL: Final = EphemeralRange(40_000, 49_999, frozenset({40_500}))
 
-Place = tuple[str, int]
+Endpoint = tuple[str, int]
 """An address and a port."""
 
 
@@ -32,34 +32,34 @@ def ip(text: str) -> bytes:
 
 
 def owner_of(owner_key: int) -> Owner:
-    return HOLDERS.get(owner_key, Unowned.NOT_FOUND if owner_key else Unowned.RELEASED)
+    return OWNERS_BY_KEY.get(owner_key, Unowned.NOT_FOUND if owner_key else Unowned.RELEASED)
 
 
-def listener(place: Place) -> Listener:
-    return Listener(ip(place[0]), place[1], 1, 0, 128)
+def listener(endpoint: Endpoint) -> Listener:
+    return Listener(ip(endpoint[0]), endpoint[1], 1, 0, 128)
 
 
-def listening(*owned: tuple[Place, Owner]) -> ListenerTable:
-    """A table of these listeners, seen at the time 0."""
+def listening(*owned: tuple[Endpoint, Owner]) -> ListenerTable:
+    """Return a table of these listeners, updated at time 0."""
     table = ListenerTable()
-    table.update([(listener(place), owner) for place, owner in owned], 0.0)
+    table.update([(listener(endpoint), owner) for endpoint, owner in owned], 0.0)
     return table
 
 
 def inbound(state: int = ESTABLISHED, owner_key: int = 100, cookie: int = 7) -> Socket:
-    """A connection to 10.0.0.1:80."""
-    return between(("10.0.0.1", 80), ("10.0.0.2", 50_000), state, owner_key, cookie)
+    """Return a connection to 10.0.0.1:80."""
+    return connection(("10.0.0.1", 80), ("10.0.0.2", 50_000), state, owner_key, cookie)
 
 
 def outbound(
-    state: int = ESTABLISHED, owner_key: int = 200, port: int = 40_001, to: Place = ("10.0.0.9", 443)
+    state: int = ESTABLISHED, owner_key: int = 200, port: int = 40_001, to: Endpoint = ("10.0.0.9", 443)
 ) -> Socket:
-    """A connection from an ephemeral port of 10.0.0.1, whose cookie is that port."""
-    return between(("10.0.0.1", port), to, state, owner_key, port)
+    """Return a connection from an ephemeral port of 10.0.0.1, whose cookie is that port."""
+    return connection(("10.0.0.1", port), to, state, owner_key, port)
 
 
-def between(
-    local: Place, remote: Place, state: int = ESTABLISHED, owner_key: int = 1, cookie: int = 7
+def connection(
+    local: Endpoint, remote: Endpoint, state: int = ESTABLISHED, owner_key: int = 1, cookie: int = 7
 ) -> Socket:
     return Socket(state, ip(local[0]), local[1], ip(remote[0]), remote[1], owner_key, cookie)
 
@@ -73,7 +73,7 @@ CONNECTED: Final = st.builds(
     PORTS,
     ADDRESSES,
     PORTS,
-    st.sampled_from([0, 999, *HOLDERS]),
+    st.sampled_from([0, 999, *OWNERS_BY_KEY]),
     st.integers(1, 200),
 )
 BOUND: Final = st.builds(
@@ -83,7 +83,7 @@ BOUND: Final = st.builds(
     PORTS,
     st.just(bytes(4)),
     st.just(0),
-    st.sampled_from([999, *HOLDERS]),
+    st.sampled_from([999, *OWNERS_BY_KEY]),
     st.integers(1, 200),
 )
 LISTENERS: Final = st.lists(
@@ -102,7 +102,7 @@ LISTENERS: Final = st.lists(
 )
 
 
-def as_the_kernel_has_them(sockets: Iterable[Socket]) -> list[Socket]:
-    """Those that can be there at a time: no two connections between the same ends, no cookie twice."""
-    by_ends = {(row[1:5] if row.state != CLOSE else row): row for row in sockets}
-    return list({row.cookie: row for row in by_ends.values()}.values())
+def consistent(sockets: Iterable[Socket]) -> list[Socket]:
+    """Return sockets that can exist together: endpoints of connections and cookies are unique."""
+    by_endpoints = {(row[1:5] if row.state != CLOSE else row): row for row in sockets}
+    return list({row.cookie: row for row in by_endpoints.values()}.values())

@@ -1,4 +1,4 @@
-"""Which side called, and whose a socket is."""
+"""Direction and owner of a socket."""
 
 from __future__ import annotations
 
@@ -19,15 +19,36 @@ from exporter.model.sockets import (
 )
 from exporter.tracking.listeners import ListenerTable
 
-from .classifying import HTTP, LIFE, TO_443, WAS_INBOUND, WAS_OUTBOUND, Life, classify, live, talking
-from .sockets import BOUND, CLIENT, LISTENERS, SERVER, WORKER, between, inbound, listening, outbound, owner_of
+from .classifying import (
+    CONNECTION_STATES,
+    HTTP,
+    TO_443,
+    WAS_INBOUND,
+    WAS_OUTBOUND,
+    ConnectionStates,
+    classify,
+    classify_states,
+    connected,
+)
+from .sockets import (
+    BOUND,
+    CLIENT,
+    LISTENERS,
+    SERVER,
+    WORKER,
+    connection,
+    inbound,
+    listening,
+    outbound,
+    owner_of,
+)
 
 
 def test_accepted_connection_is_inbound_on_the_listening_port() -> None:
     assert classify(inbound(), HTTP) == SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
 
 
-def test_connection_without_listener_is_outbound_to_the_remote_port() -> None:
+def test_connection_without_listener_is_outbound() -> None:
     assert classify(outbound(), HTTP) == SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
 
 
@@ -40,19 +61,19 @@ def test_port_is_ephemeral_within_the_range_unless_reserved(port: int, ephemeral
     assert path.ephemeral == ephemeral
 
 
-def test_listener_on_another_address_does_not_make_a_socket_inbound() -> None:
+def test_listener_on_another_address_leaves_it_outbound() -> None:
     assert classify(inbound(), listening((("10.0.0.7", 80), SERVER))).direction is Direction.OUTBOUND
 
 
 def test_bound_socket_has_no_direction() -> None:
-    bound = between(("0.0.0.0", 4000), ("0.0.0.0", 0), CLOSE, owner_key=100)
+    bound = connection(("0.0.0.0", 4000), ("0.0.0.0", 0), CLOSE, owner_key=100)
     expected = SocketGroup(CLOSE, SERVER, Direction.NONE, 4000)
     assert expected == classify(bound, listening((("0.0.0.0", 4000), SERVER)))
 
 
 def test_connection_from_remote_port_0_is_inbound() -> None:
-    """The kernel lets them in."""
-    odd = between(("10.0.0.1", 80), ("10.0.0.2", 0), owner_key=100)
+    """The kernel accepts them."""
+    odd = connection(("10.0.0.1", 80), ("10.0.0.2", 0), owner_key=100)
     assert classify(odd, HTTP) == SocketGroup(ESTABLISHED, SERVER, Direction.INBOUND, 80)
 
 
@@ -75,10 +96,10 @@ def test_orphan_keeps_its_previous_owner() -> None:
 
 
 def test_orphan_never_seen_has_no_owner() -> None:
-    assert classify(outbound(LAST_ACK, owner_key=0), destinations=talking(CLIENT)).owner is Unowned.RELEASED
+    assert classify(outbound(LAST_ACK, owner_key=0), destinations=connected(CLIENT)).owner is Unowned.RELEASED
 
 
-def test_inbound_connection_stays_inbound_after_its_listener_closed() -> None:
+def test_connection_stays_inbound_after_its_listener_closed() -> None:
     assert classify(inbound(CLOSE_WAIT), previous=WAS_INBOUND) == WAS_INBOUND._replace(state=CLOSE_WAIT)
 
 
@@ -87,14 +108,14 @@ def test_bound_socket_that_connects_becomes_outbound() -> None:
     assert classify(outbound(SYN_SENT), previous=previous).direction is Direction.OUTBOUND
 
 
-@given(LIFE)
-def test_direction_never_changes_during_a_connection(life: Life) -> None:
-    assert len({(group.direction, group.port, group.addresses) for group in live(life)}) == 1
+@given(CONNECTION_STATES)
+def test_direction_never_changes_during_a_connection(states: ConnectionStates) -> None:
+    assert len({(group.direction, group.port, group.addresses) for group in classify_states(states)}) == 1
 
 
-@given(LIFE)
-def test_group_fields_are_consistent(life: Life) -> None:
-    for (state, *_), group in zip(life[1], live(life), strict=True):
+@given(CONNECTION_STATES)
+def test_group_fields_are_consistent(states: ConnectionStates) -> None:
+    for (state, *_), group in zip(states[1], classify_states(states), strict=True):
         assert group.state == state
         assert group.direction is not Direction.NONE
         assert (group.addresses is not None) == (group.direction is Direction.OUTBOUND)

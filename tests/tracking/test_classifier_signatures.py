@@ -1,4 +1,4 @@
-"""Many sockets at a time are classified as each by itself, whatever stands for them."""
+"""Classifying many sockets by their signatures gives the same groups as one at a time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from exporter.netlink.inet_diag import InetDiagTable
 from exporter.portable.psutil_source import SocketList
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
-from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS, ListenerTable
+from exporter.tracking.listeners import ListenerTable
 
 from ..netlink.messages import row
-from .classifying import ON_THEIR_PORTS, WAS_INBOUND, WAS_OUTBOUND
+from .classifying import LISTENERS_ON_USED_PORTS, WAS_INBOUND, WAS_OUTBOUND
 from .sockets import (
     ADDRESSES,
     CLIENT,
     EPHEMERAL,
-    HOLDERS,
+    OWNERS_BY_KEY,
     PORTS,
     SERVER,
     WORKER,
@@ -44,7 +44,7 @@ from .sockets import (
     owner_of,
 )
 
-# Of few values, so that many are alike.
+# Few values, so that many sockets share a signature.
 HERE = st.sampled_from([ip("10.0.0.1"), ip("10.0.0.2"), ip("::1")])
 SOCKETS = st.builds(
     Socket,
@@ -53,43 +53,45 @@ SOCKETS = st.builds(
     st.sampled_from([80, 40_000, 40_001]),
     HERE,
     st.sampled_from([443, 50_000]),
-    st.sampled_from([NO_OWNER_KEY, 999, *HOLDERS]),
+    st.sampled_from([NO_OWNER_KEY, 999, *OWNERS_BY_KEY]),
     st.integers(1, 9),
 )
 BOUND = st.builds(
     lambda address, port: Socket(CLOSE, address, port, bytes(len(address)), 0, 999, 1), ADDRESSES, PORTS
 )
-BEFORE = st.sampled_from([None, None, WAS_INBOUND, WAS_OUTBOUND])
-TALKERS = st.lists(st.sampled_from([CLIENT, SERVER]), max_size=2)
-MANY = st.lists(st.tuples(SOCKETS | BOUND, BEFORE), max_size=30)
+PREVIOUS = st.sampled_from([None, None, WAS_INBOUND, WAS_OUTBOUND])
+CONNECTED_OWNERS = st.lists(st.sampled_from([CLIENT, SERVER]), max_size=2)
+SOCKETS_WITH_PREVIOUS = st.lists(st.tuples(SOCKETS | BOUND, PREVIOUS), max_size=30)
 
 
-def plain(sockets: Sequence[Socket]) -> SocketTable:
+def socket_list(sockets: Sequence[Socket]) -> SocketTable:
     return SocketList(sockets)
 
 
-def from_the_kernel(sockets: Sequence[Socket]) -> SocketTable:
-    """The same as messages, all of one size."""
+def netlink_table(sockets: Sequence[Socket]) -> SocketTable:
+    """Return the sockets as messages of one size."""
     size = 140
-    return InetDiagTable(b"".join(_message(one, size) for one in sockets), size, 16)
+    return InetDiagTable(b"".join(_message(sock, size) for sock in sockets), size, 16)
 
 
-def _message(one: Socket, size: int) -> bytes:
-    family = network.AF_INET if len(one.local_address) == 4 else network.AF_INET6
-    remote = one.remote_address if len(one.remote_address) == len(one.local_address) else one.local_address
+def _message(sock: Socket, size: int) -> bytes:
+    family = network.AF_INET if len(sock.local_address) == 4 else network.AF_INET6
+    remote = (
+        sock.remote_address if len(sock.remote_address) == len(sock.local_address) else sock.local_address
+    )
     return row(
-        one.state,
-        one.cookie,
-        one.owner_key,
+        sock.state,
+        sock.cookie,
+        sock.owner_key,
         size=size,
         family=family,
-        local=(one.local_address, one.local_port),
-        remote=(remote, one.remote_port),
+        local=(sock.local_address, sock.local_port),
+        remote=(remote, sock.remote_port),
     )
 
 
-class Numbers(list[SocketGroup]):
-    """Numbers groups."""
+class GroupNumbers(list[SocketGroup]):
+    """Assigns numbers to groups."""
 
     def of(self, group: SocketGroup) -> int:
         if group not in self:
@@ -97,35 +99,40 @@ class Numbers(list[SocketGroup]):
         return self.index(group)
 
 
-@pytest.mark.parametrize("rows_of", [plain, from_the_kernel])
-@given(st.lists(st.tuples(MANY, TALKERS), min_size=1, max_size=3), ON_THEIR_PORTS)
+@pytest.mark.parametrize("rows_of", [socket_list, netlink_table])
+@given(
+    st.lists(st.tuples(SOCKETS_WITH_PREVIOUS, CONNECTED_OWNERS), min_size=1, max_size=3),
+    LISTENERS_ON_USED_PORTS,
+)
 def test_group_ids_agree_with_classifying_each_socket(
     rows_of: Callable[[Sequence[Socket]], SocketTable],
-    looks: list[tuple[list[tuple[Socket, SocketGroup | None]], list[ProcessId]]],
+    collections: list[tuple[list[tuple[Socket, SocketGroup | None]], list[ProcessId]]],
     listeners: list[tuple[Listener, Owner]],
 ) -> None:
     table, destinations = ListenerTable(), DestinationOwners()
     table.update(listeners, 0.0)
-    many = Classifier(table, destinations, owner_of, EPHEMERAL)
-    numbers = Numbers()
-    for number, (piece, talking) in enumerate(looks):
-        destinations.update([WAS_OUTBOUND._replace(owner=one) for one in talking], str, 1_000.0 * number)
-        many.begin(owner_of)
-        rows, previous = rows_of([one for one, _ in piece]), [group for _, group in piece]
-        each = Classifier(table, destinations, owner_of, EPHEMERAL)
-        found = many.group_ids(rows, previous if any(previous) else (), numbers.of)
-        assert [numbers[number] for number in found] == [
-            each(one, group) for one, group in zip(rows, previous, strict=True)
+    classifier = Classifier(table, destinations, owner_of, EPHEMERAL)
+    numbers = GroupNumbers()
+    for number, (sockets, connected) in enumerate(collections):
+        destinations.update(
+            [WAS_OUTBOUND._replace(owner=owner) for owner in connected], str, 1_000.0 * number
+        )
+        classifier.begin(owner_of)
+        rows, previous = rows_of([sock for sock, _ in sockets]), [group for _, group in sockets]
+        one_by_one = Classifier(table, destinations, owner_of, EPHEMERAL)
+        group_ids = classifier.group_ids(rows, previous if any(previous) else (), numbers.of)
+        assert [numbers[number] for number in group_ids] == [
+            one_by_one(sock, group) for sock, group in zip(rows, previous, strict=True)
         ]
 
 
 def test_clients_of_one_service_share_a_signature() -> None:
-    """Or a busy server's connections would be looked at one by one."""
-    recorded: list[Socket] = []
+    """Otherwise the connections of a busy server would be classified one by one."""
+    classified: list[Socket] = []
 
     class Counting(Classifier):
         def __call__(self, socket: Socket, previous: SocketGroup | None) -> SocketGroup:
-            recorded.append(socket)
+            classified.append(socket)
             return super().__call__(socket, previous)
 
     http = listening((("0.0.0.0", 80), SERVER))
@@ -134,12 +141,14 @@ def test_clients_of_one_service_share_a_signature() -> None:
         for state, owner_key in ((1, 999), (TIME_WAIT, NO_OWNER_KEY))
         for number in range(100)
     ]
-    Counting(http, DestinationOwners(), owner_of, EPHEMERAL).group_ids(SocketList(clients), (), Numbers().of)
-    assert len(recorded) == 2
+    Counting(http, DestinationOwners(), owner_of, EPHEMERAL).group_ids(
+        SocketList(clients), (), GroupNumbers().of
+    )
+    assert len(classified) == 2
 
 
 class TestClassifierCache:
-    """Which looks share what they know of likenesses."""
+    """Collections share a classifier, with its known signatures, while its inputs are the same."""
 
     def setup_method(self) -> None:
         self.table = listening((("0.0.0.0", 80), SERVER))
@@ -155,10 +164,10 @@ class TestClassifierCache:
         [
             lambda table: table.update([(listener(("0.0.0.0", 81)), SERVER)], 1.0),
             lambda table: table.update([(listener(("0.0.0.0", 80)), WORKER)], 1.0),
-            lambda table: table.update([], 2 * LISTENER_RETENTION_SECONDS),
+            lambda table: table.update([], 121.0),
             lambda table: table.invalidate([SERVER]),
         ],
-        ids=["another port", "another owner", "gone", "owner dead"],
+        ids=["another port", "another owner", "listener expired", "owner invalidated"],
     )
     def test_classifier_is_replaced_when_listeners_change(
         self, change: Callable[[ListenerTable], None]

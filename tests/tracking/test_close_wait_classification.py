@@ -1,4 +1,4 @@
-"""Connections in CLOSE_WAIT: in the group that they were counted in, or classified again."""
+"""Connections in CLOSE_WAIT have the group that they were counted in, or are classified again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EARLIER = COUNTED._replace(state=ESTABLISHED)
         (None, True, CLASSIFIED),
     ],
 )
-def test_previous_group_is_kept_only_if_counted_in_this_collection(
+def test_previous_group_is_kept_if_counted_in_this_collection(
     previous: SocketGroup | None, counted: bool, group: SocketGroup
 ) -> None:
     classify = Classifier(ListenerTable(), DestinationOwners(), {7: OWNER}.__getitem__, None)

@@ -10,14 +10,14 @@ from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
 from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
 
 DAY = 86_400.0
-WRAPS = 2**32 / 1000
-"""Seconds after which the kernel's milliseconds begin anew."""
+WRAP_SECONDS = 2**32 / 1000
+"""Seconds after which the kernel's milliseconds wrap around."""
 
 SECONDS = st.floats(0, 1e6)
 TIMES = st.floats(-1e6, 1e9)
 
 
-def half(
+def close_wait(
     cookie: int = 1,
     seconds_since_ack: float | None = None,
     seconds_since_data: float | None = None,
@@ -32,9 +32,9 @@ def half(
     return CloseWaitSocket(socket, *queues, 0, seconds_since_ack, seconds_since_data, mptcp)
 
 
-def age(ages: AgeTracker, one: CloseWaitSocket, now: float) -> float:
-    (found,) = ages.update([one], now)
-    return found
+def age(ages: AgeTracker, sock: CloseWaitSocket, now: float) -> float:
+    (seconds,) = ages.update([sock], now)
+    return seconds
 
 
 @pytest.mark.parametrize(
@@ -55,74 +55,79 @@ def age(ages: AgeTracker, one: CloseWaitSocket, now: float) -> float:
 def test_cause_by_owner_key_and_queues(
     owner_key: int, queues: tuple[int | None, int | None], expected: str
 ) -> None:
-    assert cause_of(half(owner_key=owner_key, queues=queues)) == expected
+    assert cause_of(close_wait(owner_key=owner_key, queues=queues)) == expected
 
 
 class TestAges:
     def test_first_age_is_the_time_since_the_last_ack(self) -> None:
-        assert age(AgeTracker(), half(seconds_since_ack=4.1, seconds_since_data=7.1), 100.0) == pytest.approx(
-            4.1
-        )
+        assert age(
+            AgeTracker(), close_wait(seconds_since_ack=4.1, seconds_since_data=7.1), 100.0
+        ) == pytest.approx(4.1)
 
     def test_age_starts_at_first_sight_without_tcp_info(self) -> None:
         ages = AgeTracker()
-        assert age(ages, half(), 100.0) == 0
-        assert age(ages, half(), 130.0) == 30
+        assert age(ages, close_wait(), 100.0) == 0
+        assert age(ages, close_wait(), 130.0) == 30
 
     def test_later_ack_does_not_lower_the_age(self) -> None:
-        """A keepalive of ours is answered every 75 s. The scrapes are 15 s apart."""
+        """Keepalive probes of the local side are answered every 75 s. The scrapes are 15 s apart."""
         ages = AgeTracker()
-        assert age(ages, half(seconds_since_ack=74.0), 1000.0) == 74
-        assert age(ages, half(seconds_since_ack=14.0), 1015.0) == 89
-        assert age(ages, half(seconds_since_ack=29.0), 1030.0) == 104
+        assert age(ages, close_wait(seconds_since_ack=74.0), 1000.0) == 74
+        assert age(ages, close_wait(seconds_since_ack=14.0), 1015.0) == 89
+        assert age(ages, close_wait(seconds_since_ack=29.0), 1030.0) == 104
 
     def test_age_rises_when_the_kernel_reports_more(self) -> None:
         ages = AgeTracker()
-        assert age(ages, half(), 100.0) == 0
-        assert age(ages, half(seconds_since_ack=50.0), 110.0) == 50
+        assert age(ages, close_wait(), 100.0) == 0
+        assert age(ages, close_wait(seconds_since_ack=50.0), 110.0) == 50
 
     def test_age_grows_past_the_wrap_of_kernel_milliseconds(self) -> None:
         ages = AgeTracker()
         for days in range(0, 200, 10):
-            real = days * DAY
-            one = half(seconds_since_ack=real % WRAPS, seconds_since_data=(real + 3 * DAY) % WRAPS)
-            assert age(ages, one, 5e6 + real) == pytest.approx(real)
+            real_age = days * DAY
+            sock = close_wait(
+                seconds_since_ack=real_age % WRAP_SECONDS,
+                seconds_since_data=(real_age + 3 * DAY) % WRAP_SECONDS,
+            )
+            assert age(ages, sock, 5e6 + real_age) == pytest.approx(real_age)
 
     def test_restart_of_the_exporter_loses_ages(self) -> None:
         ages = AgeTracker()
-        age(ages, half(seconds_since_ack=500.0), 1000.0)
-        assert age(ages, half(seconds_since_ack=2.0), 1100.0) == 600
-        assert age(AgeTracker(), half(seconds_since_ack=2.0), 1100.0) == 2
+        age(ages, close_wait(seconds_since_ack=500.0), 1000.0)
+        assert age(ages, close_wait(seconds_since_ack=2.0), 1100.0) == 600
+        assert age(AgeTracker(), close_wait(seconds_since_ack=2.0), 1100.0) == 2
 
     def test_socket_that_disappeared_starts_at_age_zero(self) -> None:
         ages = AgeTracker()
-        age(ages, half(), 0.0)
+        age(ages, close_wait(), 0.0)
         ages.update([], 5.0)
-        assert age(ages, half(), 10.0) == 0
+        assert age(ages, close_wait(), 10.0) == 0
 
     def test_sockets_without_cookie_are_identified_by_addresses(self) -> None:
         ages = AgeTracker()
-        assert ages.update([half(0, remote_port=1)], 0.0) == [0]
-        assert ages.update([half(0, remote_port=2), half(0, remote_port=1)], 9.0) == [0, 9]
-        assert ages.update([half(0, remote_port=2, owner_key=99)], 12.0) == [3]
+        assert ages.update([close_wait(0, remote_port=1)], 0.0) == [0]
+        assert ages.update([close_wait(0, remote_port=2), close_wait(0, remote_port=1)], 9.0) == [0, 9]
+        assert ages.update([close_wait(0, remote_port=2, owner_key=99)], 12.0) == [3]
 
     def test_new_cookie_between_the_same_ports_starts_at_age_zero(self) -> None:
         ages = AgeTracker()
-        age(ages, half(1), 0.0)
-        assert age(ages, half(2), 100.0) == 0
+        age(ages, close_wait(1), 0.0)
+        assert age(ages, close_wait(2), 100.0) == 0
 
-    @given(st.lists(st.tuples(st.lists(st.builds(half, st.integers(0, 9))), TIMES), max_size=8))
+    @given(st.lists(st.tuples(st.lists(st.builds(close_wait, st.integers(0, 9))), TIMES), max_size=8))
     def test_only_sockets_of_the_last_update_are_remembered(
         self, collections: list[tuple[list[CloseWaitSocket], float]]
     ) -> None:
         ages = AgeTracker()
-        for halves, now in collections:
-            assert len(ages.update(halves, now)) == len(halves)
-            assert len(ages) == len({one.socket.cookie for one in halves})
+        for sockets, now in collections:
+            assert len(ages.update(sockets, now)) == len(sockets)
+            assert len(ages) == len({sock.socket.cookie for sock in sockets})
 
     @given(
         st.lists(
-            st.tuples(st.lists(st.builds(half, st.integers(0, 3), st.none() | SECONDS), max_size=4), TIMES),
+            st.tuples(
+                st.lists(st.builds(close_wait, st.integers(0, 3), st.none() | SECONDS), max_size=4), TIMES
+            ),
             max_size=8,
         )
     )
@@ -130,36 +135,40 @@ class TestAges:
         self, collections: list[tuple[list[CloseWaitSocket], float]]
     ) -> None:
         ages = AgeTracker()
-        for halves, now in collections:
-            assert all(found >= 0 for found in ages.update(halves, now))
+        for sockets, now in collections:
+            assert all(seconds >= 0 for seconds in ages.update(sockets, now))
 
 
 @given(
     ended=st.floats(0, 1e6),
     idle=SECONDS,
     acks=st.lists(SECONDS, max_size=5),
-    looks=st.lists(SECONDS, min_size=1, max_size=10).map(sorted),
+    collections=st.lists(SECONDS, min_size=1, max_size=10).map(sorted),
     restart=st.integers(0, 9),
-    knows=st.booleans(),
+    has_tcp_info=st.booleans(),
 )
 def test_age_stays_between_its_bounds_over_a_connection(
-    ended: float, idle: float, acks: list[float], looks: list[float], restart: int, knows: bool
+    ended: float, idle: float, acks: list[float], collections: list[float], restart: int, has_tcp_info: bool
 ) -> None:
-    """A peer ends its side `idle` seconds after its last data; ACKs come, and the exporter looks
-    and is restarted. Times are in seconds after the end."""
-    ages, first, previous = AgeTracker(), looks[0], None
-    for number, look in enumerate(looks):
+    """A peer shuts its side down `idle` seconds after its last data; ACKs arrive, and the exporter collects
+    and is restarted. Times are in seconds after the shutdown."""
+    ages, first, previous = AgeTracker(), collections[0], None
+    for number, now in enumerate(collections):
         if number == restart:
-            ages, first, previous = AgeTracker(), look, None
-        seconds_since_ack = look - max((ack for ack in acks if ack <= look), default=0.0)
-        one = half(seconds_since_ack=seconds_since_ack, seconds_since_data=look + idle) if knows else half()
-        found = age(ages, one, ended + look)
+            ages, first, previous = AgeTracker(), now, None
+        seconds_since_ack = now - max((ack for ack in acks if ack <= now), default=0.0)
+        sock = (
+            close_wait(seconds_since_ack=seconds_since_ack, seconds_since_data=now + idle)
+            if has_tcp_info
+            else close_wait()
+        )
+        seconds = age(ages, sock, ended + now)
         slack = 1e-6
-        assert look - first - slack <= found <= look + slack
-        if knows:
-            assert seconds_since_ack - slack <= found
-        if knows and not any(ack <= look for ack in acks):
-            assert found == pytest.approx(look, abs=slack)
+        assert now - first - slack <= seconds <= now + slack
+        if has_tcp_info:
+            assert seconds_since_ack - slack <= seconds
+        if has_tcp_info and not any(ack <= now for ack in acks):
+            assert seconds == pytest.approx(now, abs=slack)
         if previous is not None:
-            assert found - previous[1] >= look - previous[0] - slack
-        previous = look, found
+            assert seconds - previous[1] >= now - previous[0] - slack
+        previous = now, seconds

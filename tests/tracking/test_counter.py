@@ -1,4 +1,4 @@
-"""The counter: the same counts whether a socket is new, known, changed or gone."""
+"""The counter counts correctly whether sockets are new, known, changed or closed."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from exporter.tracking.counter import SocketCounter
 from .batches import ROWS, RecordingClassifier, batch, batches, complete, count, group, socket
 
 
-@pytest.fixture(scope="module", params=["remembering", "tidy"])
-def memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Either so many sockets are remembered that none is dropped, or what is gone is dropped at once."""
+@pytest.fixture(scope="module", params=["large cache", "small cache"])
+def cache_size(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set limits of the cache so that closed sockets are either never or immediately dropped."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "tidy":
+        if request.param == "small cache":
             patch.setattr(group_cache_module, "_MAX_CACHED_RATIO", 0.5)
             patch.setattr(counter_module, "_MIN_EMPTY_GROUPS", -1)
         yield
 
 
-@pytest.mark.usefixtures("memory")
+@pytest.mark.usefixtures("cache_size")
 @given(st.lists(ROWS, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
 def test_every_collection_counts_exactly_the_sockets_that_exist(
-    collections: list[list[Socket]], forgotten: set[int]
+    collections: list[list[Socket]], invalidated: set[int]
 ) -> None:
-    """A cookie keeps its holder here, as in the kernel while a socket stays in one state."""
+    """A cookie keeps its owner key here, as in the kernel while a socket stays in one state."""
     counter = SocketCounter()
     for number, rows in enumerate(collections):
         rows = [row._replace(owner_key=row.cookie % 3 + 1) for row in rows]
-        if number in forgotten:
+        if number in invalidated:
             counter.invalidate({ProcessId(1, 0.0)})
-            counter.invalidate_time_wait(lambda one: one.owner == ProcessId(2, 0.0))
+            counter.invalidate_time_wait(lambda group: group.owner == ProcessId(2, 0.0))
         counted = complete(counter, counter.begin(batches(rows)), cacheable=number % 3 != 1)
         assert Counter(map(group, rows)) == counted
 
@@ -49,20 +49,20 @@ def test_every_collection_counts_exactly_the_sockets_that_exist(
 QUEUED = st.dictionaries(st.integers(1, 60), st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
 
 
-@pytest.mark.usefixtures("memory")
+@pytest.mark.usefixtures("cache_size")
 @given(st.lists(st.tuples(ROWS, QUEUED), min_size=1, max_size=4), st.sets(st.integers(0, 3)))
 def test_every_queued_byte_is_counted_in_a_group(
-    collections: list[tuple[list[Socket], dict[int, tuple[int, int]]]], doubtful: set[int]
+    collections: list[tuple[list[Socket], dict[int, tuple[int, int]]]], uncacheable: set[int]
 ) -> None:
-    """Also those of sockets that are to be classified again, for something was not known."""
+    """Also those of sockets that must be classified again because their owner was unknown."""
     counter = SocketCounter()
     for number, (rows, queues) in enumerate(collections):
         pending = counter.begin(batches(rows, queues))
-        complete(counter, pending, cacheable=number not in doubtful)
+        complete(counter, pending, cacheable=number not in uncacheable)
         sums = counter.queues(pending)
         present = [queues[row.cookie] for row in rows if row.state != TIME_WAIT and row.cookie in queues]
-        assert [sum(some) for some in zip((0, 0), *sums.values(), strict=True)] == [
-            sum(some) for some in zip((0, 0), *present, strict=True)
+        assert [sum(column) for column in zip((0, 0), *sums.values(), strict=True)] == [
+            sum(column) for column in zip((0, 0), *present, strict=True)
         ]
 
 
@@ -127,26 +127,26 @@ def test_source_without_cookies_has_no_previous_groups() -> None:
     counter = SocketCounter()
     recorded = RecordingClassifier()
     for state in (ESTABLISHED, CLOSE_WAIT):
-        read = counter.begin(psutil_source.to_batches([socket(0, state)]))
-        complete(counter, read, recorded)
+        pending = counter.begin(psutil_source.to_batches([socket(0, state)]))
+        complete(counter, pending, recorded)
     assert recorded.previous == [None, None]
 
 
 def test_source_that_fails_half_way_changes_nothing() -> None:
-    def broken() -> Iterator[SocketBatch]:
+    def failing() -> Iterator[SocketBatch]:
         yield batch([socket(2)])
         raise OSError("gone")
 
     counter = SocketCounter()
     count(counter, batch([socket(1)]))
     with pytest.raises(OSError, match="gone"):
-        counter.begin(broken())
+        counter.begin(failing())
     assert count(counter, batch([socket(1)])) == {group(socket(1)): 1}
 
 
 def test_unresolved_owner_can_be_resolved_later() -> None:
     counter = SocketCounter()
-    lost = SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)
-    complete(counter, counter.begin([batch([socket(1)])]), lambda _row, _before: lost)
+    unresolved = SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.OUTBOUND, 443)
+    complete(counter, counter.begin([batch([socket(1)])]), lambda _row, _previous: unresolved)
     counter.invalidate({Unowned.NOT_FOUND})
     assert count(counter, batch([socket(1)])) == {group(socket(1)): 1}

@@ -1,4 +1,4 @@
-"""What a counter remembers of sockets that went, and of collections that failed."""
+"""Entries that a counter keeps for closed sockets, and after failed collections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporter.tracking import group_cache as group_cache_module
 from exporter.tracking.counter import SocketCounter
 from exporter.tracking.pending import CountInProgress
 
-from .batches import RecordingClassifier, batch, complete, count, each, group, socket
+from .batches import RecordingClassifier, batch, complete, count, group, one_by_one, socket
 
 
 def test_closed_sockets_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_dropping_keeps_previous_groups_of_open_sockets(monkeypatch: pytest.Monk
 
 
 def test_cache_stays_bounded_while_sockets_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither do kinds that all change, nor owners that die one after the other."""
+    """Neither key spaces that all change nor owners that exit one after the other make it grow."""
     monkeypatch.setattr(group_cache_module, "_MAX_CACHED_RATIO", 1.1)
     counter = SocketCounter()
     remembered = []
@@ -48,8 +48,8 @@ def test_cache_stays_bounded_while_sockets_come_and_go(monkeypatch: pytest.Monke
         held = [socket(cookie, owner_key=turn) for cookie in cookies]
         ended = [socket(10_000 + cookie, TIME_WAIT, owner_key=0) for cookie in cookies]
         count(counter, batch(held), batch(ended))
-        past = counter.previous_groups([*range(2_000), *range(10_000, 12_000)])
-        remembered.append(len(past) - past.count(None))
+        previous = counter.previous_groups([*range(2_000), *range(10_000, 12_000)])
+        remembered.append(len(previous) - previous.count(None))
     assert max(remembered[10:]) <= max(remembered[:10]) < 1.2 * 800
 
 
@@ -64,7 +64,7 @@ def test_sockets_classified_before_a_failure_are_cached(monkeypatch: pytest.Monk
         raise OSError("the kernel stopped answering")
 
     with pytest.raises(OSError, match="stopped"):
-        counter.complete(pending, each(group), fail, lambda _: None)
+        counter.complete(pending, one_by_one(group), fail, lambda _: None)
     recorded = RecordingClassifier()
     complete(counter, counter.begin([batch([socket(2, FIN_WAIT2, owner_key=0)])]), recorded)
     assert recorded.previous == [group(socket(2))]
@@ -81,7 +81,7 @@ def test_failed_collection_keeps_dropped_entries() -> None:
 
 
 def test_owners_of_exited_processes_are_dropped() -> None:
-    """Each owns one socket, next to sockets that stay open."""
+    """Each owns one socket; other sockets stay open."""
     counter = SocketCounter()
     staying = [socket(cookie) for cookie in range(1, 201)]
     for turn in range(1_000, 1_500):

@@ -1,4 +1,4 @@
-"""The steps of one count: TIME_WAIT last, what is not remembered, and a census."""
+"""The order of one count: TIME_WAIT last, uncacheable sockets again, and the count of bound ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.tracking.bound_ports import BoundPortCounter
 from exporter.tracking.counter import SocketCounter
 from exporter.tracking.pending import CountInProgress
 
-from .batches import RecordingClassifier, batches, complete, count, each, group, socket
+from .batches import RecordingClassifier, batches, complete, count, group, one_by_one, socket
 
 
 @pytest.mark.parametrize("source", ["kernel", "portable"])
@@ -32,7 +32,7 @@ def test_time_wait_is_classified_last(source: str) -> None:
         states_before_time_wait.extend(group.state for group in groups)
         assert [row.state for row in recorded.rows] == [ESTABLISHED, CLOSE_WAIT]
 
-    counts = counter.complete(pending, each(recorded), lambda: None, learn)
+    counts = counter.complete(pending, one_by_one(recorded), lambda: None, learn)
     assert set(states_before_time_wait) == {ESTABLISHED, CLOSE_WAIT}
     assert [row.state for row in recorded.rows] == [ESTABLISHED, CLOSE_WAIT, TIME_WAIT, TIME_WAIT]
     assert counts == Counter(map(group, rows))
@@ -47,7 +47,7 @@ def test_deferred_sockets_are_classified_before_time_wait() -> None:
         assert [row.cookie for row in recorded.rows] == [1]
         return counter.extend(pending, batches([socket(3, SYN_RECV), socket(4, TIME_WAIT)]))
 
-    counts = counter.complete(pending, each(recorded), deferred, lambda _: None)
+    counts = counter.complete(pending, one_by_one(recorded), deferred, lambda _: None)
     assert [row.cookie for row in recorded.rows] == [1, 3, 2, 4]
     assert counts.total() == 4
 
@@ -58,7 +58,7 @@ def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
     given = batches(rows) if source == "kernel" else list(psutil_source.to_batches(rows))
     counter = SocketCounter()
     count(counter, *given)
-    counter.invalidate_time_wait(lambda one: one.state == TIME_WAIT and one.port == 443)
+    counter.invalidate_time_wait(lambda group: group.state == TIME_WAIT and group.port == 443)
     recorded = RecordingClassifier()
     complete(counter, counter.begin(given), recorded)
     assert recorded.rows == [rows[1]]

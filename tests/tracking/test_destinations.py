@@ -1,4 +1,4 @@
-"""Who talks, or lately talked, to which destination."""
+"""Processes that are, or recently were, connected to a destination."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from exporter.model.groups import AddressPair, Attribution, Direction, SocketGro
 from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, STATE_NAMES, TIME_WAIT
 from exporter.tracking import destinations as destinations_module
-from exporter.tracking.destinations import (
-    DESTINATION_RETENTION_SECONDS,
-    Destination,
-    DestinationOwners,
-    is_unattributed,
-)
+from exporter.tracking.destinations import Destination, DestinationOwners, is_unattributed
 
 from .sockets import CLIENT, OTHER_CLIENT, SERVER, ip
 
@@ -68,23 +63,23 @@ def test_renamed_process_is_still_the_sole_owner(destinations: DestinationOwners
 
 def test_owner_is_remembered_for_300_seconds(destinations: DestinationOwners) -> None:
     update(destinations, 0.0, to(DATABASE))
-    update(destinations, DESTINATION_RETENTION_SECONDS)
+    update(destinations, 300.0)
     assert destinations.sole_owner(*DATABASE) == CLIENT
-    update(destinations, DESTINATION_RETENTION_SECONDS + 1)
+    update(destinations, 300.1)
     assert destinations.sole_owner(*DATABASE) is None
     assert not destinations.owners()
 
 
-def test_remaining_process_becomes_the_sole_owner_after_300_seconds(destinations: DestinationOwners) -> None:
+def test_remaining_owner_is_the_sole_one_after_300_seconds(destinations: DestinationOwners) -> None:
     update(destinations, 0.0, to(DATABASE), to(DATABASE, OTHER_CLIENT))
-    update(destinations, DESTINATION_RETENTION_SECONDS, to(DATABASE))
+    update(destinations, 300.0, to(DATABASE))
     assert destinations.sole_owner(*DATABASE) is None
-    update(destinations, DESTINATION_RETENTION_SECONDS + 1, to(DATABASE))
+    update(destinations, 300.1, to(DATABASE))
     assert destinations.sole_owner(*DATABASE) == CLIENT
 
 
 @pytest.mark.parametrize(
-    "silent",
+    "group",
     [
         to(DATABASE, state=TIME_WAIT),
         to(DATABASE, Unowned.NOT_FOUND),
@@ -93,77 +88,75 @@ def test_remaining_process_becomes_the_sole_owner_after_300_seconds(destinations
     ],
 )
 def test_groups_without_an_outbound_owner_are_ignored(
-    silent: SocketGroup, destinations: DestinationOwners
+    group: SocketGroup, destinations: DestinationOwners
 ) -> None:
-    assert not update(destinations, 0.0, silent)
+    assert not update(destinations, 0.0, group)
     assert len(destinations) == 0
 
 
 def test_update_returns_destinations_without_owner_before(destinations: DestinationOwners) -> None:
     assert update(destinations, 0.0, to(DATABASE)) == {DATABASE}
     assert update(destinations, 1.0, to(DATABASE), to(DATABASE, OTHER_CLIENT), to(PROXY)) == {PROXY}
-    assert update(destinations, DESTINATION_RETENTION_SECONDS + 2) == set()
-    assert update(destinations, DESTINATION_RETENTION_SECONDS + 3, to(PROXY)) == {PROXY}
+    assert update(destinations, 302.0) == set()
+    assert update(destinations, 303.0, to(PROXY)) == {PROXY}
 
 
-def test_oldest_destination_is_dropped_at_the_limit(
-    destinations: DestinationOwners, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(destinations_module, "MAX_DESTINATIONS", 2)
-    third = (ip("10.0.0.7"), 80)
+def test_oldest_destination_is_dropped_above_10_000(destinations: DestinationOwners) -> None:
     update(destinations, 0.0, to(DATABASE), to(PROXY))
     update(destinations, 1.0, to(DATABASE))
-    update(destinations, 2.0, to(third))
-    assert [destinations.sole_owner(*place) for place in (DATABASE, PROXY, third)] == [CLIENT, None, CLIENT]
+    update(destinations, 2.0, *(to((ip("10.0.0.7"), port)) for port in range(1, 9_999)))
+    assert (len(destinations), destinations.sole_owner(*PROXY)) == (10_000, CLIENT)
+    update(destinations, 3.0, to((ip("10.0.0.7"), 9_999)))
+    assert (len(destinations), destinations.sole_owner(*PROXY)) == (10_000, None)
+    assert destinations.sole_owner(*DATABASE) == CLIENT
 
 
 DESTINATIONS = [(ip("10.0.0.9"), port) for port in range(1, 7)]
-TALKS = st.tuples(st.sampled_from(sorted(NAMES)), st.sampled_from(DESTINATIONS))
-SCRAPES = st.lists(
-    st.tuples(st.floats(0, DESTINATION_RETENTION_SECONDS / 2), st.lists(TALKS, max_size=4)),
+CONNECTIONS = st.tuples(st.sampled_from(sorted(NAMES)), st.sampled_from(DESTINATIONS))
+COLLECTIONS = st.lists(
+    st.tuples(st.floats(0, 150.0), st.lists(CONNECTIONS, max_size=4)),
     min_size=1,
     max_size=12,
 )
-Scrapes = list[tuple[float, list[tuple[ProcessId, Destination]]]]
+Collections = list[tuple[float, list[tuple[ProcessId, Destination]]]]
 
 
-def scrapes(found: Scrapes, destinations: DestinationOwners) -> Iterator[dict[Destination, dict[str, float]]]:
-    """Tells the destinations, and gives who is to be known after each scrape: when each name was last
-    seen."""
+def known_names(
+    collections: Collections, destinations: DestinationOwners
+) -> Iterator[dict[Destination, dict[str, float]]]:
+    """Update the destinations. Yield the names expected after each collection, with their last update."""
     now, last = 0.0, dict[Destination, dict[str, float]]()
-    for seconds, talks in found:
+    for seconds, connections in collections:
         now += seconds
-        update(destinations, now, *(to(destination, owner) for owner, destination in talks))
-        for owner, destination in talks:
+        update(destinations, now, *(to(destination, owner) for owner, destination in connections))
+        for owner, destination in connections:
             last.setdefault(destination, {})[NAMES[owner]] = now
         yield {
-            destination: {
-                name: seen for name, seen in names.items() if seen >= now - DESTINATION_RETENTION_SECONDS
-            }
+            destination: {name: seen for name, seen in names.items() if seen >= now - 300.0}
             for destination, names in last.items()
         }
 
 
-@given(SCRAPES)
-def test_sole_owner_exactly_if_one_name_is_known(found: Scrapes) -> None:
+@given(COLLECTIONS)
+def test_sole_owner_exactly_if_one_name_is_known(collections: Collections) -> None:
     destinations = DestinationOwners()
-    for known in scrapes(found, destinations):
+    for known in known_names(collections, destinations):
         for destination in DESTINATIONS:
             names = known.get(destination, {})
-            only = destinations.sole_owner(*destination)
-            assert ([NAMES[only]] if only else []) == (list(names) if len(names) == 1 else [])
+            owner = destinations.sole_owner(*destination)
+            assert ([NAMES[owner]] if owner else []) == (list(names) if len(names) == 1 else [])
 
 
-@given(SCRAPES)
-def test_number_of_destinations_is_bounded(found: Scrapes) -> None:
+@given(COLLECTIONS)
+def test_number_of_destinations_is_bounded(collections: Collections) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(destinations_module, "MAX_DESTINATIONS", 3)
         destinations = DestinationOwners()
-        for known in scrapes(found, destinations):
+        for known in known_names(collections, destinations):
             assert len(destinations) <= 3
             for destination in DESTINATIONS:
-                only = destinations.sole_owner(*destination)
-                assert only is None or NAMES[only] in known[destination]
+                owner = destinations.sole_owner(*destination)
+                assert owner is None or NAMES[owner] in known[destination]
 
 
 GROUPS = st.builds(
@@ -179,9 +172,9 @@ GROUPS = st.builds(
 
 
 @given(GROUPS)
-def test_is_unattributed_only_for_unowned_time_wait_to_the_destination(group: SocketGroup) -> None:
-    led_there = group.addresses is not None and (group.addresses.remote_address, group.port) == DATABASE
-    expected = (group.state, group.owner, group.direction, led_there) == (
+def test_is_unattributed_for_unowned_time_wait_to_the_destination(group: SocketGroup) -> None:
+    has_destination = group.addresses is not None and (group.addresses.remote_address, group.port) == DATABASE
+    expected = (group.state, group.owner, group.direction, has_destination) == (
         TIME_WAIT,
         Unowned.RELEASED,
         Direction.OUTBOUND,

@@ -1,11 +1,10 @@
-"""Who listens on an address and port."""
+"""Owner of the listener on an address and port."""
 
 from __future__ import annotations
 
 import pytest
 
 from exporter.model.process import Unowned
-from exporter.tracking.listeners import LISTENER_RETENTION_SECONDS
 
 from .sockets import SERVER, WORKER, ip, listening
 
@@ -25,9 +24,9 @@ def test_listener_on_another_port_is_not_found() -> None:
     assert listening((HTTP, SERVER)).owner(HERE, 81) is None
 
 
-@pytest.mark.parametrize("anywhere", ["0.0.0.0", "::"])
-def test_wildcard_listener_accepts_ipv4(anywhere: str) -> None:
-    assert listening(((anywhere, 80), SERVER)).owner(HERE, 80) == SERVER
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_wildcard_listener_accepts_ipv4(wildcard: str) -> None:
+    assert listening(((wildcard, 80), SERVER)).owner(HERE, 80) == SERVER
 
 
 def test_specific_address_takes_precedence_over_wildcard() -> None:
@@ -37,15 +36,15 @@ def test_specific_address_takes_precedence_over_wildcard() -> None:
 
 
 def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
-    everybody = (WORKER, Unowned.NOT_FOUND, SERVER)
-    assert listening(*((("::", 80), owner) for owner in everybody)).owner(ip("::1"), 80) == SERVER
+    owners = (WORKER, Unowned.NOT_FOUND, SERVER)
+    assert listening(*((("::", 80), owner) for owner in owners)).owner(ip("::1"), 80) == SERVER
 
 
 def test_port_stays_inbound_for_120_seconds_after_close() -> None:
     table = listening((HTTP, SERVER))
-    table.update([], LISTENER_RETENTION_SECONDS)
+    table.update([], 120.0)
     assert table.owner(HERE, 80) == SERVER
-    table.update([], LISTENER_RETENTION_SECONDS + 1)
+    table.update([], 120.1)
     assert table.owner(HERE, 80) is None
 
 

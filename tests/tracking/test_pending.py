@@ -1,4 +1,4 @@
-"""Readings in two parts."""
+"""Owner keys of a count in progress."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from exporter.tracking.pending import OwnerKeys
 
 
-@pytest.mark.parametrize("wanted", [False, True])
-def test_joined_owner_keys_include_both_parts(wanted: bool) -> None:
-    one, other = OwnerKeys(), OwnerKeys()
-    one.add(array("I", [1, 2]).tobytes())
+@pytest.mark.parametrize("read_before_join", [False, True])
+def test_joined_owner_keys_include_both_parts(read_before_join: bool) -> None:
+    joined, other = OwnerKeys(), OwnerKeys()
+    joined.add(array("I", [1, 2]).tobytes())
     other.add(array("I", [3]).tobytes())
-    if wanted:
+    if read_before_join:
         assert other.all() == {3}
-    one.join(other)
-    one.update([4])
-    assert one.all() == {1, 2, 3, 4}
+    joined.join(other)
+    joined.update([4])
+    assert joined.all() == {1, 2, 3, 4}
