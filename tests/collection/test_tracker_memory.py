@@ -49,7 +49,7 @@ def test_time_wait_has_no_owner_with_two_processes_connected(tracker: SocketTrac
     assert time_wait(tracker.snapshot()) == {(Unowned.RELEASED, Attribution.NONE): 1}
 
 
-def test_unattributed_time_wait_is_inferred_after_a_process_connects(
+def test_time_wait_is_inferred_after_a_process_connects(
     tracker: SocketTracker, host: Host
 ) -> None:
     host.rows = [outbound(40_000, TIME_WAIT)]
@@ -70,7 +70,7 @@ def test_inferred_owner_stays_when_another_process_connects(tracker: SocketTrack
     }
 
 
-def test_time_wait_keeps_the_observed_owner_if_the_source_has_cookies(
+def test_time_wait_keeps_the_observed_owner_with_cookies(
     tracker: SocketTracker, host: Host
 ) -> None:
     host.rows = [outbound(40_000), outbound(40_001, owner_key=21)]

@@ -118,13 +118,13 @@ def test_close_wait_that_exhausts_descriptors_is_critical(held: int, used: int, 
     assert of_port[9100] is severity
 
 
-def test_exhausted_descriptors_and_their_close_wait_are_one_finding() -> None:
+def test_exhausted_descriptors_and_close_wait_are_one_finding() -> None:
     assert kinds(make_snapshot(close_wait(500), fd_usage=descriptors_in_use())) == [
         (FindingKind.CLOSE_WAIT, CRITICAL)
     ]
 
 
-def test_descriptors_exhausted_by_other_files_are_a_separate_finding() -> None:
+def test_descriptors_used_by_other_files_are_another_finding() -> None:
     snapshot = make_snapshot(close_wait(2), fd_usage=descriptors_in_use())
     assert kinds(snapshot) == [(FindingKind.DESCRIPTORS, WARNING), (FindingKind.CLOSE_WAIT, NOTE)]
 
@@ -163,7 +163,7 @@ def test_verb_agrees_with_number_of_waiting_connections(length: int, verb: str) 
     assert detail.startswith(f"{length} {verb} to be accepted by printd.")
 
 
-def test_full_queue_and_its_unaccepted_connections_are_one_finding() -> None:
+def test_full_queue_and_unaccepted_connections_are_one_finding() -> None:
     snapshot = make_snapshot(close_wait(20, cause=Cause.NOT_ACCEPTED), listeners=[listener(21, 20)])
     finding = only_finding(snapshot)
     assert (finding.kind, finding.severity) == (FindingKind.CLOSE_WAIT, CRITICAL)

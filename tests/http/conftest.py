@@ -1,4 +1,4 @@
-"""A server for each test."""
+"""Fixture that starts servers and stops them after the test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .servers import Running, Start
 def start(tmp_path: Path) -> Iterator[Start]:
     running: list[Running] = []
 
-    def started(*addresses: str, **limits: float) -> Running:
+    def start_server(*addresses: str, **limits: float) -> Running:
         running.append(Running(tmp_path, list(addresses or ["127.0.0.1:0"]), limits))
         return running[-1]
 
-    yield started
-    for each in running:
-        each.stop()
+    yield start_server
+    for server in running:
+        server.stop()

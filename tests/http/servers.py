@@ -1,4 +1,4 @@
-"""A server in a process of its own, and clients of it."""
+"""A server in a separate process, and clients of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from exporter.http.server import parse_listen_address
 T = TypeVar("T")
 
 # A server with one collector that waits while the file `gate` exists and fails while `broken` does, and with
-# pages that show what a handler is given, fail, and show whether TCP_NODELAY is set on each connection.
+# pages that return the request, fail, and return whether TCP_NODELAY is set on each connection.
 PROGRAM = """
 import json, os, socket, sys, time
 import psutil
@@ -55,10 +55,10 @@ configure_logging("info", "logfmt")
 def listener(address):
     if not address.startswith("/"):
         return listen(address)
-    made = socket.socket(socket.AF_UNIX)
-    made.bind(address)
-    made.listen()
-    return made
+    unix_listener = socket.socket(socket.AF_UNIX)
+    unix_listener.bind(address)
+    unix_listener.listen()
+    return unix_listener
 
 def no_delay(fd):
     with socket.socket(fileno=os.dup(fd)) as connection:
@@ -71,7 +71,7 @@ async def handler(request):
         raise RuntimeError("secret")
     if request.path == "/no-delay":
         connections = psutil.Process().net_connections("tcp")
-        return Response(200, repr([no_delay(each.fd) for each in connections if each.raddr]).encode())
+        return Response(200, repr([no_delay(row.fd) for row in connections if row.raddr]).encode())
     return await app(request)
 
 listeners = [listener(address) for address in addresses]
@@ -83,7 +83,7 @@ serve(handler, listeners, ServerLimits(**limits), tls=lambda: web.tls)
 
 
 class Running:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     def __init__(self, folder: Path, addresses: list[str], limits: dict[str, float]) -> None:
         self.folder = folder
@@ -92,8 +92,8 @@ class Running:
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout
-        with self.process.stdout as told:
-            self.addresses: list[str] = json.loads(told.readline())
+        with self.process.stdout as stdout:
+            self.addresses: list[str] = json.loads(stdout.readline())
         self.ports = [parse_listen_address(address)[1] for address in self.addresses if ":" in address]
 
     def connect(self, host: str = "127.0.0.1") -> socket.socket:
@@ -106,7 +106,7 @@ class Running:
         return (self.folder / "log").read_text()
 
     def hold(self) -> None:
-        """Makes collections wait from now on."""
+        """Let collections wait until release()."""
         (self.folder / "gate").touch()
 
     def release(self) -> None:
@@ -122,16 +122,16 @@ Start = Callable[..., Running]
 
 
 def until(condition: Callable[[], T | None], what: str) -> T:
-    """Gives what the condition gives, once it is true."""
+    """Poll until the condition is true, and return its result."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         time.sleep(0.01)
     pytest.fail(f"not within 20 s: {what}")
 
 
-def ask(
+def send_request(
     client: http.client.HTTPConnection, path: str = "/metrics", method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -144,15 +144,15 @@ def request(path: str = "/metrics", **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Reads one whole answer."""
+def read_response(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one response. Return its status and body."""
     response = http.client.HTTPResponse(connection)
     response.begin()
     return response.status, response.read()
 
 
 def is_reset(connection: socket.socket) -> bool:
-    """Waits for the connection's end; whether that was a reset."""
+    """Wait until the server closes the connection. Return whether it reset it."""
     try:
         while connection.recv(4096):
             pass
@@ -161,8 +161,8 @@ def is_reset(connection: socket.socket) -> bool:
     return False
 
 
-def is_turned_away(running: Running) -> bool:
-    """Connects; whether the connection was reset, be it before the client took notice of its being made."""
+def is_evicted(running: Running) -> bool:
+    """Connect. Return whether the connection was reset, if need be before connect() returned."""
     try:
         with running.connect() as connection:
             return is_reset(connection)
@@ -179,12 +179,12 @@ def is_refused(running: Running) -> bool:
 
 
 def time_waits(port: int) -> int:
-    """How many sockets in TIME_WAIT hold this port as their own."""
-    left = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_TIME_WAIT)
-    return sum(getattr(each.laddr, "port", None) == port for each in left)
+    """Return the number of sockets in TIME_WAIT on this local port."""
+    rows = (row for row in psutil.net_connections("tcp") if row.status == psutil.CONN_TIME_WAIT)
+    return sum(getattr(row.laddr, "port", None) == port for row in rows)
 
 
 def collections(body: bytes) -> int:
-    found = re.search(rb"^tiny_collections (\d+)", body, re.MULTILINE)
-    assert found
-    return int(found[1])
+    match = re.search(rb"^tiny_collections (\d+)", body, re.MULTILINE)
+    assert match
+    return int(match[1])

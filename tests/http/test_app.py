@@ -21,7 +21,7 @@ from exporter.http.scrape import CollectorFilter, ScrapeCoalescer
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-# What Prometheus 3 sends.
+# The Accept header of Prometheus 3.
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,"
@@ -29,14 +29,14 @@ PROMETHEUS_ACCEPT = (
 )
 
 
-class Counted:
-    """A collector that counts its collections, and can be held in one or made to fail."""
+class CountingCollector:
+    """A collector that counts its collections, and can be delayed or made to fail."""
 
     def __init__(self) -> None:
         self.collections = 0
-        self.begun = threading.Event()
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
+        self.started = threading.Event()
+        self.released = threading.Event()
+        self.released.set()
         self.failure: Exception | None = None
 
     def describe(self) -> Sequence[Metric]:
@@ -44,19 +44,19 @@ class Counted:
 
     def collect(self) -> Iterator[Metric]:
         self.collections += 1
-        self.begun.set()
-        assert self.may_go_on.wait(20)
+        self.started.set()
+        assert self.released.wait(20)
         if self.failure:
             raise self.failure
         yield GaugeMetricFamily("tiny_collections", "Collections begun.", value=self.collections)
         yield CounterMetricFamily("tiny_events", "Nothing.", value=3)
 
     def hold(self) -> None:
-        self.begun.clear()
-        self.may_go_on.clear()
+        self.started.clear()
+        self.released.clear()
 
 
-class Answer:
+class AppResponse:
     """A response, with its headers by name."""
 
     def __init__(self, response: Response) -> None:
@@ -69,28 +69,28 @@ class Answer:
 
 
 @pytest.fixture
-def collector() -> Iterator[Counted]:
-    counted = Counted()
-    yield counted
-    counted.may_go_on.set()
+def collector() -> Iterator[CountingCollector]:
+    collector = CountingCollector()
+    yield collector
+    collector.released.set()
 
 
 @pytest.fixture
-def app(collector: Counted) -> App:
+def app(collector: CountingCollector) -> App:
     registry = CollectorRegistry()
     registry.register(collector)
     return App(ScrapeCoalescer(registry), title="Tiny <exporter>", description="<i> & 2")
 
 
-async def ask(
+async def send_request(
     app: App, path: str = "/metrics", *, method: str = "GET", query: str = "", **headers: str
-) -> Answer:
+) -> AppResponse:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Answer(await app(Request(method, path, query, header_dict(raw))))
+    return AppResponse(await app(Request(method, path, query, header_dict(raw))))
 
 
-def get(app: App, path: str = "/metrics", **asked: Any) -> Answer:
-    return asyncio.run(ask(app, path, **asked))
+def get(app: App, path: str = "/metrics", **options: Any) -> AppResponse:
+    return asyncio.run(send_request(app, path, **options))
 
 
 async def until(event: threading.Event) -> None:
@@ -123,16 +123,16 @@ class TestFormats:
         ],
     )
     def test_content_type_is_the_negotiated_format(self, app: App, accept: str, content_type: str) -> None:
-        answer = get(app, accept=accept)
-        assert (answer.status, answer.headers["content-type"]) == (200, content_type)
+        response = get(app, accept=accept)
+        assert (response.status, response.headers["content-type"]) == (200, content_type)
         parse = parse_open_metrics if content_type == OPEN_METRICS else parse_text
-        families = {family.name: family for family in parse(answer.body.decode())}
+        families = {family.name: family for family in parse(response.body.decode())}
         assert families["tiny_collections"].samples[0].value == 1
-        assert answer.body.endswith(b"# EOF\n") == (content_type == OPEN_METRICS)
+        assert response.body.endswith(b"# EOF\n") == (content_type == OPEN_METRICS)
 
     def test_repeated_accept_headers_are_joined(self, app: App) -> None:
-        answer = get(app, Accept="application/openmetrics-text", accept="text/html")
-        assert answer.headers["content-type"] == OPEN_METRICS
+        response = get(app, Accept="application/openmetrics-text", accept="text/html")
+        assert response.headers["content-type"] == OPEN_METRICS
 
     @pytest.mark.parametrize(
         ("accept_encoding", "gzipped"),
@@ -148,9 +148,9 @@ class TestFormats:
         ],
     )
     def test_gzip_when_accepted(self, app: App, accept_encoding: str, gzipped: bool) -> None:
-        answer = get(app, accept_encoding=accept_encoding)
-        assert answer.headers.get("content-encoding") == ("gzip" if gzipped else None)
-        assert b"tiny_collections 1.0" in (gzip.decompress(answer.body) if gzipped else answer.body)
+        response = get(app, accept_encoding=accept_encoding)
+        assert response.headers.get("content-encoding") == ("gzip" if gzipped else None)
+        assert b"tiny_collections 1.0" in (gzip.decompress(response.body) if gzipped else response.body)
 
     def test_vary_names_the_negotiated_headers(self, app: App) -> None:
         assert get(app).headers["vary"] == "Accept, Accept-Encoding"
@@ -168,14 +168,14 @@ class TestFormats:
         ],
     )
     def test_name_parameter_selects_families(self, app: App, query: str, families: set[str]) -> None:
-        answer = get(app, query=query)
-        assert {family.name for family in parse_text(answer.body.decode())} == families
+        response = get(app, query=query)
+        assert {family.name for family in parse_text(response.body.decode())} == families
 
 
 class TestPages:
     @pytest.mark.parametrize("path", ["/", "/-/healthy", "/-/ready"])
     def test_head_gets_the_response_to_get(self, app: App, path: str) -> None:
-        """The server leaves its body out."""
+        """The server omits the body."""
         response, head = get(app, path), get(app, path, method="HEAD")
         assert (head.status, head.headers, head.body) == (200, response.headers, response.body)
         assert response.body
@@ -186,30 +186,32 @@ class TestPages:
         assert b"tiny_collections 1.0" in head.body
 
     @pytest.mark.parametrize("path", ["/-/healthy", "/-/ready"])
-    def test_health_checks_do_not_collect(self, app: App, collector: Counted, path: str) -> None:
-        answer = get(app, path)
-        assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    def test_health_checks_do_not_collect(self, app: App, collector: CountingCollector, path: str) -> None:
+        response = get(app, path)
+        assert (response.status, response.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert collector.collections == 0
 
     @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//", "/-/", "/-/reload/", ""])
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_unknown_path_is_404(self, app: App, collector: Counted, path: str, method: str) -> None:
+    def test_unknown_path_is_404(
+        self, app: App, collector: CountingCollector, path: str, method: str
+    ) -> None:
         assert get(app, path, method=method).status == 404
         assert collector.collections == 0
 
     @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get"])
     def test_other_methods_are_405_with_allow_header(
-        self, app: App, collector: Counted, path: str, method: str
+        self, app: App, collector: CountingCollector, path: str, method: str
     ) -> None:
-        answer = get(app, path, method=method)
-        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        response = get(app, path, method=method)
+        assert (response.status, response.headers["allow"]) == (405, "GET, HEAD")
         assert collector.collections == 0
 
     def test_landing_page_is_well_formed_and_its_links_work(self, app: App) -> None:
-        answer = get(app, "/")
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        page = Page(answer.body.decode())
+        response = get(app, "/")
+        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        page = Page(response.body.decode())
         assert page.open_tags == []
         assert page.language == "en"
         assert page.texts["title"] == page.texts["h1"] == "Tiny <exporter>"
@@ -220,7 +222,7 @@ class TestPages:
         assert readme.startswith("https://")
 
     @pytest.mark.parametrize("path", ["/", "/a/b", "/a:b", '/"><script>'])
-    def test_telemetry_path_can_be_changed(self, collector: Counted, path: str) -> None:
+    def test_telemetry_path_can_be_changed(self, collector: CountingCollector, path: str) -> None:
         app = App(ScrapeCoalescer(collector), telemetry_path=path, title="Tiny")
         assert b"tiny_collections 1.0" in get(app, path).body
         landing_page = get(app, "/")
@@ -229,14 +231,14 @@ class TestPages:
             assert b"<script>" not in landing_page.body
 
     @pytest.mark.parametrize("path", ["", "metrics", "/-/healthy", "/-/"])
-    def test_invalid_telemetry_path_is_an_error(self, collector: Counted, path: str) -> None:
+    def test_invalid_telemetry_path_is_an_error(self, collector: CountingCollector, path: str) -> None:
         with pytest.raises(ValueError, match="telemetry path"):
             App(ScrapeCoalescer(collector), telemetry_path=path, title="Tiny")
 
 
 class TestSelection:
     @pytest.fixture
-    def app(self, collector: Counted) -> App:
+    def app(self, collector: CountingCollector) -> App:
         def narrow(families: Iterable[Metric], collectors: frozenset[str]) -> Iterator[Metric]:
             return (family for family in families if family.name.removeprefix("tiny_") in collectors)
 
@@ -255,37 +257,41 @@ class TestSelection:
         ],
     )
     def test_collect_and_exclude_select_collectors(self, app: App, query: str, families: set[str]) -> None:
-        answer = get(app, query=query)
-        assert answer.status == 200
-        assert {family.name for family in parse_text(answer.body.decode())} == families
+        response = get(app, query=query)
+        assert response.status == 200
+        assert {family.name for family in parse_text(response.body.decode())} == families
 
     @pytest.mark.parametrize(
         "query", ["collect[]=events&exclude[]=events", "exclude[]=none&collect[]=events"]
     )
-    def test_collect_and_exclude_together_are_400(self, app: App, collector: Counted, query: str) -> None:
-        answer = get(app, query=query)
-        assert (answer.status, answer.body) == (400, b"collect[] and exclude[] cannot be combined\n")
+    def test_collect_and_exclude_together_are_400(
+        self, app: App, collector: CountingCollector, query: str
+    ) -> None:
+        response = get(app, query=query)
+        assert (response.status, response.body) == (400, b"collect[] and exclude[] cannot be combined\n")
         assert collector.collections == 0
 
     @pytest.mark.parametrize(
         "query", ["collect[]=none", "exclude[]=<b>", "collect[]=events&collect[]=Events"]
     )
     def test_unknown_collector_is_400_and_known_ones_are_listed(
-        self, app: App, collector: Counted, query: str
+        self, app: App, collector: CountingCollector, query: str
     ) -> None:
-        answer = get(app, query=query)
-        assert answer.status == 400
-        assert answer.body == b"unknown collector; the known ones are: collections, events\n"
+        response = get(app, query=query)
+        assert response.status == 400
+        assert response.body == b"unknown collector; the known ones are: collections, events\n"
         assert collector.collections == 0
 
-    def test_different_selections_share_a_collection(self, app: App, collector: Counted) -> None:
-        async def scenario() -> list[Answer]:
+    def test_different_selections_share_a_collection(self, app: App, collector: CountingCollector) -> None:
+        async def scenario() -> list[AppResponse]:
             collector.hold()
-            asks = (ask(app, query=query) for query in ("", "collect[]=events", "exclude[]=events"))
-            tasks = [asyncio.create_task(each) for each in asks]
-            await until(collector.begun)
+            requests = (
+                send_request(app, query=query) for query in ("", "collect[]=events", "exclude[]=events")
+            )
+            tasks = [asyncio.create_task(coroutine) for coroutine in requests]
+            await until(collector.started)
             await asyncio.sleep(0)
-            collector.may_go_on.set()
+            collector.released.set()
             return await asyncio.gather(*tasks)
 
         everything, events, others = asyncio.run(scenario())
@@ -295,61 +301,63 @@ class TestSelection:
 
 class TestReload:
     @pytest.mark.parametrize("method", ["POST", "PUT"])
-    @pytest.mark.parametrize(("works", "status"), [(True, 200), (False, 500)])
+    @pytest.mark.parametrize(("succeeds", "status"), [(True, 200), (False, 500)])
     def test_post_reloads_and_reports_the_result(
-        self, collector: Counted, method: str, works: bool, status: int
+        self, collector: CountingCollector, method: str, succeeds: bool, status: int
     ) -> None:
         reloads: list[None] = []
 
         def reload() -> bool:
             reloads.append(None)
-            return works
+            return succeeds
 
-        answer = get(App(ScrapeCoalescer(collector), title="Tiny", reload=reload), "/-/reload", method=method)
-        assert (answer.status, len(reloads)) == (status, 1)
+        response = get(
+            App(ScrapeCoalescer(collector), title="Tiny", reload=reload), "/-/reload", method=method
+        )
+        assert (response.status, len(reloads)) == (status, 1)
 
     def test_reload_is_403_unless_enabled(self, app: App) -> None:
-        answer = get(app, "/-/reload", method="POST")
-        assert (answer.status, answer.body) == (403, b"Lifecycle API is not enabled.\n")
+        response = get(app, "/-/reload", method="POST")
+        assert (response.status, response.body) == (403, b"Lifecycle API is not enabled.\n")
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-    def test_other_methods_do_not_reload(self, collector: Counted, method: str) -> None:
+    def test_other_methods_do_not_reload(self, collector: CountingCollector, method: str) -> None:
         app = App(ScrapeCoalescer(collector), title="Tiny", reload=lambda: pytest.fail("reloaded"))
-        answer = get(app, "/-/reload", method=method)
-        assert (answer.status, answer.headers["allow"]) == (405, "POST, PUT")
+        response = get(app, "/-/reload", method=method)
+        assert (response.status, response.headers["allow"]) == (405, "POST, PUT")
 
 
-class Status:
-    """A status page that counts how often it is made, and can be held or made to fail."""
+class CountingStatusPage:
+    """A status page that counts its renderings, and can be delayed or made to fail."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.rendered = 0
         self.thread = ""
-        self.begun = threading.Event()
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
+        self.started = threading.Event()
+        self.released = threading.Event()
+        self.released.set()
         self.failure: Exception | None = None
 
     def __call__(self) -> str:
-        self.made += 1
+        self.rendered += 1
         self.thread = threading.current_thread().name
-        self.begun.set()
-        assert self.may_go_on.wait(20)
+        self.started.set()
+        assert self.released.wait(20)
         if self.failure:
             raise self.failure
-        return f"<!doctype html>page {self.made}"
+        return f"<!doctype html>page {self.rendered}"
 
 
 @pytest.fixture
-def status() -> Iterator[Status]:
-    status = Status()
+def status() -> Iterator[CountingStatusPage]:
+    status = CountingStatusPage()
     yield status
-    status.may_go_on.set()
+    status.released.set()
 
 
 class TestStatusPage:
     @pytest.fixture
-    def app(self, collector: Counted, status: Status) -> App:
+    def app(self, collector: CountingCollector, status: CountingStatusPage) -> App:
         return App(ScrapeCoalescer(collector), title="Tiny", status_page=status)
 
     def test_each_visit_renders_a_new_page(self, app: App) -> None:
@@ -366,82 +374,86 @@ class TestStatusPage:
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-content-type-options"] == "nosniff"
 
-    def test_page_is_rendered_in_the_collection_thread(self, app: App, status: Status) -> None:
+    def test_page_is_rendered_in_the_collection_thread(self, app: App, status: CountingStatusPage) -> None:
         assert get(app, "/").status == 200
         assert status.thread.startswith("collection")
 
-    def test_page_does_not_collect_metrics(self, app: App, collector: Counted) -> None:
+    def test_page_does_not_collect_metrics(self, app: App, collector: CountingCollector) -> None:
         get(app, "/")
         assert collector.collections == 0
 
-    def test_telemetry_path_replaces_the_page(self, collector: Counted, status: Status) -> None:
+    def test_telemetry_path_replaces_the_page(
+        self, collector: CountingCollector, status: CountingStatusPage
+    ) -> None:
         app = App(ScrapeCoalescer(collector), telemetry_path="/", title="Tiny", status_page=status)
         assert b"tiny_collections 1.0" in get(app, "/").body
-        assert status.made == 0
+        assert status.rendered == 0
 
     def test_failure_is_500_without_details_and_logged_once(
-        self, app: App, status: Status, caplog: pytest.LogCaptureFixture
+        self, app: App, status: CountingStatusPage, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
         status.failure = RuntimeError("secret")
-        answers = [get(app, "/") for _ in range(2)]
+        responses = [get(app, "/") for _ in range(2)]
         status.failure = None
         assert get(app, "/").status == 200
-        assert [answer.status for answer in answers] == [500, 500]
-        assert b"secret" not in answers[0].body
-        ours = [each.getMessage() for each in caplog.records if each.name.startswith("exporter")]
-        assert ours == ["Status page failed", "Status page recovered"]
+        assert [response.status for response in responses] == [500, 500]
+        assert b"secret" not in responses[0].body
+        messages = [record.getMessage() for record in caplog.records if record.name.startswith("exporter")]
+        assert messages == ["Status page failed", "Status page recovered"]
 
-    def test_concurrent_visits_share_a_page(self, app: App, status: Status) -> None:
-        async def scenario() -> list[Answer]:
-            status.may_go_on.clear()
-            first = asyncio.create_task(ask(app, "/"))
-            await until(status.begun)
-            others = [asyncio.create_task(ask(app, "/")) for _ in range(30)]
+    def test_concurrent_visits_share_a_page(self, app: App, status: CountingStatusPage) -> None:
+        async def scenario() -> list[AppResponse]:
+            status.released.clear()
+            first = asyncio.create_task(send_request(app, "/"))
+            await until(status.started)
+            others = [asyncio.create_task(send_request(app, "/")) for _ in range(30)]
             await asyncio.sleep(0)
-            status.may_go_on.set()
+            status.released.set()
             return await asyncio.gather(first, *others)
 
-        answers = asyncio.run(scenario())
-        assert status.made == 1
-        assert {answer.body for answer in answers} == {b"<!doctype html>page 1"}
+        responses = asyncio.run(scenario())
+        assert status.rendered == 1
+        assert {response.body for response in responses} == {b"<!doctype html>page 1"}
 
-    def test_wait_for_the_page_is_limited(self, collector: Counted, status: Status) -> None:
+    def test_wait_for_the_page_is_limited(
+        self, collector: CountingCollector, status: CountingStatusPage
+    ) -> None:
         scrapes = ScrapeCoalescer(collector)
         impatient = App(scrapes, title="Tiny", status_page=status, limits=ServerLimits(max_scrape_wait=0.02))
         patient = App(scrapes, title="Tiny", status_page=status)
 
         async def scenario() -> tuple[int, int]:
-            status.may_go_on.clear()
-            late = await ask(impatient, "/")
-            waiting = asyncio.create_task(ask(patient, "/"))
+            status.released.clear()
+            partial = await send_request(impatient, "/")
+            waiting = asyncio.create_task(send_request(patient, "/"))
             await asyncio.sleep(0)
-            status.may_go_on.set()
-            return late.status, (await waiting).status
+            status.released.set()
+            return partial.status, (await waiting).status
 
         assert asyncio.run(scenario()) == (503, 200)
-        assert status.made == 1
+        assert status.rendered == 1
 
-    def test_cancelled_visit_does_not_affect_the_others(self, app: App, status: Status) -> None:
-        async def scenario() -> Answer:
-            status.may_go_on.clear()
-            leaving, staying = (asyncio.create_task(ask(app, "/")) for _ in range(2))
-            await until(status.begun)
-            leaving.cancel()
-            await asyncio.wait([leaving])
-            status.may_go_on.set()
-            return await staying
+    def test_cancelled_visit_does_not_affect_the_others(self, app: App, status: CountingStatusPage) -> None:
+        async def scenario() -> AppResponse:
+            status.released.clear()
+            cancelled_scrape, other_scrape = (asyncio.create_task(send_request(app, "/")) for _ in range(2))
+            await until(status.started)
+            cancelled_scrape.cancel()
+            await asyncio.wait([cancelled_scrape])
+            status.released.set()
+            return await other_scrape
 
         assert asyncio.run(scenario()).status == 200
 
-    def test_health_check_while_page_is_rendered(self, app: App, status: Status) -> None:
+    def test_health_check_while_page_is_rendered(self, app: App, status: CountingStatusPage) -> None:
         async def scenario() -> int:
-            status.may_go_on.clear()
-            visit = asyncio.create_task(ask(app, "/"))
-            await until(status.begun)
-            health = await ask(app, "/-/healthy")
+            status.released.clear()
+            visit = asyncio.create_task(send_request(app, "/"))
+            await until(status.started)
+            health = await send_request(app, "/-/healthy")
             assert not visit.done()
-            status.may_go_on.set()
+            status.released.set()
             await visit
             return health.status
 
@@ -450,61 +462,63 @@ class TestStatusPage:
 
 class TestFailures:
     def test_failed_collection_is_500_without_details(
-        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
+        self, app: App, collector: CountingCollector, caplog: pytest.LogCaptureFixture
     ) -> None:
         collector.failure = RuntimeError("secret")
-        answer = get(app)
-        assert (answer.status, answer.headers["content-type"]) == (500, "text/plain; charset=utf-8")
-        assert b"secret" not in answer.body
-        assert b"Traceback" not in answer.body
+        response = get(app)
+        assert (response.status, response.headers["content-type"]) == (500, "text/plain; charset=utf-8")
+        assert b"secret" not in response.body
+        assert b"Traceback" not in response.body
         assert [record.getMessage() for record in caplog.records] == ["Collection failed"]
         assert caplog.records[0].exc_info
         assert caplog.records[0].exc_info[1] is collector.failure
 
     def test_failure_and_recovery_are_logged_once(
-        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
+        self, app: App, collector: CountingCollector, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
         collector.failure = TimeoutError("no answer")
         assert [get(app).status for _ in range(3)] == [500, 500, 500]
         collector.failure = None
         assert [get(app).status for _ in range(2)] == [200, 200]
-        ours = [each.getMessage() for each in caplog.records if each.name.startswith("exporter")]
-        assert ours == ["Collection failed", "Collection recovered"]
+        messages = [record.getMessage() for record in caplog.records if record.name.startswith("exporter")]
+        assert messages == ["Collection failed", "Collection recovered"]
 
     def test_encoding_error_is_a_failed_collection(self, caplog: pytest.LogCaptureFixture) -> None:
         class Wrong:
             def collect(self) -> Iterator[Metric]:
-                yield GaugeMetricFamily("wrong", "A value that is no number.", value="x")  # type: ignore[arg-type]
+                yield GaugeMetricFamily("wrong", "A value that is not a number.", value="x")  # type: ignore[arg-type]
 
         assert get(App(ScrapeCoalescer(Wrong()), title="Tiny")).status == 500
         assert [record.getMessage() for record in caplog.records] == ["Collection failed"]
 
-    def test_timeout_is_503_and_the_next_scrape_shares_the_result(self, app: App, collector: Counted) -> None:
-        async def scenario() -> tuple[Answer, Answer]:
+    def test_timeout_is_503_and_the_next_scrape_shares_the_result(
+        self, app: App, collector: CountingCollector
+    ) -> None:
+        async def scenario() -> tuple[AppResponse, AppResponse]:
             collector.hold()
-            late = await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
-            waiting = asyncio.create_task(ask(app, x_prometheus_scrape_timeout_seconds="1000"))
+            partial = await send_request(app, x_prometheus_scrape_timeout_seconds="0.02")
+            waiting = asyncio.create_task(send_request(app, x_prometheus_scrape_timeout_seconds="1000"))
             await asyncio.sleep(0)
-            collector.may_go_on.set()
-            return late, await waiting
+            collector.released.set()
+            return partial, await waiting
 
-        late, served = asyncio.run(scenario())
-        assert (late.status, served.status) == (503, 200)
+        partial, served = asyncio.run(scenario())
+        assert (partial.status, served.status) == (503, 200)
         assert b"tiny_collections 1.0" in served.body
 
-    def test_result_that_missed_all_timeouts_is_not_served_later(self, collector: Counted) -> None:
+    def test_result_that_missed_all_timeouts_is_not_served_later(self, collector: CountingCollector) -> None:
         scrapes = ScrapeCoalescer(collector)
         app = App(scrapes, title="Tiny")
 
-        async def scenario() -> Answer:
+        async def scenario() -> AppResponse:
             collector.hold()
-            assert (await ask(app, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
-            collector.may_go_on.set()
-            # The worker takes its work in order: when this is done, so is what nobody waits for any more.
+            assert (await send_request(app, x_prometheus_scrape_timeout_seconds="0.02")).status == 503
+            collector.released.set()
+            # The collection thread works in order: when this is done, so is the collection that timed out.
             await asyncio.wrap_future(scrapes.submit(lambda: None))
             await asyncio.sleep(0)
-            return await ask(app)
+            return await send_request(app)
 
         assert b"tiny_collections 2.0" in asyncio.run(scenario()).body
 
@@ -531,17 +545,17 @@ class TestFailures:
 
 
 class TestPartialResponses:
-    """Scrapes that time out get what the running collection has found so far."""
+    """Scrapes that time out get the partial result of the running collection."""
 
     @pytest.fixture
-    def asked_since(self) -> list[float]:
-        """The oldest beginning of a collection that each call accepts."""
+    def min_start_times(self) -> list[float]:
+        """Return a list of the earliest start of a collection that each call accepts."""
         return []
 
     @pytest.fixture
-    def app(self, collector: Counted, asked_since: list[float]) -> App:
+    def app(self, collector: CountingCollector, min_start_times: list[float]) -> App:
         def partial_collect(since: float) -> Iterator[Metric]:
-            asked_since.append(since)
+            min_start_times.append(since)
             if collector.failure:
                 raise collector.failure
             yield GaugeMetricFamily("tiny_ready", "Ready.", value=1)
@@ -549,48 +563,50 @@ class TestPartialResponses:
 
         return App(ScrapeCoalescer(collector, partial_collect=partial_collect), title="Tiny")
 
-    def test_partial_response_when_collection_exceeds_timeout(self, app: App, collector: Counted) -> None:
-        async def scenario() -> tuple[Answer, Answer]:
+    def test_partial_response_when_collection_exceeds_timeout(
+        self, app: App, collector: CountingCollector
+    ) -> None:
+        async def scenario() -> tuple[AppResponse, AppResponse]:
             collector.hold()
-            late = await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
-            waiting = asyncio.create_task(ask(app, x_prometheus_scrape_timeout_seconds="1000"))
+            partial = await send_request(app, x_prometheus_scrape_timeout_seconds="0.02")
+            waiting = asyncio.create_task(send_request(app, x_prometheus_scrape_timeout_seconds="1000"))
             await asyncio.sleep(0)
-            collector.may_go_on.set()
-            return late, await waiting
+            collector.released.set()
+            return partial, await waiting
 
-        late, whole = asyncio.run(scenario())
-        assert (late.status, whole.status) == (200, 200)
-        assert b"tiny_ready 1.0" in late.body
-        assert b"tiny_collections" not in late.body
+        partial, whole = asyncio.run(scenario())
+        assert (partial.status, whole.status) == (200, 200)
+        assert b"tiny_ready 1.0" in partial.body
+        assert b"tiny_collections" not in partial.body
         assert b"tiny_collections 1.0" in whole.body
         assert b"tiny_ready" not in whole.body
 
-    def test_partial_response_is_negotiated_too(self, app: App, collector: Counted) -> None:
+    def test_partial_response_is_negotiated_too(self, app: App, collector: CountingCollector) -> None:
         collector.hold()
-        late = get(
+        partial = get(
             app,
             query="name[]=tiny_more",
             accept=PROMETHEUS_ACCEPT,
             accept_encoding="gzip",
             x_prometheus_scrape_timeout_seconds="0.02",
         )
-        assert late.headers["content-type"] == OPEN_METRICS
-        assert late.headers["content-encoding"] == "gzip"
-        families = parse_open_metrics(gzip.decompress(late.body).decode())
+        assert partial.headers["content-type"] == OPEN_METRICS
+        assert partial.headers["content-encoding"] == "gzip"
+        families = parse_open_metrics(gzip.decompress(partial.body).decode())
         assert [family.name for family in families] == ["tiny_more"]
 
     def test_partial_results_are_five_seconds_old_at_most(
-        self, app: App, collector: Counted, asked_since: list[float]
+        self, app: App, collector: CountingCollector, min_start_times: list[float]
     ) -> None:
         collector.hold()
-        before = time.monotonic()
+        requested_at = time.monotonic()
         get(app, x_prometheus_scrape_timeout_seconds="0.02")
-        assert [before - 5 <= since <= time.monotonic() - 5 for since in asked_since] == [True]
+        assert [requested_at - 5 <= since <= time.monotonic() - 5 for since in min_start_times] == [True]
 
     def test_timeouts_are_logged_once_and_recovery_after_a_minute(
         self,
         app: App,
-        collector: Counted,
+        collector: CountingCollector,
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -599,17 +615,17 @@ class TestPartialResponses:
         async def scenario() -> None:
             collector.hold()
             for _ in range(3):
-                await ask(app, x_prometheus_scrape_timeout_seconds="0.02")
-            collector.may_go_on.set()
-            await ask(app)
+                await send_request(app, x_prometheus_scrape_timeout_seconds="0.02")
+            collector.released.set()
+            await send_request(app)
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             now = time.monotonic
             monkeypatch.setattr(time, "monotonic", lambda: now() + 59)
-            await ask(app)
+            await send_request(app)
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             monkeypatch.setattr(time, "monotonic", lambda: now() + 61)
             for _ in range(2):
-                await ask(app)
+                await send_request(app)
 
         asyncio.run(scenario())
         assert [record.getMessage() for record in caplog.records] == [
@@ -618,47 +634,47 @@ class TestPartialResponses:
         ]
 
     def test_failed_partial_response_is_500_and_logged(
-        self, app: App, collector: Counted, caplog: pytest.LogCaptureFixture
+        self, app: App, collector: CountingCollector, caplog: pytest.LogCaptureFixture
     ) -> None:
         collector.hold()
         collector.failure = RuntimeError("secret")
-        late = get(app, x_prometheus_scrape_timeout_seconds="0.02")
-        assert (late.status, b"secret" in late.body) == (500, False)
+        partial = get(app, x_prometheus_scrape_timeout_seconds="0.02")
+        assert (partial.status, b"secret" in partial.body) == (500, False)
         assert "Partial response failed" in [record.getMessage() for record in caplog.records]
 
 
 class TestCoalescing:
     def share(
-        self, collector: Counted, asks: Sequence[Callable[[], Coroutine[Any, Any, Answer]]]
-    ) -> list[Answer]:
-        """Asks all while one collection is held."""
+        self, collector: CountingCollector, requests: Sequence[Callable[[], Coroutine[Any, Any, AppResponse]]]
+    ) -> list[AppResponse]:
+        """Send all requests during one collection."""
 
-        async def scenario() -> list[Answer]:
+        async def scenario() -> list[AppResponse]:
             collector.hold()
-            first = asyncio.create_task(asks[0]())
-            await until(collector.begun)
-            others = [asyncio.create_task(each()) for each in asks[1:]]
-            # A task gets one step in each turn of the loop, and needs one to join.
+            first = asyncio.create_task(requests[0]())
+            await until(collector.started)
+            others = [asyncio.create_task(send()) for send in requests[1:]]
+            # A task runs one step in each iteration of the loop, and needs one to join.
             await asyncio.sleep(0)
-            collector.may_go_on.set()
+            collector.released.set()
             return await asyncio.gather(first, *others)
 
         return asyncio.run(scenario())
 
-    def test_concurrent_scrapes_share_a_collection(self, app: App, collector: Counted) -> None:
-        answers = self.share(collector, [lambda: ask(app)] * 30)
+    def test_concurrent_scrapes_share_a_collection(self, app: App, collector: CountingCollector) -> None:
+        responses = self.share(collector, [lambda: send_request(app)] * 30)
         assert collector.collections == 1
-        assert answers[0].status == 200
-        assert all(answer.body is answers[0].body for answer in answers), "encoded more than once"
+        assert responses[0].status == 200
+        assert all(response.body is responses[0].body for response in responses), "encoded more than once"
 
-    def test_different_formats_share_a_collection(self, app: App, collector: Counted) -> None:
+    def test_different_formats_share_a_collection(self, app: App, collector: CountingCollector) -> None:
         text, open_metrics, gzipped, chosen = self.share(
             collector,
             [
-                lambda: ask(app),
-                lambda: ask(app, accept="application/openmetrics-text"),
-                lambda: ask(app, accept_encoding="gzip"),
-                lambda: ask(app, query="name[]=tiny_events"),
+                lambda: send_request(app),
+                lambda: send_request(app, accept="application/openmetrics-text"),
+                lambda: send_request(app, accept_encoding="gzip"),
+                lambda: send_request(app, query="name[]=tiny_events"),
             ],
         )
         assert collector.collections == 1
@@ -667,66 +683,68 @@ class TestCoalescing:
         assert gzip.decompress(gzipped.body) == text.body
         assert chosen.body == text.body[text.body.index(b"# HELP tiny_events") :]
 
-    def test_failure_is_shared(self, app: App, collector: Counted) -> None:
+    def test_failure_is_shared(self, app: App, collector: CountingCollector) -> None:
         collector.failure = RuntimeError("secret")
-        answers = self.share(collector, [lambda: ask(app)] * 30)
+        responses = self.share(collector, [lambda: send_request(app)] * 30)
         assert collector.collections == 1
-        assert {answer.status for answer in answers} == {500}
+        assert {response.status for response in responses} == {500}
 
-    def test_later_scrape_gets_a_new_collection(self, app: App, collector: Counted) -> None:
-        self.share(collector, [lambda: ask(app)] * 3)
+    def test_later_scrape_gets_a_new_collection(self, app: App, collector: CountingCollector) -> None:
+        self.share(collector, [lambda: send_request(app)] * 3)
         assert b"tiny_collections 2.0" in get(app).body
 
-    def test_slow_encoding_does_not_split_the_next_collection(self, collector: Counted) -> None:
-        may_be_encoded = threading.Event()
+    def test_slow_encoding_does_not_split_the_next_collection(self, collector: CountingCollector) -> None:
+        encoding_released = threading.Event()
 
         def select(families: Iterable[Metric], _: frozenset[str]) -> Iterable[Metric]:
-            assert may_be_encoded.wait(20)
+            assert encoding_released.wait(20)
             return families
 
         app = App(ScrapeCoalescer(collector, CollectorFilter(("slow",), select)), title="Tiny")
 
-        async def scenario() -> tuple[Answer, Answer]:
-            first = asyncio.create_task(ask(app))
-            slow = asyncio.create_task(ask(app, query="collect[]=slow"))
+        async def scenario() -> tuple[AppResponse, AppResponse]:
+            first = asyncio.create_task(send_request(app))
+            slow = asyncio.create_task(send_request(app, query="collect[]=slow"))
             assert (await first).status == 200
             assert not slow.done()
             collector.hold()
-            second = asyncio.create_task(ask(app))
+            second = asyncio.create_task(send_request(app))
             await asyncio.sleep(0)
-            may_be_encoded.set()
+            encoding_released.set()
             assert (await slow).status == 200
-            await until(collector.begun)
-            third = asyncio.create_task(ask(app))
+            await until(collector.started)
+            third = asyncio.create_task(send_request(app))
             await asyncio.sleep(0)
-            collector.may_go_on.set()
+            collector.released.set()
             return await asyncio.gather(second, third)
 
         second, third = asyncio.run(scenario())
         assert collector.collections == 2
         assert third.body is second.body
 
-    def test_cancelled_scrape_does_not_affect_the_others(self, app: App, collector: Counted) -> None:
-        async def scenario() -> Answer:
+    def test_cancelled_scrape_does_not_affect_the_others(
+        self, app: App, collector: CountingCollector
+    ) -> None:
+        async def scenario() -> AppResponse:
             collector.hold()
-            leaving, staying = (asyncio.create_task(ask(app)) for _ in range(2))
-            await until(collector.begun)
-            leaving.cancel()
-            await asyncio.wait([leaving])
-            assert leaving.cancelled()
-            collector.may_go_on.set()
-            return await staying
+            cancelled_scrape, other_scrape = (asyncio.create_task(send_request(app)) for _ in range(2))
+            await until(collector.started)
+            cancelled_scrape.cancel()
+            await asyncio.wait([cancelled_scrape])
+            assert cancelled_scrape.cancelled()
+            collector.released.set()
+            return await other_scrape
 
         assert asyncio.run(scenario()).status == 200
 
-    def test_health_check_while_collection_hangs(self, app: App, collector: Counted) -> None:
+    def test_health_check_while_collection_hangs(self, app: App, collector: CountingCollector) -> None:
         async def scenario() -> int:
             collector.hold()
-            scrape = asyncio.create_task(ask(app))
-            await until(collector.begun)
-            health = await ask(app, "/-/healthy")
+            scrape = asyncio.create_task(send_request(app))
+            await until(collector.started)
+            health = await send_request(app, "/-/healthy")
             assert not scrape.done()
-            collector.may_go_on.set()
+            collector.released.set()
             await scrape
             return health.status
 
@@ -734,7 +752,7 @@ class TestCoalescing:
 
 
 class Page(HTMLParser):
-    """What a browser would read in a page."""
+    """The contents of a page as a browser parses them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -747,11 +765,11 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         if tag == "html":
-            self.language = given["lang"]
+            self.language = attributes["lang"]
         if tag == "a":
-            self.links.append(given["href"] or "")
+            self.links.append(attributes["href"] or "")
         if tag != "meta":
             self.open_tags.append(tag)
 

@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from exporter.http import basic_auth
 from exporter.http.basic_auth import BasicAuth, TooManyPendingError
 
-# The lowest cost: these tests are not about time.
+# The lowest cost, because these tests do not measure time.
 SALT: Final = b"$2b$04$abcdefghijklmnopqrstuu"
 HASHES: Final = {
     "prometheus": bcrypt.hashpw(b"secret", SALT).decode(),
     "longest": bcrypt.hashpw(b"x" * 72, SALT).decode(),
     "ümläut": bcrypt.hashpw("pässwörd".encode(), SALT).decode(),
     "colon": bcrypt.hashpw(b"a:b", SALT).decode(),
-    "": bcrypt.hashpw(b"nobody", SALT).decode(),
+    "": bcrypt.hashpw(b"empty name", SALT).decode(),
 }
 GOOD: Final = HASHES["prometheus"]
 
 
-class Counted(list[bytes]):
-    """bcrypt.checkpw, and the hashes that it was called with."""
+class RecordingCheck(list[bytes]):
+    """bcrypt.checkpw that records the hashes of its calls."""
 
     def __call__(self, password: bytes, hashed: bytes) -> bool:
         self.append(hashed)
@@ -35,10 +35,10 @@ class Counted(list[bytes]):
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    asked = Counted()
-    monkeypatch.setattr(basic_auth, "_matches", asked)
-    return asked
+def checked(monkeypatch: pytest.MonkeyPatch) -> RecordingCheck:
+    checked = RecordingCheck()
+    monkeypatch.setattr(basic_auth, "_matches", checked)
+    return checked
 
 
 def basic(name: str, password: str) -> str:
@@ -59,13 +59,13 @@ def authenticate(auth: BasicAuth, *authorizations: str) -> list[bool]:
         ("prometheus", "Secret", False),
         ("prometheus", "", False),
         ("Prometheus", "secret", False),
-        ("nobody", "secret", False),
+        ("unknown", "secret", False),
         ("longest", "x" * 72, True),
         ("longest", "x" * 73, False),
         ("prometheus", "x" * 100_000, False),
         ("ümläut", "pässwörd", True),
         ("colon", "a:b", True),
-        ("", "nobody", True),
+        ("", "empty name", True),
         ("prometheus", "secret\0", False),
     ],
 )
@@ -89,9 +89,9 @@ def test_only_the_correct_password_authenticates(name: str, password: str, authe
         "Digest username=prometheus",
     ],
 )
-def test_malformed_header_is_refused_without_bcrypt(authorization: str, asked: Counted) -> None:
+def test_malformed_header_is_refused_without_bcrypt(authorization: str, checked: RecordingCheck) -> None:
     assert authenticate(BasicAuth(HASHES), authorization) == [False]
-    assert asked == []
+    assert checked == []
 
 
 def test_scheme_is_case_insensitive() -> None:
@@ -104,67 +104,67 @@ def test_no_header_raises_an_exception(authorization: str) -> None:
     assert authenticate(BasicAuth({"a": HASHES["prometheus"]}), authorization) == [False]
 
 
-def test_correct_and_wrong_results_are_cached(asked: Counted) -> None:
+def test_correct_and_wrong_results_are_cached(checked: RecordingCheck) -> None:
     auth = BasicAuth(HASHES)
     right, wrong = basic("prometheus", "secret"), basic("prometheus", "guess")
     assert authenticate(auth, right, right, wrong, wrong, right) == [True, True, False, False, True]
-    assert len(asked) == 2
+    assert len(checked) == 2
 
 
-def test_unknown_user_costs_as_much_as_a_known_one(asked: Counted) -> None:
+def test_unknown_user_costs_as_much_as_a_known_one(checked: RecordingCheck) -> None:
     auth = BasicAuth({"prometheus": HASHES["prometheus"]})
-    assert authenticate(auth, basic("nobody", "secret"), basic("nobody", "secret")) == [False, False]
-    assert len(asked) == 1
-    assert bcrypt.checkpw(b"", asked[0]) is False
-    assert asked[0][:7] == HASHES["prometheus"].encode()[:7], "the same cost"
+    assert authenticate(auth, basic("unknown", "secret"), basic("unknown", "secret")) == [False, False]
+    assert len(checked) == 1
+    assert bcrypt.checkpw(b"", checked[0]) is False
+    assert checked[0][:7] == HASHES["prometheus"].encode()[:7], "the same cost"
 
 
-def test_guesses_do_not_evict_correct_results(asked: Counted) -> None:
+def test_guesses_do_not_evict_correct_results(checked: RecordingCheck) -> None:
     auth = BasicAuth(HASHES)
     right = basic("prometheus", "secret")
     guesses = [basic("prometheus", f"guess {number}") for number in range(120)]
     authenticate(auth, right, *guesses)
-    before = len(asked)
+    checked_before = len(checked)
     assert authenticate(auth, right) == [True]
-    assert len(asked) == before == 121
+    assert len(checked) == checked_before == 121
 
 
-def test_results_of_100_wrong_passwords_are_cached(asked: Counted) -> None:
+def test_results_of_100_wrong_passwords_are_cached(checked: RecordingCheck) -> None:
     auth = BasicAuth(HASHES)
     guesses = [basic("prometheus", f"guess {number}") for number in range(100)]
     authenticate(auth, *guesses, *guesses)
-    assert len(asked) == 100
+    assert len(checked) == 100
     authenticate(auth, basic("prometheus", "another guess"), *guesses)
-    assert len(asked) > 101, "none was evicted"
+    assert len(checked) > 101, "none was evicted"
 
 
-def test_no_password_is_cached_in_plain(asked: Counted) -> None:
+def test_no_password_is_cached_in_plain(checked: RecordingCheck) -> None:
     auth = BasicAuth(HASHES)
     authenticate(auth, basic("prometheus", "secret"), basic("prometheus", "guess"))
-    assert len(asked) == 2
-    kept = repr(vars(auth))
-    assert "b'secret'" not in kept
-    assert "guess" not in kept
+    assert len(checked) == 2
+    attributes = repr(vars(auth))
+    assert "b'secret'" not in attributes
+    assert "guess" not in attributes
 
 
-def test_concurrent_equal_requests_are_verified_once(asked: Counted) -> None:
+def test_concurrent_equal_requests_are_verified_once(checked: RecordingCheck) -> None:
     async def together() -> list[bool]:
         auth = BasicAuth(HASHES)
         return await asyncio.gather(*(auth.authenticate(basic("prometheus", "secret")) for _ in range(10)))
 
     assert asyncio.run(together()) == [True] * 10
-    assert len(asked) == 1
+    assert len(checked) == 1
 
 
-def test_pending_requests_are_limited(asked: Counted) -> None:
+def test_pending_requests_are_limited(checked: RecordingCheck) -> None:
     async def together() -> list[bool | BaseException]:
         auth = BasicAuth(HASHES)
         guesses = (auth.authenticate(basic("prometheus", f"guess {number}")) for number in range(37))
         return await asyncio.gather(*guesses, return_exceptions=True)
 
-    answers = asyncio.run(together())
-    assert answers.count(False) == len(asked) == 32
-    assert sum(isinstance(each, TooManyPendingError) for each in answers) == 5
+    results = asyncio.run(together())
+    assert results.count(False) == len(checked) == 32
+    assert sum(isinstance(result, TooManyPendingError) for result in results) == 5
 
 
 @pytest.mark.parametrize(

@@ -13,31 +13,37 @@ import sys
 import psutil
 import pytest
 
-from .servers import Running, Start, answer, ask, collections, is_reset, request, until
+from .servers import Running, Start, collections, is_reset, read_response, request, send_request, until
 
 
 def own_sockets(running: Running) -> int:
-    """How many sockets the server has, but for listeners."""
+    """Return the number of connected sockets of the server."""
     connections = psutil.Process(running.process.pid).net_connections("tcp")
-    return sum(each.status != psutil.CONN_LISTEN for each in connections)
+    return sum(row.status != psutil.CONN_LISTEN for row in connections)
 
 
 class TestRequests:
     def test_head_gzip_and_statuses(self, start: Start) -> None:
         client = start().client()
-        told, nothing = ask(client, method="HEAD")
-        asked, body = ask(client)
-        assert (told.status, told.headers["content-length"], nothing) == (200, str(len(body)), b"")
-        assert (asked.status, collections(body)) == (200, 2)
-        packed, compressed = ask(client, accept_encoding="gzip", accept="application/openmetrics-text")
+        head, no_body = send_request(client, method="HEAD")
+        response, body = send_request(client)
+        assert (head.status, head.headers["content-length"], no_body) == (200, str(len(body)), b"")
+        assert (response.status, collections(body)) == (200, 2)
+        packed, compressed = send_request(
+            client, accept_encoding="gzip", accept="application/openmetrics-text"
+        )
         assert packed.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0;")
         assert gzip.decompress(compressed).endswith(b"# EOF\n")
-        assert [ask(client, path)[0].status for path in ("/", "/-/healthy", "/none")] == [200, 200, 404]
-        refused, _ = ask(client, method="DELETE")
+        assert [send_request(client, path)[0].status for path in ("/", "/-/healthy", "/none")] == [
+            200,
+            200,
+            404,
+        ]
+        refused, _ = send_request(client, method="DELETE")
         assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
 
     def test_response_has_date_and_no_server_header(self, start: Start) -> None:
-        response, _ = ask(start().client())
+        response, _ = send_request(start().client())
         assert http.client.HTTPMessage.get(response.headers, "server") is None
         assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", response.headers["date"])
 
@@ -46,7 +52,7 @@ class TestRequests:
         (running.folder / "broken").touch()
         client = running.client()
         for _ in range(2):
-            response, body = ask(client)
+            response, body = send_request(client)
             assert response.status == 500
             assert b"secret" not in body
             assert b"Traceback" not in body
@@ -62,8 +68,8 @@ class TestRequests:
         running = start()
         with running.connect() as connection:
             connection.sendall(rubbish)
-            assert answer(connection)[0] == 400
-        assert ask(running.client())[0].status == 200
+            assert read_response(connection)[0] == 400
+        assert send_request(running.client())[0].status == 200
         assert all(line.startswith("time=") for line in running.log().splitlines())
 
     def test_concurrent_scrapes_share_a_collection(self, start: Start) -> None:
@@ -73,20 +79,20 @@ class TestRequests:
         for connection in connections:
             connection.sendall(request())
         until((running.folder / "collecting").exists, "a collection")
-        # The server answers this after it has read what lay before it in all the others.
+        # The server answers this one after it has read the data that arrived before on all others.
         client = running.client()
         for _ in range(2):
-            assert ask(client, "/-/healthy")[0].status == 200
+            assert send_request(client, "/-/healthy")[0].status == 200
         running.release()
-        answers = [answer(connection) for connection in connections]
-        assert {(status, collections(body)) for status, body in answers} == {(200, 1)}
-        assert collections(ask(client)[1]) == 2
+        responses = [read_response(connection) for connection in connections]
+        assert {(status, collections(body)) for status, body in responses} == {(200, 1)}
+        assert collections(send_request(client)[1]) == 2
 
     def test_each_address_is_served_and_logged(self, start: Start) -> None:
         running = start("127.0.0.1:0", "127.0.0.1:0")
         for address in running.addresses:
             client = http.client.HTTPConnection(address, timeout=20)
-            assert ask(client, "/-/ready")[0].status == 200
+            assert send_request(client, "/-/ready")[0].status == 200
             assert f'level=info msg="Listening on" address={address} tls=false\n' in running.log()
 
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
@@ -96,14 +102,14 @@ class TestRequests:
         for host in ("127.0.0.1", "::1"):
             with running.connect(host) as connection:
                 connection.sendall(request())
-                assert answer(connection)[0] == 200
+                assert read_response(connection)[0] == 200
 
 
 class TestProtocol:
     def test_handler_is_given_decoded_path_and_joined_headers(self, start: Start) -> None:
         with start().connect() as connection:
             connection.sendall(b"GET /%65cho?a=%20&b HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
-            method, path, query, headers = json.loads(answer(connection)[1])
+            method, path, query, headers = json.loads(read_response(connection)[1])
         assert (method, path, query) == ("GET", "/echo", "a=%20&b")
         assert headers == {"host": "x", "x-a": "1,2"}
 
@@ -120,7 +126,7 @@ class TestProtocol:
     def test_pipelined_requests_are_not_read_far_ahead(self, start: Start) -> None:
         running = start()
         process = psutil.Process(running.process.pid)
-        assert ask(running.client())[0].status == 200
+        assert send_request(running.client())[0].status == 200
         running.hold()
         before = process.memory_info().rss
         with running.connect() as connection:
@@ -143,39 +149,39 @@ class TestProtocol:
         with start().connect() as connection:
             for _ in range(2):
                 connection.sendall(request("/-/healthy", **headers) + body)
-                assert answer(connection)[0] == 200
+                assert read_response(connection)[0] == 200
 
     def test_too_large_body_is_413(self, start: Start) -> None:
         with start(max_body_bytes=1000).connect() as connection:
             connection.sendall(request(**{"Content-Length": "1001"}) + b"x" * 1001)
-            assert answer(connection)[0] == 413
+            assert read_response(connection)[0] == 413
             assert is_reset(connection)
 
     def test_too_large_headers_are_400(self, start: Start) -> None:
         with start().connect() as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000)
-            assert answer(connection)[0] == 400
+            assert read_response(connection)[0] == 400
 
     def test_expectation_is_met_before_the_body(self, start: Start) -> None:
         with start().connect() as connection:
             connection.sendall(request("/-/healthy", **{"Content-Length": "1", "Expect": "100-continue"}))
             assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
             connection.sendall(b"x")
-            assert answer(connection)[0] == 200
+            assert read_response(connection)[0] == 200
 
     @pytest.mark.parametrize("headers", [b"", b"Connection: keep-alive\r\n"])
     def test_http_1_0_is_answered_and_closed(self, start: Start, headers: bytes) -> None:
         with start().connect() as connection:
             connection.sendall(b"GET /-/healthy HTTP/1.0\r\n" + headers + b"\r\n")
-            assert answer(connection)[0] == 200
+            assert read_response(connection)[0] == 200
             assert connection.recv(1) == b""
 
     def test_failing_handler_is_500_and_logged(self, start: Start) -> None:
         running = start()
         client = running.client()
-        response, body = ask(client, "/bug")
+        response, body = send_request(client, "/bug")
         assert (response.status, body) == (500, b"internal server error\n")
-        assert ask(client, "/-/healthy")[0].status == 200
+        assert send_request(client, "/-/healthy")[0].status == 200
         (logged,) = [line for line in running.log().splitlines() if "level=error" in line]
         assert 'msg="Request handler failed" path=/bug err="RuntimeError: secret"' in logged
 
@@ -187,7 +193,7 @@ class TestProtocol:
             until((running.folder / "collecting").exists, "a collection")
         until(lambda: own_sockets(running) == 0, "the end of the connection, while the collection lasts")
         running.release()
-        assert ask(running.client())[0].status == 200
+        assert send_request(running.client())[0].status == 200
         assert "level=error" not in running.log()
         assert "level=warn" not in running.log()
 
@@ -198,7 +204,7 @@ class TestProtocol:
             with running.connect() as connection:
                 connection.sendall(request())
                 assert connection.recv(1000)
-                # What is unread makes the end a reset.
+                # Unread data turns the close into a reset.
         until(lambda: own_sockets(running) == 0, "the end of the connections")
         assert re.findall(r"level=(\w+)", running.log()) == ["info"]
 
@@ -210,7 +216,7 @@ class TestTimeouts:
         with running.connect() as connection:
             connection.sendall(sent)
             assert is_reset(connection)
-        assert ask(running.client())[0].status == 200
+        assert send_request(running.client())[0].status == 200
 
     def test_trickled_bytes_do_not_extend_request_timeout(self, start: Start) -> None:
         running = start(request_timeout=0.3)
@@ -235,31 +241,31 @@ class TestTimeouts:
     @pytest.mark.parametrize("pipelined", [False, True])
     def test_later_request_has_its_own_timeout(self, start: Start, pipelined: bool) -> None:
         running = start(request_timeout=0.3)
-        half = request()[:-2]
+        incomplete = request()[:-2]
         with running.connect() as connection:
-            connection.sendall(request() + half if pipelined else request())
-            assert answer(connection)[0] == 200
+            connection.sendall(request() + incomplete if pipelined else request())
+            assert read_response(connection)[0] == 200
             if not pipelined:
-                connection.sendall(half)
+                connection.sendall(incomplete)
             assert is_reset(connection)
 
     def test_idle_and_slow_collection_exceed_request_timeout(self, start: Start) -> None:
         running = start(request_timeout=0.3)
         client = running.client()
-        assert ask(client, "/-/healthy")[0].status == 200
-        kept = client.sock
+        assert send_request(client, "/-/healthy")[0].status == 200
+        sock = client.sock
         running.hold()
         with running.connect() as scraping, running.connect() as silent:
             scraping.sendall(request()[:9])
-            # After this answer the first half has been read.
-            assert ask(client, "/-/healthy")[0].status == 200
+            # After this response the server has read the first part of the request.
+            assert send_request(client, "/-/healthy")[0].status == 200
             scraping.sendall(request()[9:])
-            # When this one's time is up, so would be the others'.
+            # When this one exceeds its timeout, the others would have exceeded theirs.
             assert is_reset(silent)
             running.release()
-            assert answer(scraping)[0] == 200
-        assert ask(client)[0].status == 200
-        assert client.sock is kept
+            assert read_response(scraping)[0] == 200
+        assert send_request(client)[0].status == 200
+        assert client.sock is sock
 
     @pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), to see a reset without reading")
     def test_unread_response_is_reset(self, start: Start) -> None:
@@ -270,22 +276,22 @@ class TestTimeouts:
             poll = select.poll()
             poll.register(connection, 0)
             assert poll.poll(20_000) == [(connection.fileno(), select.POLLERR | select.POLLHUP)]
-        assert ask(running.client(), "/-/healthy")[0].status == 200
+        assert send_request(running.client(), "/-/healthy")[0].status == 200
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
+    @pytest.mark.skipif(sys.platform != "linux", reason="depends on the socket buffers of Linux")
     def test_idle_connection_keeps_no_response_in_memory(self, start: Start) -> None:
         running = start()
         (running.folder / "weight").write_text(str(2_000_000))
         process = psutil.Process(running.process.pid)
         clients = [running.client() for _ in range(40)]
         for client in clients[:5]:
-            assert ask(client)[0].status == 200
+            assert send_request(client)[0].status == 200
         before = process.memory_info().rss
         for client in clients[5:]:
-            assert ask(client)[0].status == 200
+            assert send_request(client)[0].status == 200
         assert process.memory_info().rss - before < 20_000_000
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="knows what Linux buffers")
+    @pytest.mark.skipif(sys.platform != "linux", reason="depends on the socket buffers of Linux")
     def test_unread_responses_share_memory(self, start: Start) -> None:
         running = start()
         (running.folder / "weight").write_text(str(20_000_000))
@@ -294,11 +300,11 @@ class TestTimeouts:
         connections = [running.connect() for _ in range(30)]
         for connection in connections:
             connection.sendall(request())
-        assert ask(running.client(), "/-/healthy")[0].status == 200
+        assert send_request(running.client(), "/-/healthy")[0].status == 200
         running.release()
         for connection in connections:
             assert connection.recv(1000)
-        # The answer itself a few times over, not once for each.
+        # The memory of a few copies of the response, not of one for each connection.
         assert process.memory_info().rss < 300_000_000
         for connection in connections:
             connection.close()
@@ -308,9 +314,9 @@ class TestTimeouts:
         (running.folder / "weight").write_text(str(20_000_000))
         with running.connect() as connection:
             connection.sendall(request())
-            # More than the buffers hold: the server waits for this reader.
-            assert answer(connection)[0] == 200
+            # More than fits into the buffers: the server waits for this client.
+            assert read_response(connection)[0] == 200
             with running.connect() as silent:
                 assert is_reset(silent)
             connection.sendall(request("/-/healthy"))
-            assert answer(connection)[0] == 200
+            assert read_response(connection)[0] == 200

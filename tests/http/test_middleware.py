@@ -28,39 +28,39 @@ def config(**settings: Any) -> WebConfigHolder:
     return WebConfigHolder(WebConfig(WebConfigFile(**settings), Path()))
 
 
-def ask(holder: WebConfigHolder, authorization: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
-    """The status, headers and body of the response to a request."""
+def send_request(holder: WebConfigHolder, authorization: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
+    """Return the status, headers and body of the response to a request."""
     headers = {"authorization": authorization} if authorization else {}
 
-    async def answer() -> Response:
+    async def respond() -> Response:
         return await WebConfigMiddleware(page, holder)(Request("GET", "/", "", headers))
 
-    response = asyncio.run(answer())
+    response = asyncio.run(respond())
     names = [name for name, _ in response.headers]
     assert len(names) == len(set(names))
     return response.status, dict(response.headers), response.body
 
 
 def test_without_settings_responses_pass_unchanged() -> None:
-    async def answer() -> Response:
+    async def respond() -> Response:
         return await WebConfigMiddleware(page, config())(Request("GET", "/", "", {}))
 
-    assert asyncio.run(answer()) is PAGE
+    assert asyncio.run(respond()) is PAGE
 
 
 def test_missing_credentials_are_401_with_a_challenge() -> None:
     protected = config(basic_auth_users=USERS)
-    status, headers, body = ask(protected)
+    status, headers, body = send_request(protected)
     assert (status, body) == (401, b"unauthorized\n")
     assert headers[b"www-authenticate"].startswith(b"Basic realm=")
-    assert ask(protected, SECRET)[0] == 200
+    assert send_request(protected, SECRET)[0] == 200
 
 
 def test_configured_headers_replace_those_of_every_response() -> None:
     headers = {"X-Frame-Options": "deny", "Content-Security-Policy": "theirs", "X-XSS-Protection": None}
     protected = config(basic_auth_users=USERS, http_server_config=HttpServerConfig(headers=headers))
     for authorization in ("", SECRET):
-        _, answered, _ = ask(protected, authorization)
+        _, answered, _ = send_request(protected, authorization)
         assert answered[b"x-frame-options"] == b"deny"
         assert answered[b"content-security-policy"] == b"theirs"
         assert b"x-xss-protection" not in answered
@@ -68,21 +68,21 @@ def test_configured_headers_replace_those_of_every_response() -> None:
 
 def test_requests_above_the_rate_limit_are_429_with_retry_after() -> None:
     limited = config(rate_limit=RateLimitConfig(interval="90s", burst=2))
-    assert [ask(limited)[0] for _ in range(3)] == [200, 200, 429]
-    _, headers, body = ask(limited)
+    assert [send_request(limited)[0] for _ in range(3)] == [200, 200, 429]
+    _, headers, body = send_request(limited)
     assert (headers[b"retry-after"], body) == (b"90", b"too many requests\n")
 
 
 def test_rate_limit_applies_before_authentication() -> None:
     limited = config(rate_limit=RateLimitConfig(interval="1h", burst=1), basic_auth_users=USERS)
-    assert [ask(limited)[0] for _ in range(2)] == [401, 429]
+    assert [send_request(limited)[0] for _ in range(2)] == [401, 429]
 
 
 def test_new_configuration_applies_to_the_next_request() -> None:
     changing = config()
-    assert ask(changing)[0] == 200
+    assert send_request(changing)[0] == 200
     changing.current = config(basic_auth_users=USERS).current
-    assert ask(changing)[0] == 401
+    assert send_request(changing)[0] == 401
 
 
 def test_exception_of_the_handler_is_not_caught() -> None:

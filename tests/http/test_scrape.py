@@ -1,4 +1,4 @@
-"""The collection thread, and the first collection, which begins before the first scrape."""
+"""The collection thread, and the first collection, which starts before the first scrape."""
 
 from __future__ import annotations
 
@@ -19,80 +19,80 @@ from exporter.http.scrape import CollectionThread, ScrapeCoalescer, ScrapeParams
 TEXT = ScrapeParams(open_metrics=False, gzipped=False, names=frozenset())
 
 
-class Slow:
+class BlockingCollector:
     """A collector that waits for an event and exports the number of the collection."""
 
     def __init__(self) -> None:
         self.collections = 0
         self.threads = set[str]()
-        self.begun = threading.Event()
-        self.may_go_on = threading.Event()
+        self.started = threading.Event()
+        self.released = threading.Event()
 
     def collect(self) -> Iterator[Metric]:
         self.collections += 1
         self.threads.add(threading.current_thread().name)
-        self.begun.set()
-        assert self.may_go_on.wait(20)
+        self.started.set()
+        assert self.released.wait(20)
         yield GaugeMetricFamily("collections", "Begun.", value=self.collections)
 
 
 @pytest.fixture
-def slow() -> Iterator[Slow]:
-    slow = Slow()
+def slow() -> Iterator[BlockingCollector]:
+    slow = BlockingCollector()
     yield slow
-    slow.may_go_on.set()
+    slow.released.set()
 
 
-def scraped(scrapes: ScrapeCoalescer, slow: Slow) -> int:
-    """The number of the collection that a scrape gets, which goes on after the scrape has arrived."""
+def collection_of_scrape(scrapes: ScrapeCoalescer, slow: BlockingCollector) -> int:
+    """Return the number of the collection that a scrape gets, which continues once the scrape has arrived."""
 
     async def scrape() -> bytes:
         body = scrapes.metrics(TEXT)
-        slow.may_go_on.set()
+        slow.released.set()
         return await body
 
     return int(float(asyncio.run(scrape()).split()[-1]))
 
 
-def test_scrape_shares_the_first_collection_while_it_runs(slow: Slow) -> None:
+def test_scrape_shares_the_first_collection_while_it_runs(slow: BlockingCollector) -> None:
     scrapes = ScrapeCoalescer(slow)
     scrapes.prefetch()
-    assert slow.begun.wait(20)
-    assert [scraped(scrapes, slow) for _ in range(2)] == [1, 2]
+    assert slow.started.wait(20)
+    assert [collection_of_scrape(scrapes, slow) for _ in range(2)] == [1, 2]
 
 
-def test_scrape_after_the_first_collection_gets_a_new_one(slow: Slow) -> None:
+def test_scrape_after_the_first_collection_gets_a_new_one(slow: BlockingCollector) -> None:
     scrapes = ScrapeCoalescer(slow)
     scrapes.prefetch()
-    slow.may_go_on.set()
+    slow.released.set()
     scrapes.submit(lambda: None).result(20)
-    assert scraped(scrapes, slow) == 2
+    assert collection_of_scrape(scrapes, slow) == 2
 
 
-def test_without_prefetch_each_scrape_gets_a_new_collection(slow: Slow) -> None:
+def test_without_prefetch_each_scrape_gets_a_new_collection(slow: BlockingCollector) -> None:
     scrapes = ScrapeCoalescer(slow)
-    assert [scraped(scrapes, slow) for _ in range(2)] == [1, 2]
+    assert [collection_of_scrape(scrapes, slow) for _ in range(2)] == [1, 2]
 
 
-def test_first_collection_that_no_scrape_waits_for_is_freed(slow: Slow) -> None:
+def test_first_collection_that_no_scrape_waits_for_is_freed(slow: BlockingCollector) -> None:
     scrapes = ScrapeCoalescer(slow)
     scrapes.prefetch()
-    slow.may_go_on.set()
+    slow.released.set()
     scrapes.submit(lambda: None).result(20)
     assert scrapes._prefetched is None  # noqa: SLF001  # megabytes on a big host
 
 
-def test_submitted_functions_run_between_collections(slow: Slow) -> None:
+def test_submitted_functions_run_between_collections(slow: BlockingCollector) -> None:
     scrapes = ScrapeCoalescer(slow)
     scrapes.prefetch()
-    assert slow.begun.wait(20)
+    assert slow.started.wait(20)
     ran = scrapes.submit(lambda: slow.collections)
-    scraped(scrapes, slow)
-    scraped(scrapes, slow)
+    collection_of_scrape(scrapes, slow)
+    collection_of_scrape(scrapes, slow)
     assert ran.result(20) == 1
 
 
-def test_one_thread_collects_renders_and_runs_functions(slow: Slow) -> None:
+def test_one_thread_collects_renders_and_runs_functions(slow: BlockingCollector) -> None:
     def thread_name() -> str:
         return threading.current_thread().name
 
@@ -101,7 +101,7 @@ def test_one_thread_collects_renders_and_runs_functions(slow: Slow) -> None:
         scrapes.prefetch()
         first = scrapes.metrics(TEXT)
         page = scrapes.status_page(thread_name)
-        slow.may_go_on.set()
+        slow.released.set()
         await first
         await scrapes.metrics(TEXT)
         return (await page).decode(), scrapes.submit(thread_name).result(20)
@@ -111,8 +111,8 @@ def test_one_thread_collects_renders_and_runs_functions(slow: Slow) -> None:
     assert slow.collections == 2
 
 
-def test_gzip_compresses_the_same_text(slow: Slow) -> None:
-    slow.may_go_on.set()
+def test_gzip_compresses_the_same_text(slow: BlockingCollector) -> None:
+    slow.released.set()
 
     async def both() -> list[bytes]:
         scrapes = ScrapeCoalescer(slow)
@@ -135,7 +135,7 @@ def test_tasks_run_in_order_in_one_thread() -> None:
     assert done == list(range(20))
 
 
-def test_exception_is_raised_by_the_future_and_the_next_task_runs() -> None:
+def test_next_task_runs_after_an_exception() -> None:
     thread = CollectionThread()
     failed = thread.submit(lambda: 1 // 0)
     assert thread.submit(lambda: 3).result(20) == 3
@@ -144,11 +144,11 @@ def test_exception_is_raised_by_the_future_and_the_next_task_runs() -> None:
 
 
 def test_cancelled_task_does_not_run() -> None:
-    thread, may_go_on, ran = CollectionThread(), threading.Event(), threading.Event()
-    thread.submit(lambda: may_go_on.wait(20))
+    thread, released, ran = CollectionThread(), threading.Event(), threading.Event()
+    thread.submit(lambda: released.wait(20))
     unwanted = thread.submit(ran.set)
     assert unwanted.cancel()
-    may_go_on.set()
+    released.set()
     assert thread.submit(lambda: 2).result(20) == 2
     wait([unwanted], 20)
     assert unwanted.cancelled()

@@ -1,4 +1,4 @@
-"""Addresses, listeners, signals, and what a server leaves behind."""
+"""Addresses, listeners, signals, and sockets left in TIME_WAIT."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from exporter.http.server import listen, parse_listen_address
 
 from .servers import (
     Start,
-    answer,
-    ask,
     collections,
+    is_evicted,
     is_refused,
     is_reset,
-    is_turned_away,
+    read_response,
     request,
+    send_request,
     time_waits,
     until,
 )
@@ -93,11 +93,11 @@ class TestListen:
             socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=20).close()
 
     def test_name_with_both_families_means_ipv4(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = [
+        addresses = [
             (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)),
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         with listen("localhost:0") as listener:
             assert listener.family == socket.AF_INET
 
@@ -132,20 +132,20 @@ class TestTimeWait:
     def test_kept_connection_leaves_none(self, start: Start) -> None:
         running = start()
         client = running.client()
-        assert [ask(client)[0].status for _ in range(20)] == [200] * 20
+        assert [send_request(client)[0].status for _ in range(20)] == [200] * 20
         client.close()
-        # Were the count blind, it would miss this one too: the server closes first, because it is asked to.
+        # Proves that the count works: here the server closes first, at the request of the client.
         with running.connect() as connection:
             connection.sendall(request(Connection="close"))
-            assert answer(connection)[0] == 200
+            assert read_response(connection)[0] == 200
             assert connection.recv(1) == b""
-        until(lambda: time_waits(running.ports[0]), "the one TIME_WAIT of the connection that was not kept")
+        until(lambda: time_waits(running.ports[0]), "the TIME_WAIT of the connection without keep-alive")
         assert time_waits(running.ports[0]) == 1
 
     def test_evicted_and_timed_out_connections_leave_none(self, start: Start) -> None:
         running = start(request_timeout=0.1, max_connections=1)
         with running.connect() as silent:
-            assert is_turned_away(running)
+            assert is_evicted(running)
             assert is_reset(silent)
         assert time_waits(running.ports[0]) == 0
 
@@ -162,10 +162,10 @@ class TestShutdown:
             until((running.folder / "collecting").exists, "a collection")
             running.process.send_signal(sent)
             until(lambda: is_refused(running), "the end of listening")
-            # Neither an answer nor the connection's end while the collection lasts.
+            # Neither a response nor the end of the connection while the collection runs.
             assert select.select([connection], [], [], 0.5)[0] == []
             running.release()
-            status, body = answer(connection)
+            status, body = read_response(connection)
             assert (status, collections(body), len(body) > 1_000_000) == (200, 1, True)
             assert running.process.wait(20) == 0
         assert running.log().count(" level=info msg=Stopped\n") == 1
@@ -173,10 +173,10 @@ class TestShutdown:
     def test_idle_and_reading_connections_do_not_delay_stop(self, start: Start) -> None:
         running = start()
         client = running.client()
-        assert ask(client)[0].status == 200
+        assert send_request(client)[0].status == 200
         with running.connect() as half:
             half.sendall(b"GET /")
-            assert ask(client)[0].status == 200
+            assert send_request(client)[0].status == 200
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(10) == 0
 
@@ -226,12 +226,12 @@ def test_import_loads_no_other_server_or_protocol() -> None:
 def test_idle_server_does_not_wake_up(start: Start) -> None:
     running = start()
     client = running.client()
-    assert ask(client, "/-/healthy")[0].status == 200
+    assert send_request(client, "/-/healthy")[0].status == 200
     process = psutil.Process(running.process.pid)
     time.sleep(0.2)
-    before = process.num_ctx_switches().voluntary
+    switches = process.num_ctx_switches().voluntary
     time.sleep(3)
-    assert process.num_ctx_switches().voluntary == before
+    assert process.num_ctx_switches().voluntary == switches
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
@@ -242,9 +242,9 @@ def test_unix_socket_is_served(start: Start, tmp_path: Path) -> None:
         connection.connect(running.addresses[0])
         for _ in range(2):
             connection.sendall(request("/-/healthy"))
-            assert answer(connection)[0] == 200
+            assert read_response(connection)[0] == 200
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="psutil names no descriptors there")
+@pytest.mark.skipif(sys.platform == "win32", reason="psutil reports no descriptors on Windows")
 def test_accepted_connections_have_tcp_nodelay(start: Start) -> None:
-    assert ask(start().client(), "/no-delay")[1] == b"[True]"
+    assert send_request(start().client(), "/no-delay")[1] == b"[True]"

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 SALT: Final = b"$2b$04$abcdefghijklmnopqrstuu"
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # a test's
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # used only in tests
 SUCCESSFUL: Final = "socket_exporter_config_last_reload_successful"
 
 
@@ -59,7 +59,7 @@ def web(tmp_path: Path, pki: Path) -> Path:
 
 
 class Client:
-    """Asks an exporter, over a new connection each time."""
+    """Sends requests to an exporter, each over a new connection."""
 
     def __init__(
         self, exporter: Exporter, pki: Path, password: str | None = PASSWORD, *, tls: bool = True
@@ -69,7 +69,7 @@ class Client:
         credentials = base64.b64encode(f"prometheus:{password}".encode()).decode()
         self._headers = {} if password is None else {"Authorization": f"Basic {credentials}"}
 
-    def ask(self, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
+    def send_request(self, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
         if self._context:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 "localhost", self._port, timeout=20, context=self._context
@@ -78,13 +78,13 @@ class Client:
             connection = http.client.HTTPConnection("localhost", self._port, timeout=20)
         try:
             connection.request(method, path, headers=self._headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            response = connection.getresponse()
+            return response.status, response.read().decode()
         finally:
             connection.close()
 
     def serial(self) -> object:
-        """Of the certificate that is served."""
+        """Return the serial number of the certificate that is served."""
         assert self._context
         with (
             socket.create_connection(("localhost", self._port), timeout=20) as raw,
@@ -99,11 +99,18 @@ def test_every_page_requires_the_password(web: Path, pki: Path, tmp_path: Path) 
     with running(tmp_path / "log", f"--web.config.file={web}", "--log.level=debug") as exporter:
         paths = ("/metrics", "/", "/-/healthy", "/-/ready", "/-/reload", "/nothing")
         for password in (None, "guess", "x" * 73):
-            answers = [Client(exporter, pki, password).ask(path) for path in paths]
+            answers = [Client(exporter, pki, password).send_request(path) for path in paths]
             assert answers == [(401, "unauthorized\n")] * len(paths)
-        assert [Client(exporter, pki).ask(path)[0] for path in paths] == [200, 200, 200, 200, 405, 404]
-        assert value(Client(exporter, pki).ask()[1], SUCCESSFUL) == 1
-        plain = Client(exporter, pki, tls=False).ask()
+        assert [Client(exporter, pki).send_request(path)[0] for path in paths] == [
+            200,
+            200,
+            200,
+            200,
+            405,
+            404,
+        ]
+        assert value(Client(exporter, pki).send_request()[1], SUCCESSFUL) == 1
+        plain = Client(exporter, pki, tls=False).send_request()
         assert plain == (400, "Client sent an HTTP request to an HTTPS server.\n")
     log = exporter.log.read_text()
     assert "tls=true" in log
@@ -118,7 +125,7 @@ def test_changed_certificate_is_served_without_reload(web: Path, pki: Path, tmp_
         shutil.copy(pki / "other.key", web.with_name("server.key"))
         shutil.copy(pki / "other.pem", web.with_name("server.pem"))
         assert client.serial() != old
-        assert client.ask()[0] == 200
+        assert client.send_request()[0] == 200
 
 
 def hang_up(exporter: Exporter, _client: Client) -> None:
@@ -126,7 +133,7 @@ def hang_up(exporter: Exporter, _client: Client) -> None:
 
 
 def post(_exporter: Exporter, client: Client) -> None:
-    client.ask("/-/reload", "POST")
+    client.send_request("/-/reload", "POST")
 
 
 @pytest.mark.parametrize("reload", [hang_up, post])
@@ -139,20 +146,20 @@ def test_reload_applies_valid_and_rejects_invalid_files(
         web.write_text(TLS + users("new"))
         reload(exporter, old)
         for _ in until("the new password holds"):
-            if new.ask("/-/healthy")[0] == 200:
+            if new.send_request("/-/healthy")[0] == 200:
                 break
-        assert old.ask()[0] == 401
+        assert old.send_request()[0] == 401
         web.write_text("basic_auth_users: {prometheus: plain}\n")
         reload(exporter, new)
         for _ in until("the metrics tell of the bad file"):
-            if value(new.ask()[1], SUCCESSFUL) == 0:
+            if value(new.send_request()[1], SUCCESSFUL) == 0:
                 break
         assert f"{web}: basic_auth_users.prometheus: not a bcrypt hash" in exporter.log.read_text()
         web.write_text("")
         reload(exporter, new)
         for _ in until("neither TLS nor a password is needed"):
             try:
-                if Client(exporter, pki, None, tls=False).ask()[0] == 200:
+                if Client(exporter, pki, None, tls=False).send_request()[0] == 200:
                     break
             except (http.client.RemoteDisconnected, ConnectionError):
                 continue
@@ -167,14 +174,14 @@ def test_reload_with_one_invalid_file_changes_nothing(web: Path, pki: Path, tmp_
         web.write_text("")
         exporter.process.send_signal(signal.SIGHUP)
         for _ in until("the metrics tell of the bad file"):
-            if value(Client(exporter, pki).ask()[1], SUCCESSFUL) == 0:
+            if value(Client(exporter, pki).send_request()[1], SUCCESSFUL) == 0:
                 break
-        assert Client(exporter, pki, None).ask()[0] == 401
+        assert Client(exporter, pki, None).send_request()[0] == 401
 
 
 def test_reload_over_http_is_disabled_by_default(web: Path, pki: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", f"--web.config.file={web}") as exporter:
-        assert Client(exporter, pki).ask("/-/reload", "POST")[0] == 403
+        assert Client(exporter, pki).send_request("/-/reload", "POST")[0] == 403
 
 
 def test_failed_reload_shows_the_client_no_path(tmp_path: Path, pki: Path) -> None:
@@ -182,8 +189,8 @@ def test_failed_reload_shows_the_client_no_path(tmp_path: Path, pki: Path) -> No
     web.write_text("")
     with running(tmp_path / "log", f"--web.config.file={web}", "--web.enable-lifecycle") as exporter:
         web.unlink()
-        status, told = Client(exporter, pki, None, tls=False).ask("/-/reload", "POST")
-        assert (status, told) == (500, "not reloaded: see the log of the exporter\n")
+        status, body = Client(exporter, pki, None, tls=False).send_request("/-/reload", "POST")
+        assert (status, body) == (500, "not reloaded: see the log of the exporter\n")
 
 
 @pytest.mark.parametrize("flags", [["--config.check"], ["--web.listen-address=127.0.0.1:0"], ["--once"]])
@@ -232,7 +239,7 @@ def test_missing_systemd_socket_is_an_error() -> None:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """Stands in for systemd."""
+    """Yield a datagram socket in the role of systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)

@@ -19,30 +19,30 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 PROGRAM = """
 import os, sys
 from exporter.http import systemd
-if sys.argv[1] == "mine":
+if sys.argv[1] == "own":
     os.environ["LISTEN_PID"] = str(os.getpid())
 try:
     listeners = systemd.inherited_sockets()
 except OSError as error:
     sys.exit(str(error))
-print(*(each.getsockname()[1] for each in listeners))
-print(*(os.get_inheritable(each.fileno()) for each in listeners))
+print(*(listener.getsockname()[1] for listener in listeners))
+print(*(os.get_inheritable(listener.fileno()) for listener in listeners))
 print(*(name for name in os.environ if name.startswith("LISTEN")))
 """
 
 
-def passed(
-    sockets: list[socket.socket], whose: str = "mine", number: str = ""
+def run_with_sockets(
+    sockets: list[socket.socket], listen_pid: str = "own", number: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program that is given these sockets as systemd does: from descriptor 3 on."""
+    """Run a program that inherits these sockets as from systemd: from descriptor 3 on."""
 
-    def place() -> None:
-        for place, each in enumerate(copies):
-            os.dup2(each, systemd.SD_LISTEN_FDS_START + place, inheritable=True)
+    def move_to_3() -> None:
+        for index, fd in enumerate(copies):
+            os.dup2(fd, 3 + index, inheritable=True)
 
-    # Out of the way of each other first.
-    copies = [os.dup(each.fileno()) for each in sockets]
-    high = [os.dup2(each, 100 + each) for each in copies]
+    # First to high numbers, so that they do not overwrite each other.
+    copies = [os.dup(sock.fileno()) for sock in sockets]
+    high = [os.dup2(fd, 100 + fd) for fd in copies]
     copies[:] = high
     environment = {
         **os.environ,
@@ -52,9 +52,9 @@ def passed(
     }
     try:
         return subprocess.run(
-            [sys.executable, "-c", PROGRAM, whose],
+            [sys.executable, "-c", PROGRAM, listen_pid],
             env=environment,
-            preexec_fn=place,  # no threads here
+            preexec_fn=move_to_3,  # safe: this process has one thread
             close_fds=False,
             capture_output=True,
             text=True,
@@ -62,8 +62,8 @@ def passed(
             timeout=60,
         )
     finally:
-        for each in high:
-            os.close(each)
+        for fd in high:
+            os.close(fd)
 
 
 @pytest.fixture
@@ -74,36 +74,36 @@ def listener() -> Iterator[socket.socket]:
 
 def test_inherited_sockets_are_returned(listener: socket.socket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        told = passed([listener, other])
+        result = run_with_sockets([listener, other])
         ports = f"{listener.getsockname()[1]} {other.getsockname()[1]}"
-    assert told.stderr == ""
-    assert told.stdout.splitlines() == [ports, "False False", ""]
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [ports, "False False", ""]
 
 
 @pytest.mark.parametrize(
-    ("whose", "number"), [("another's", "1"), ("mine", "0"), ("mine", "many"), ("mine", "-1")]
+    ("listen_pid", "number"), [("foreign", "1"), ("own", "0"), ("own", "many"), ("own", "-1")]
 )
-def test_no_inherited_socket_is_an_error(listener: socket.socket, whose: str, number: str) -> None:
-    told = passed([listener], whose, number)
-    assert told.returncode == 1
-    assert "systemd has passed no sockets" in told.stderr
+def test_no_inherited_socket_is_an_error(listener: socket.socket, listen_pid: str, number: str) -> None:
+    result = run_with_sockets([listener], listen_pid, number)
+    assert result.returncode == 1
+    assert "systemd has passed no sockets" in result.stderr
 
 
 def test_socket_that_does_not_listen_is_an_error() -> None:
     with socket.socket() as idle:
-        told = passed([idle])
-    assert "systemd passed file descriptor 3, which is not a listening socket" in told.stderr
+        result = run_with_sockets([idle])
+    assert "systemd passed file descriptor 3, which is not a listening socket" in result.stderr
 
 
 def test_closed_file_descriptor_is_an_error(listener: socket.socket) -> None:
-    assert "systemd passed file descriptor 9" in passed([listener] * 6, number="7").stderr
+    assert "systemd passed file descriptor 9" in run_with_sockets([listener] * 6, number="7").stderr
 
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[socket.socket]:
-    """Stands in for systemd: a datagram socket that NOTIFY_SOCKET names."""
+    """Yield a datagram socket in the role of systemd, named by NOTIFY_SOCKET."""
     if request.param == "abstract" and sys.platform != "linux":
         pytest.skip("needs Linux' abstract names")
     name = str(tmp_path / "notify") if request.param == "path" else f"@exporter-test-{os.getpid()}"
@@ -122,13 +122,13 @@ def test_ready_and_stopping_notifications(manager: socket.socket) -> None:
 
 
 def test_reload_notifications(manager: socket.socket) -> None:
-    before = time.monotonic_ns() // 1000
+    started = time.monotonic_ns() // 1000
     with systemd.reloading():
         state, moment = manager.recv(1024).split(b"\n")
         assert state == b"RELOADING=1"
         name, _, microseconds = moment.partition(b"=")
         assert name == b"MONOTONIC_USEC"
-        assert before <= int(microseconds) <= time.monotonic_ns() // 1000
+        assert started <= int(microseconds) <= time.monotonic_ns() // 1000
         manager.setblocking(False)
         with pytest.raises(BlockingIOError):
             manager.recv(1024)

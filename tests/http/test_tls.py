@@ -37,45 +37,45 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "email:ops@example.com",
     )
     authority.sign(SIGNED, *names)
-    authority.sign("locked", passphrase="secret")  # noqa: S106  # a test's
+    authority.sign("locked", passphrase="secret")  # noqa: S106  # used only in tests
     self_signed(folder, SELF_SIGNED)
     return folder
 
 
 def tls(folder: Path, **settings: object) -> TlsContextFactory:
-    given = {"cert_file": "server.pem", "key_file": "server.key", **settings}
-    return TlsContextFactory(TlsServerConfig(**given), folder)  # type: ignore[arg-type]
+    values = {"cert_file": "server.pem", "key_file": "server.key", **settings}
+    return TlsContextFactory(TlsServerConfig(**values), folder)  # type: ignore[arg-type]
 
 
 def handshake(
-    server: TlsContextFactory, folder: Path, who: str = NO_CERT, version: ssl.TLSVersion | None = None
+    server: TlsContextFactory, folder: Path, client_name: str = NO_CERT, version: ssl.TLSVersion | None = None
 ) -> ssl.SSLObject:
-    """Perform a handshake in memory and return the server's end. Raises ssl.SSLError as in a server."""
+    """Perform a handshake in memory and return the server's side. Raises ssl.SSLError as in a server."""
     client = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     if version:
         client.minimum_version = client.maximum_version = version
-    if who != NO_CERT:
-        client.load_cert_chain(folder / f"{who}.pem", folder / f"{who}.key")
+    if client_name != NO_CERT:
+        client.load_cert_chain(folder / f"{client_name}.pem", folder / f"{client_name}.key")
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client_end = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    server_end = server.context().wrap_bio(to_server, to_client, server_side=True)
+    client_side = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server_side_object = server.context().wrap_bio(to_server, to_client, server_side=True)
     finished = set[ssl.SSLObject]()
     for _ in range(6):
-        for side in {client_end, server_end} - finished:
+        for side in {client_side, server_side_object} - finished:
             try:
                 side.do_handshake()
                 finished.add(side)
             except ssl.SSLWantReadError:
                 pass
-    assert finished == {client_end, server_end}
-    return server_end
+    assert finished == {client_side, server_side_object}
+    return server_side_object
 
 
 def is_accepted(
-    server: TlsContextFactory, folder: Path, who: str, version: ssl.TLSVersion | None = None
+    server: TlsContextFactory, folder: Path, client_name: str, version: ssl.TLSVersion | None = None
 ) -> bool:
     try:
-        return server.san_allowed(handshake(server, folder, who, version))
+        return server.san_allowed(handshake(server, folder, client_name, version))
     except ssl.SSLError:
         return False
 
@@ -98,8 +98,8 @@ def test_client_auth_type_decides_which_clients_are_accepted(
 ) -> None:
     authority = {} if policy == "NoClientCert" else {"client_ca_file": "ca.pem"}
     server = tls(folder, client_auth_type=policy, **authority)
-    for who in (NO_CERT, SELF_SIGNED, SIGNED):
-        assert is_accepted(server, folder, who, version) == (who in accepted), who
+    for client_name in (NO_CERT, SELF_SIGNED, SIGNED):
+        assert is_accepted(server, folder, client_name, version) == (client_name in accepted), client_name
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ class TestReload:
 
     @staticmethod
     def served(server: TlsContextFactory, folder: Path) -> object:
-        """The serial number of the certificate that clients see."""
+        """Return the serial number of the certificate that clients receive."""
         client = ssl.create_default_context(cafile=str(folder / "ca.pem"))
         to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client_end = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-        server_end = server.context().wrap_bio(to_server, to_client, server_side=True)
-        for side in (client_end, server_end, client_end):
+        client_side = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+        server_side_object = server.context().wrap_bio(to_server, to_client, server_side=True)
+        for side in (client_side, server_side_object, client_side):
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-        certificate = client_end.getpeercert()
+        certificate = client_side.getpeercert()
         assert certificate
         return certificate["serialNumber"]
 

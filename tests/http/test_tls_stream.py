@@ -1,4 +1,4 @@
-"""TLS: handshakes, timeouts, and what a refused client is told."""
+"""TLS: handshakes, timeouts, and alerts for refused clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from ..certificates import Authority, self_signed
 from ..tools import require
-from .servers import Running, Start, ask, collections, is_reset, request, time_waits, until
+from .servers import Running, Start, collections, is_reset, request, send_request, time_waits, until
 
 pytestmark = require("openssl")
 
@@ -38,13 +38,13 @@ class TestTls:
         running = start()
         (running.folder / "weight").write_text(str(1_000_000))
         client = self.client(running)
-        first, body = ask(client)
+        first, body = send_request(client)
         assert (first.status, collections(body), len(body) > 1_000_000) == (200, 1, True)
-        kept = client.sock
-        assert isinstance(kept, ssl.SSLSocket)
-        assert kept.version() == "TLSv1.3"
-        assert collections(ask(client)[1]) == 2
-        assert client.sock is kept
+        sock = client.sock
+        assert isinstance(sock, ssl.SSLSocket)
+        assert sock.version() == "TLSv1.3"
+        assert collections(send_request(client)[1]) == 2
+        assert client.sock is sock
         client.close()
         assert time_waits(running.ports[0]) == 0
 
@@ -56,7 +56,7 @@ class TestTls:
         with running.connect() as connection:
             connection.sendall(sent)
             assert is_reset(connection)
-        assert ask(self.client(running))[0].status == 200
+        assert send_request(self.client(running))[0].status == 200
         assert time_waits(running.ports[0]) == 0
 
     def test_handshake_and_first_request_share_a_timeout(self, start: Start) -> None:
@@ -67,7 +67,7 @@ class TestTls:
             with context.wrap_socket(raw, server_hostname="localhost") as slow, running.connect() as later:
                 slow.sendall(b"GET /metr")
                 is_reset(slow)
-                # Whose time began when the handshake was over.
+                # `later` connected after the handshake of `slow`: its timeout has not expired.
                 assert select.select([later], [], [], 0)[0] == []
                 assert is_reset(later)
         assert time_waits(running.ports[0]) == 0
@@ -77,25 +77,25 @@ class TestTls:
         running = start()
         with running.connect() as connection:
             connection.sendall(sent)
-            assert select.select([connection], [], [], 5)[0], "cut off only by its deadline"
+            assert select.select([connection], [], [], 5)[0], "closed only by the timeout"
             is_reset(connection)
         with running.connect() as connection:
             connection.sendall(sent)
             is_reset(connection)
         assert time_waits(running.ports[0]) == 0
-        assert ask(self.client(running))[0].status == 200
+        assert send_request(self.client(running))[0].status == 200
         assert "Traceback" not in running.log()
-        (told,) = [line for line in running.log().splitlines() if "TLS" in line]
+        (logged,) = [line for line in running.log().splitlines() if "TLS" in line]
         assert (
             'level=info msg="TLS handshake failed (further failures with this reason are logged at debug)"'
-            " reason=" in told
+            " reason=" in logged
         )
         assert [line for line in running.log().splitlines() if "level=info" not in line] == []
 
     def test_scrape_succeeds_while_handshakes_stall(self, start: Start) -> None:
         running = start()
         silent = [running.connect() for _ in range(50)]
-        assert ask(self.client(running))[0].status == 200
+        assert send_request(self.client(running))[0].status == 200
         for connection in silent:
             connection.close()
 
@@ -106,7 +106,7 @@ class TestTls:
         client.request("GET", "/metrics")
         until((running.folder / "collecting").exists, "a collection")
         with running.connect() as silent:
-            ask(self.client(running), "/-/healthy")
+            send_request(self.client(running), "/-/healthy")
             running.process.send_signal(signal.SIGTERM)
             assert is_reset(silent)
             running.release()
@@ -117,7 +117,7 @@ class TestTls:
     def test_signal_closes_idle_connections_by_close_notify(self, start: Start) -> None:
         running = start()
         client = self.client(running)
-        assert ask(client, "/-/healthy")[0].status == 200
+        assert send_request(client, "/-/healthy")[0].status == 200
         assert isinstance(client.sock, ssl.SSLSocket)
         client.sock.suppress_ragged_eofs = False
         running.process.send_signal(signal.SIGTERM)
@@ -138,14 +138,14 @@ class TestTls:
         running = start(write_timeout=1, request_timeout=1.5)
         (running.folder / "weight").write_text(str(20_000_000))
         client = self.client(running)
-        assert ask(client)[0].status == 200
+        assert send_request(client)[0].status == 200
         with running.connect() as silent:
             assert is_reset(silent)
-        assert ask(client, "/-/healthy")[0].status == 200
+        assert send_request(client, "/-/healthy")[0].status == 200
 
 
 class TestRefusal:
-    """A client whose handshake fails is told why, by an alert."""
+    """A client whose handshake fails gets an alert with the reason."""
 
     @pytest.fixture
     def running(self, start: Start, tmp_path: Path) -> Running:
@@ -160,7 +160,7 @@ class TestRefusal:
         return start()
 
     REFUSALS = (
-        # TLS 1.2 has no alert of its own for it (RFC 5246, 7.4.6).
+        # TLS 1.2 has no specific alert for it (RFC 5246, 7.4.6).
         ("1.2", None, "alert handshake failure"),
         ("1.2", "stranger", "alert unknown ca"),
         ("1.3", None, "alert certificate required"),
@@ -179,21 +179,21 @@ class TestRefusal:
     def test_curl_shows_the_alert(
         self, running: Running, version: str, certificate: str | None, alert: str
     ) -> None:
-        done = curl(running, certificate, "--tlsv" + version, "--tls-max", version)
-        assert alert in done.stderr
+        result = curl(running, certificate, "--tlsv" + version, "--tls-max", version)
+        assert alert in result.stderr
         assert time_waits(running.ports[0]) == 0
 
     def test_outdated_version_is_named(self, running: Running) -> None:
-        told = s_client(running, "friend", "-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0")
-        if "no protocols available" in told:
+        output = s_client(running, "friend", "-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0")
+        if "no protocols available" in output:
             pytest.skip("this openssl has no TLS 1.1")
-        assert "alert protocol version" in told
+        assert "alert protocol version" in output
 
     @require("curl")
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     def test_accepted_client_is_answered(self, running: Running, version: str) -> None:
-        done = curl(running, "friend", "--tlsv" + version, "--tls-max", version)
-        assert (done.returncode, done.stdout) == (0, "Tiny is healthy.\n")
+        result = curl(running, "friend", "--tlsv" + version, "--tls-max", version)
+        assert (result.returncode, result.stdout) == (0, "Tiny is healthy.\n")
 
     @pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), to see a reset without reading")
     def test_client_that_ignores_the_alert_is_reset(self, running: Running) -> None:
@@ -212,7 +212,7 @@ class TestRefusal:
 
     def test_plain_http_on_the_tls_port_is_400(self, running: Running) -> None:
         client = running.client()
-        response, body = ask(client)
+        response, body = send_request(client)
         assert (response.status, response.headers["connection"]) == (400, "close")
         assert body == b"Client sent an HTTP request to an HTTPS server.\n"
         client.close()
@@ -226,14 +226,14 @@ class TestRefusal:
         context = ssl.create_default_context(cafile=str(running.folder / "ca.pem"))
         context.load_cert_chain(running.folder / "friend.pem", running.folder / "friend.key")
         client = http.client.HTTPSConnection("localhost", running.ports[0], timeout=20, context=context)
-        assert ask(client, "/-/healthy")[0].status == 200
+        assert send_request(client, "/-/healthy")[0].status == 200
         assert time.monotonic() - began < 0.9
         for connection in refused:
             connection.close()
 
 
 def s_client(running: Running, certificate: str | None, *flags: str) -> str:
-    """What `openssl s_client` shows of a request with a client certificate, or without."""
+    """Return the output of `openssl s_client` for a request, with or without a client certificate."""
     words = ["openssl", "s_client", "-connect", f"127.0.0.1:{running.ports[0]}", "-quiet", *flags]
     if certificate:
         words += [

@@ -53,7 +53,7 @@ def with_argv0(argv0: str) -> Process:
     return Process(pid=1, started_at=1.0, comm="comm", cmdline=(argv0,))
 
 
-def test_without_rules_comm_is_the_name_and_details_are_not_needed() -> None:
+def test_comm_is_the_name_without_rules() -> None:
     namer = compile_rules(())
     assert ("java", False) == (namer.name(TOMCAT), namer.needs_details)
     assert Namer() == namer

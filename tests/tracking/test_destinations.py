@@ -172,7 +172,7 @@ GROUPS = st.builds(
 
 
 @given(GROUPS)
-def test_is_unattributed_for_unowned_time_wait_to_the_destination(group: SocketGroup) -> None:
+def test_is_unattributed_for_unowned_time_wait_to_destination(group: SocketGroup) -> None:
     has_destination = group.addresses is not None and (group.addresses.remote_address, group.port) == DATABASE
     expected = (group.state, group.owner, group.direction, has_destination) == (
         TIME_WAIT,
