@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from exporter import __version__
-from exporter.flags import DEFAULT_ADDRESS, parser
+from exporter.flags import parser
 
 from .compose import COMPOSE, HOME, addresses, flag, listens, mounts, on_host, services, texts
 from .rules import DEPLOY, document
@@ -112,7 +112,7 @@ def test_services_listen_on_loopback_on_unique_ports() -> None:
     taken = [address for taken in listening.values() for address in taken]
     assert {host for host, _ in taken} == {HOME[0]}
     assert len({port for _, port in taken}) == len(taken)
-    assert listens(services()["exporter"]) == {(HOME[0], int(DEFAULT_ADDRESS.rpartition(":")[2]))}
+    assert listens(services()["exporter"]) == {(HOME[0], 10066)}
     # Its second listener, else on every interface.
     assert flag(services()["alertmanager"], "--cluster.listen-address") == ""
 
@@ -202,7 +202,7 @@ def test_compose_file_contains_no_secret() -> None:
     assert named == {"GF_SECURITY_ADMIN_PASSWORD"}
 
 
-def test_grafana_is_provisioned_with_the_dashboards_and_this_prometheus() -> None:
+def test_grafana_has_the_dashboards_and_this_prometheus() -> None:
     grafana = services()["grafana"]
     provisioning = on_host(grafana, "/etc/grafana/provisioning")
     assert provisioning

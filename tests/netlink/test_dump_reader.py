@@ -78,7 +78,7 @@ def whole(reader: DumpReader, size: int) -> bytes:
 @pytest.mark.parametrize("prefetch", [False, True])
 @pytest.mark.parametrize("pause", [0.0, 0.002], ids=["quick", "slow"])
 def test_all_datagrams_are_returned_in_order(pair: Pair, number: int, prefetch: bool, pause: float) -> None:
-    """Also where the other side is slower than the reader."""
+    """Also if the kernel is slower than the reader."""
     ours, theirs = pair
     dump = Dump(theirs, number if not pause else min(number, 40), pause)
     dump.start()

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
 from exporter.netlink import source
-from exporter.netlink.source import BOUND_ONLY_INTERVAL_SECONDS, NetlinkSource
+from exporter.netlink.source import NetlinkSource
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from .kernels import NO_FAMILY, UNKNOWN_FAMILY, Canned, Refusing, everything
@@ -100,7 +100,7 @@ def host() -> Host:
 
 @pytest.fixture
 def crowded(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Where there are more than few sockets."""
+    """Return a host with more sockets than fit into a single dump."""
     monkeypatch.setattr(source, "SINGLE_DUMP_MAX_SOCKETS", 1)
     return host
 
@@ -109,6 +109,15 @@ class TestDumps:
     def test_single_dump_after_a_dump_of_few_sockets(self, host: Host) -> None:
         assert [host.cookies() for _ in range(3)] == [[1, 2, 5]] * 3
         assert host.asked() == [FULL | BOUND, SMALL, *[CONNECTED | BOUND] * 2]
+
+    @pytest.mark.parametrize(("count", "dumps"), [(10_000, [CONNECTED | BOUND]), (10_001, [FULL, SMALL])])
+    def test_single_dump_up_to_10_000_sockets(self, host: Host, count: int, dumps: list[int]) -> None:
+        host.has(
+            full=b"".join(row(ESTABLISHED, cookie) for cookie in range(1, count)), small=row(TIME_WAIT, count)
+        )
+        for _ in range(2):
+            assert len(host.cookies()) == count
+        assert host.asked()[2:] == dumps
 
     def test_two_dumps_for_many_sockets(self, crowded: Host) -> None:
         assert [crowded.cookies() for _ in range(2)] == [[1, 2, 5]] * 2
@@ -148,7 +157,7 @@ class TestBoundOnlySockets:
     def test_are_cached_for_60_seconds(self, crowded: Host) -> None:
         assert crowded.cookies() == [1, 2, 5]
         crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 6))
-        crowded.now += BOUND_ONLY_INTERVAL_SECONDS - 0.001
+        crowded.now += 59.999
         assert crowded.cookies() == [1, 2, 5]
         crowded.now += 0.001
         assert crowded.cookies() == [1, 2, 6]
