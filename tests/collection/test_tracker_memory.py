@@ -49,9 +49,7 @@ def test_time_wait_has_no_owner_with_two_processes_connected(tracker: SocketTrac
     assert time_wait(tracker.snapshot()) == {(Unowned.RELEASED, Attribution.NONE): 1}
 
 
-def test_time_wait_is_inferred_after_a_process_connects(
-    tracker: SocketTracker, host: Host
-) -> None:
+def test_time_wait_is_inferred_after_a_process_connects(tracker: SocketTracker, host: Host) -> None:
     host.rows = [outbound(40_000, TIME_WAIT)]
     unattributed = {(Unowned.RELEASED, Attribution.NONE): 1}
     assert time_wait(tracker.snapshot()) == unattributed
@@ -70,9 +68,7 @@ def test_inferred_owner_stays_when_another_process_connects(tracker: SocketTrack
     }
 
 
-def test_time_wait_keeps_the_observed_owner_with_cookies(
-    tracker: SocketTracker, host: Host
-) -> None:
+def test_time_wait_keeps_the_observed_owner_with_cookies(tracker: SocketTracker, host: Host) -> None:
     host.rows = [outbound(40_000), outbound(40_001, owner_key=21)]
     tracker.snapshot()
     host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001, TIME_WAIT)]

@@ -19,24 +19,24 @@ CRITICAL: Final = Severity.CRITICAL
 
 
 def kinds(snapshot: Snapshot, **options: Any) -> list[tuple[FindingKind, Severity]]:
-    """Kind and severity of each finding."""
+    """Return kind and severity of each finding."""
     return [
         (finding.kind, finding.severity) for finding in find_problems(DiagnosisInput(snapshot, **options))
     ]
 
 
 def only_finding(snapshot: Snapshot, **options: Any) -> Finding:
-    """The finding of a snapshot that has exactly one."""
+    """Return the finding of a snapshot that has exactly one."""
     (finding,) = find_problems(DiagnosisInput(snapshot, **options))
     return finding
 
 
 def quiet_limits(**changes: Any) -> SysctlLimits:
-    """The limits of the quiet host with some changes."""
+    """Return the limits of QUIET with these changes."""
     assert QUIET.limits
     return replace(QUIET.limits, **changes)
 
 
 def descriptors_in_use(owner: ProcessId = PRINTD, used: int = 900) -> dict[ProcessId, FdUsage]:
-    """A process that has opened `used` of 1,000 file descriptors."""
+    """Return a process that uses `used` of 1,000 file descriptors."""
     return {owner: FdUsage(used, 1000)}

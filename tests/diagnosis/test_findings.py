@@ -224,8 +224,8 @@ snapshots = st.builds(
 def test_any_snapshot_has_ordered_findings_with_steps(
     snapshot: Snapshot, with_addresses: bool, windows: bool
 ) -> None:
-    few = Thresholds(close_wait_few=2, close_wait_many=5)
-    findings = find_problems(DiagnosisInput(snapshot, with_addresses, windows, few))
+    thresholds = Thresholds(close_wait_few=2, close_wait_many=5)
+    findings = find_problems(DiagnosisInput(snapshot, with_addresses, windows, thresholds))
     severities = [WORST_FIRST.index(finding.severity) for finding in findings]
     assert severities == sorted(severities)
     for finding in findings:

@@ -43,12 +43,14 @@ class Page(HTMLParser):
         assert self.elements[self._open.pop()][0] == tag
 
     def handle_data(self, data: str) -> None:
-        for place in self._open:
-            self.elements[place][2].append(data)
+        for index in self._open:
+            self.elements[index][2].append(data)
 
     def all(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
         return [
-            (given, " ".join("".join(text).split())) for name, given, text in self.elements if name == tag
+            (attributes, " ".join("".join(text).split()))
+            for name, attributes, text in self.elements
+            if name == tag
         ]
 
     def texts(self, tag: str) -> list[str]:
@@ -84,8 +86,8 @@ def test_headings_and_landmarks() -> None:
         ("h2", "Sockets by state"),
         ("h2", "Data that could not be read"),
     ]
-    ids = {given["id"] for given, _ in shown.all("h2")}
-    assert {given["aria-labelledby"] for given, _ in shown.all("section")} == ids
+    ids = {attributes["id"] for attributes, _ in shown.all("h2")}
+    assert {attributes["aria-labelledby"] for attributes, _ in shown.all("section")} == ids
     for landmark in ("header", "main", "footer", "nav"):
         assert len(shown.all(landmark)) == 1
     assert shown.all("html")[0][0] == {"lang": "en"}
@@ -94,9 +96,9 @@ def test_headings_and_landmarks() -> None:
 def test_states_are_a_table_with_caption_and_headers() -> None:
     shown = page(problem_snapshot())
     assert shown.texts("caption") == ["17,977 TCP sockets in this network namespace"]
-    scopes = [given["scope"] for given, _ in shown.all("th")]
+    scopes = [attributes["scope"] for attributes, _ in shown.all("th")]
     assert scopes == ["col"] * 3 + ["row"] * 4
-    assert [text for given, text in shown.all("th") if given["scope"] == "row"] == [
+    assert [text for attributes, text in shown.all("th") if attributes["scope"] == "row"] == [
         "TIME_WAIT",
         "CLOSE_WAIT",
         "ESTABLISHED",
@@ -109,7 +111,7 @@ def test_usages_are_meters_with_labels() -> None:
     shown = page(problem_snapshot())
     labels = shown.texts("label")
     assert "File descriptors of pid 4711: 912 of 1,024 (89 %)" in labels
-    meters = [given for given, _ in shown.all("meter")]
+    meters = [attributes for attributes, _ in shown.all("meter")]
     assert len(meters) == len(labels) == 4
     assert {"value": "912", "max": "1024", "low": "512", "high": "819", "optimum": "0"} in meters
 
@@ -121,7 +123,9 @@ def test_time_of_the_snapshot() -> None:
 
 
 def test_links() -> None:
-    targets = {text: given["href"] for given, text in Page(html(make_snapshot(), path="/a b")).all("a")}
+    targets = {
+        text: attributes["href"] for attributes, text in Page(html(make_snapshot(), path="/a b")).all("a")
+    }
     assert targets == {
         "Metrics": "./a%20b",
         "Health": "./-/healthy",
@@ -156,8 +160,8 @@ def test_links() -> None:
 def test_summary_is_title_and_first_heading(snapshot: Snapshot, summary: str, kind: str) -> None:
     shown = page(snapshot)
     assert shown.texts("title") == [f"{summary} · socket-state-exporter"]
-    given, text = shown.all("h2")[0]
-    assert (text, given["class"]) == (summary, kind)
+    attributes, text = shown.all("h2")[0]
+    assert (text, attributes["class"]) == (summary, kind)
 
 
 @pytest.mark.parametrize("name", ['<script>alert("1")</script>', "&amp;", "'\"><img src=x>", "a`b`c", "{x}"])
@@ -185,9 +189,9 @@ def test_page_loads_and_runs_nothing() -> None:
     shown = Page(text)
     for tag in ("script", "img", "link", "iframe", "form"):
         assert shown.all(tag) == []
-    for _, given, _ in shown.elements:
-        assert not {"style", "src"} & set(given)
-        assert not [name for name in given if name.startswith("on")]
+    for _, attributes, _ in shown.elements:
+        assert not {"style", "src"} & set(attributes)
+        assert not [name for name in attributes if name.startswith("on")]
     assert "url(" not in text
     assert "@import" not in text
 

@@ -118,26 +118,26 @@ VERBS: Final = "has|keeps|still sends|does not|do not|accepts|is running|gets|us
 
 
 def of_kind(kind: FindingKind) -> list[Finding]:
-    found = [finding for finding in FINDINGS if finding.kind is kind]
-    assert found, f"no snapshot has a finding of this kind: {kind}"
-    return found
+    matching = [finding for finding in FINDINGS if finding.kind is kind]
+    assert matching, f"no snapshot has a finding of this kind: {kind}"
+    return matching
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, without what is quoted in it."""
+    """Split a text into sentences, without quoted code."""
     return re.split(r"(?<=\.)\s", re.sub(r"`[^`]*`", "`code`", text))
 
 
 def agrees_in_number(text: str) -> bool:
-    """Whether nouns and verbs agree with the numbers before them."""
+    """Return whether nouns and verbs agree with the numbers before them."""
     nouns = (
         r"((?:half-open |orphaned |accept queue |TIME_WAIT )?(?:connection|client|socket|overflow|address))"
     )
     plurals = rf"(?<![\d,.]){{}} {nouns}(s|es)?\b"
-    one = re.findall(plurals.format("1"), text)
-    many = re.findall(plurals.format(r"(?:0|[2-9]|\d[\d,]+)"), text)
+    singular = re.findall(plurals.format("1"), text)
+    plural = re.findall(plurals.format(r"(?:0|[2-9]|\d[\d,]+)"), text)
     verbs = re.findall(r"(?<![\d,.])1 connection (?:\S+ ){0,6}?(are|wait|have)\b", text)
-    return not any(ending for _, ending in one) and all(ending for _, ending in many) and not verbs
+    return not any(ending for _, ending in singular) and all(ending for _, ending in plural) and not verbs
 
 
 @pytest.mark.parametrize("kind", FindingKind)
@@ -179,13 +179,13 @@ def test_texts_have_no_placeholders_and_agree_in_number(kind: FindingKind) -> No
 @pytest.mark.parametrize("cause", Cause)
 @pytest.mark.parametrize("direction", Direction)
 def test_every_cause_and_direction_has_texts_for_one_and_many(cause: Cause, direction: Direction) -> None:
-    found = [
+    matching = [
         finding
         for finding in of_kind(FindingKind.CLOSE_WAIT)
         if (finding.cause, finding.direction) == (cause, direction)
     ]
-    assert {finding.count for finding in found} == {1, MANY}
-    assert len({finding.title for finding in found}) == 2 * len(OWNERS)
+    assert {finding.count for finding in matching} == {1, MANY}
+    assert len({finding.title for finding in matching}) == 2 * len(OWNERS)
 
 
 def test_steps_on_windows_use_no_linux_tools() -> None:

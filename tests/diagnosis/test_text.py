@@ -24,24 +24,24 @@ from ..snapshots import PRINTD, QUIET, close_wait, inbound, make_snapshot, probl
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 
 
-def of(snapshot: Snapshot) -> Report:
+def report_of(snapshot: Snapshot) -> Report:
     return build_report(DiagnosisInput(snapshot))
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(render_json(of(snapshot)))
-    return found
+    document: dict[str, Any] = json.loads(render_json(report_of(snapshot)))
+    return document
 
 
-def test_text_is_the_golden_one(update_golden: bool) -> None:
-    text, golden = render_text(of(problem_snapshot())), GOLDEN / "explain.txt"
+def test_text_equals_the_golden_file(update_golden: bool) -> None:
+    text, golden = render_text(report_of(problem_snapshot())), GOLDEN / "explain.txt"
     if update_golden:
         golden.write_text(text)
     assert golden.read_text() == text
 
 
-def test_json_is_the_golden_one(update_golden: bool) -> None:
-    text = render_json(of(problem_snapshot())).replace(__version__, "VERSION")
+def test_json_equals_the_golden_file(update_golden: bool) -> None:
+    text = render_json(report_of(problem_snapshot())).replace(__version__, "VERSION")
     golden = GOLDEN / "explain.json"
     if update_golden:
         golden.write_text(text)
@@ -50,19 +50,19 @@ def test_json_is_the_golden_one(update_golden: bool) -> None:
 
 @pytest.mark.parametrize("snapshot", [QUIET, problem_snapshot()])
 def test_text_fits_a_terminal(snapshot: Snapshot) -> None:
-    lines = render_text(of(snapshot)).splitlines()
+    lines = render_text(report_of(snapshot)).splitlines()
     assert max(map(len, lines)) <= 88
     assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_host_without_problems() -> None:
-    report = of(make_snapshot(inbound(ESTABLISHED, 3)))
+    report = report_of(make_snapshot(inbound(ESTABLISHED, 3)))
     assert render_text(report).startswith("No problems found.\n")
     assert exit_status(report) == 0
 
 
 def test_notes_are_no_problems() -> None:
-    report = of(make_snapshot(counters=KernelCounters(listen_overflows=3)))
+    report = report_of(make_snapshot(counters=KernelCounters(listen_overflows=3)))
     text = render_text(report)
     assert text.startswith("No problems found.\n")
     assert "NOTE: The host has counted 3 accept queue overflows since boot" in text
@@ -70,7 +70,7 @@ def test_notes_are_no_problems() -> None:
 
 
 def test_blind_spots_qualify_the_summary() -> None:
-    report = of(make_snapshot(inbound(ESTABLISHED, 3, owner=Unowned.NOT_FOUND)))
+    report = report_of(make_snapshot(inbound(ESTABLISHED, 3, owner=Unowned.NOT_FOUND)))
     assert render_text(report).startswith("No problems found, but some data could not be read.\n")
     assert exit_status(report) == 0
 
@@ -84,12 +84,12 @@ def test_blind_spots_qualify_the_summary() -> None:
     ],
 )
 def test_findings_are_counted_by_severity(snapshot: Snapshot, summary: str) -> None:
-    assert of(snapshot).summary == summary
-    assert exit_status(of(snapshot)) == 1
+    assert report_of(snapshot).summary == summary
+    assert exit_status(report_of(snapshot)) == 1
 
 
 def test_unreadable_sockets_have_an_exit_status_of_their_own() -> None:
-    report = of(
+    report = report_of(
         make_snapshot(
             groups=None,
             listeners=None,
@@ -112,7 +112,7 @@ def test_states_are_the_kernels_in_descending_order() -> None:
 
 def test_text_shows_20_findings_and_counts_the_rest() -> None:
     snapshot = make_snapshot(*(close_wait(20, port=port) for port in range(1, 32)))
-    text = render_text(of(snapshot))
+    text = render_text(report_of(snapshot))
     assert text.count("WARNING: ") == 20
     assert "11 more findings: `--json` lists all." in text
     assert len(as_json(snapshot)["findings"]) == 31
@@ -137,5 +137,5 @@ def test_every_key_of_the_json_is_documented() -> None:
 
 def test_unprintable_name_is_escaped_in_text_and_exact_in_json() -> None:
     snapshot = make_snapshot(close_wait(20), names={PRINTD: "\udcff\x1b[31m"})
-    assert r"\udcff\x1b[31m (pid 4711)" in render_text(of(snapshot))
+    assert r"\udcff\x1b[31m (pid 4711)" in render_text(report_of(snapshot))
     assert as_json(snapshot)["findings"][0]["processes"][0]["name"] == "\udcff\x1b[31m"

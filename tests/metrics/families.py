@@ -15,7 +15,7 @@ from exporter.model.snapshot import Snapshot
 from ..snapshots import BUSY
 
 ALL: Final = SeriesLimits(100, 50, 2_000)
-"""Limits under which nothing of BUSY is aggregated."""
+"""Limits that aggregate nothing of BUSY."""
 
 
 def collect(

@@ -34,10 +34,10 @@ def test_unknown_accept_queues_are_absent() -> None:
 
 
 def test_series_limit_keeps_the_most_utilized_accept_queues() -> None:
-    many: list[tuple[Listener, Owner]] = [
+    listeners: list[tuple[Listener, Owner]] = [
         (Listener(bytes(4), port, port, port % 50, 50), PRINTD) for port in range(1, 101)
     ]
-    families = collect(replace(BUSY, listeners=many), SeriesLimits(10, 10, 20))
+    families = collect(replace(BUSY, listeners=listeners), SeriesLimits(10, 10, 20))
     lengths = values(families["socket_listener_accept_queue_length"])
     assert len(lengths) == 20
     assert lengths["printd", "49"] == 49
@@ -45,10 +45,10 @@ def test_series_limit_keeps_the_most_utilized_accept_queues() -> None:
 
 
 def test_other_is_the_most_utilized_aggregated_accept_queue() -> None:
-    """Port 1 has an empty queue too, which comes before that of port 2 in every order by fullness."""
+    """Port 1 has an empty queue, too, which comes before that of port 2 in every order by usage."""
     lengths = [(1, 0), (2, 5), (1, 50), *((port, 100) for port in range(3, 13))]
-    many: list[tuple[Listener, Owner]] = [
+    listeners: list[tuple[Listener, Owner]] = [
         (Listener(bytes(4), port, 1, length, 1_000), PRINTD) for port, length in lengths
     ]
-    families = collect(replace(BUSY, listeners=many), SeriesLimits(10, 10, 11))
+    families = collect(replace(BUSY, listeners=listeners), SeriesLimits(10, 10, 11))
     assert values(families["socket_listener_accept_queue_length"])["other", "other"] == 50

@@ -79,7 +79,7 @@ def test_hysteresis() -> None:
 
 
 @pytest.mark.parametrize(("size", "kept"), [(124, "old"), (125, "new"), (126, "new")])
-def test_a_kept_process_stays_until_another_is_a_quarter_bigger(size: int, kept: str) -> None:
+def test_kept_process_stays_until_another_is_a_quarter_bigger(size: int, kept: str) -> None:
     """Processes of 100 x 1.25 and 125 are equally big: the order of their names decides."""
     counts = {Series(("established",), "old", "1"): 100, Series(("established",), "new", "1"): size}
     previous = Kept(processes=frozenset({"old"}))

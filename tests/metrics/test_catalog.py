@@ -29,7 +29,7 @@ def test_every_spec_of_the_module_is_listed_once_in_order() -> None:
     assert len({spec.name for spec in catalog.METRICS}) == len(catalog.METRICS)
 
 
-def test_a_constant_is_the_name_of_its_metric_in_upper_case() -> None:
+def test_constant_is_the_name_of_its_metric_in_upper_case() -> None:
     for constant, spec in vars(catalog).items():
         if isinstance(spec, MetricSpec):
             assert constant == spec.name.upper()
@@ -49,7 +49,7 @@ def test_every_collector_but_owners_has_metrics() -> None:
 
 
 @pytest.mark.parametrize("collector", sorted(set(CollectorName) - {CollectorName.OWNERS}))
-def test_an_enabled_collector_exports_its_metrics(collector: CollectorName) -> None:
+def test_enabled_collector_exports_its_metrics(collector: CollectorName) -> None:
     enabled = {collector}
     if collector is CollectorName.EPHEMERAL_ADDRESSES:
         enabled.add(CollectorName.EPHEMERAL)
@@ -69,8 +69,8 @@ def test_filter_leaves_out_the_metrics_of_other_collectors() -> None:
 
 def test_filter_changes_neither_values_nor_its_argument() -> None:
     everything = collected()
-    before = {family.name: list(family.samples) for family in everything}
+    expected = {family.name: list(family.samples) for family in everything}
     chosen = frozenset({CollectorName.STATES, CollectorName.LISTENERS})
     for family in catalog.filter_by_collector(everything, chosen):
-        assert all(sample in before[family.name] for sample in family.samples)
-    assert before == {family.name: family.samples for family in everything}
+        assert all(sample in expected[family.name] for sample in family.samples)
+    assert expected == {family.name: family.samples for family in everything}

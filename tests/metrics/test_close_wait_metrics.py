@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.close_wait_metrics import BUCKETS, histogram
+from exporter.metrics.close_wait_metrics import histogram
 from exporter.model.close_wait import Cause
 
 from ..snapshots import BUSY, NGINX_CLOSE_WAIT, PRINTD_CLOSE_WAIT, close_wait_rows
 from .families import collect, values
 
 SECONDS = st.floats(0, 1e6)
+UPPER_BOUNDS = (1, 10, 60, 300, 900, 3600, 14400)
 
 
 def counts(ages: list[float]) -> list[float]:
@@ -34,8 +35,7 @@ class TestHistogram:
         assert bounds == ["1.0", "10.0", "60.0", "300.0", "900.0", "3600.0", "14400.0", "+Inf"]
 
     def test_upper_bounds_are_inclusive(self) -> None:
-        assert BUCKETS == (1, 10, 60, 300, 900, 3600, 14400)
-        for position, bound in enumerate(BUCKETS):
+        for position, bound in enumerate(UPPER_BOUNDS):
             at, above = counts([bound]), counts([math.nextafter(bound, math.inf)])
             assert at == [0] * position + [1] * (8 - position)
             assert above == [0] * (position + 1) + [1] * (7 - position)
@@ -43,10 +43,10 @@ class TestHistogram:
     @given(st.lists(SECONDS))
     def test_counts_are_cumulative(self, ages: list[float]) -> None:
         cumulative = counts(ages)
-        assert len(cumulative) == len(BUCKETS) + 1
+        assert len(cumulative) == len(UPPER_BOUNDS) + 1
         assert all(fewer <= more for fewer, more in pairwise(cumulative))
         assert cumulative[-1] == len(ages)
-        assert cumulative[:-1] == [sum(age <= bound for age in ages) for bound in BUCKETS]
+        assert cumulative[:-1] == [sum(age <= bound for age in ages) for bound in UPPER_BOUNDS]
         assert histogram(ages)[1] == pytest.approx(sum(ages), abs=0.001)
 
 

@@ -26,8 +26,8 @@ GOLDEN: Final = Path(__file__).parent.parent / "golden" / "metrics.prom"
 VOLATILE: Final = re.compile(r'(python|version)="[^"]*"')
 
 
-def text(seen: Snapshot = BUSY) -> str:
-    collector = SocketCollector(lambda: seen, ALL, "netlink")
+def text(snapshot: Snapshot = BUSY) -> str:
+    collector = SocketCollector(lambda: snapshot, ALL, "netlink")
     return VOLATILE.sub(r'\1="VOLATILE"', generate_latest(collector).decode())
 
 

@@ -36,7 +36,7 @@ INBOUND = st.builds(SocketGroup, CONNECTED, OWNERS, st.just(Direction.INBOUND), 
 OUTBOUND = st.builds(
     SocketGroup, CONNECTED, OWNERS, st.just(Direction.OUTBOUND), PORTS, st.just(DATABASE), st.none()
 )
-WAITING = st.builds(
+TIME_WAITS = st.builds(
     SocketGroup,
     st.just(TIME_WAIT),
     OWNERS,
@@ -45,7 +45,7 @@ WAITING = st.builds(
     st.just(DATABASE),
     st.sampled_from(Attribution),
 )
-STUCK = st.builds(
+CLOSE_WAITS = st.builds(
     lambda group, cause, age: close_wait_rows(group._replace(state=CLOSE_WAIT), cause, age)[0],
     INBOUND | OUTBOUND,
     st.sampled_from(Cause),
@@ -59,27 +59,27 @@ EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queues={}, fd_usage
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
-    """Two snapshots of a host where there is nothing else."""
+    """Return a strategy for two snapshots of a host with only these fields."""
     return st.lists(st.builds(replace, st.just(EMPTY), **fields), min_size=2, max_size=2)
 
 
-COUNTED = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | WAITING, NUMBERS, max_size=30))
-PILES = snapshots(close_wait=st.lists(STUCK, max_size=25))
+SOCKETS = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | TIME_WAITS, NUMBERS, max_size=30))
+CLOSE_WAIT_CONNECTIONS = snapshots(close_wait=st.lists(CLOSE_WAITS, max_size=25))
 QUEUES = snapshots(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
-OPEN = snapshots(fd_usage=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
+OPEN_FDS = snapshots(fd_usage=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
 
 Families = Mapping[str, Metric]
 
 
-def scrapes(seen: list[Snapshot], limits: SeriesLimits) -> Iterator[tuple[Snapshot, Families]]:
-    """Successive scrapes of one exporter: what the previous one kept matters."""
-    collector = SocketCollector(iter(seen).__next__, limits, "netlink")
-    for now in seen:
-        yield now, {family.name: family for family in collector.collect()}
+def scrapes(successive: list[Snapshot], limits: SeriesLimits) -> Iterator[tuple[Snapshot, Families]]:
+    """Yield the snapshot and families of successive scrapes of one exporter, which keeps names."""
+    collector = SocketCollector(iter(successive).__next__, limits, "netlink")
+    for snapshot in successive:
+        yield snapshot, {family.name: family for family in collector.collect()}
 
 
 def total(family: Metric, suffix: str = "", **labels: str) -> float:
-    """The sum of the samples with these label values."""
+    """Return the sum of the samples with these label values."""
     return fsum(
         sample.value
         for sample in family.samples
@@ -87,12 +87,12 @@ def total(family: Metric, suffix: str = "", **labels: str) -> float:
     )
 
 
-@given(COUNTED, LIMITS)
-def test_sum_of_sockets_by_state(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for now, families in scrapes(seen, limits):
+@given(SOCKETS, LIMITS)
+def test_sum_of_sockets_by_state(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for snapshot, families in scrapes(successive, limits):
         by_state: Counter[str] = Counter()
         inbound: Counter[str] = Counter()
-        for group, count in (now.groups or {}).items():
+        for group, count in (snapshot.groups or {}).items():
             by_state[STATE_NAMES[group.state]] += count
             inbound[STATE_NAMES[group.state]] += count * (group.direction is Direction.INBOUND)
         for state in STATE_NAMES.values():
@@ -101,51 +101,51 @@ def test_sum_of_sockets_by_state(seen: list[Snapshot], limits: SeriesLimits) -> 
             assert total(families["socket_listener_states"], state=state) == inbound[state]
 
 
-@given(COUNTED, LIMITS)
-def test_sum_of_time_wait_attribution(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for _, families in scrapes(seen, limits):
+@given(SOCKETS, LIMITS)
+def test_sum_of_time_wait_attribution(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for _, families in scrapes(successive, limits):
         waiting = total(families["socket_host_states"], state="time_wait")
         assert total(families["socket_time_wait_attribution"]) == waiting
 
 
-@given(PILES, LIMITS)
-def test_every_close_wait_has_a_cause_and_an_age(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for now, families in scrapes(seen, limits):
-        ages = [one.age for one in now.close_wait or ()]
+@given(CLOSE_WAIT_CONNECTIONS, LIMITS)
+def test_every_close_wait_has_a_cause_and_an_age(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for snapshot, families in scrapes(successive, limits):
+        ages = [row.age for row in snapshot.close_wait or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
         for cause in Cause:
-            expected = sum(one.cause == cause for one in now.close_wait or ())
+            expected = sum(row.cause == cause for row in snapshot.close_wait or ())
             assert total(families["socket_close_wait_sockets"], cause=cause) == expected
         family = families["socket_close_wait_age_seconds"]
         assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(ages)
         assert total(family, "_bucket", le="60.0") == sum(age <= 60 for age in ages)
         oldest = [sample.value for sample in families["socket_close_wait_oldest_age_seconds"].samples]
-        # To a millisecond for each process.
+        # Rounded to a millisecond for each process.
         assert total(family, "_gsum") == pytest.approx(fsum(ages), abs=0.001 * len(oldest))
         assert max(oldest, default=None) == max((round(age, 3) for age in ages), default=None)
 
 
 @given(QUEUES, LIMITS)
-def test_sum_of_queue_bytes(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for now, families in scrapes(seen, limits):
-        queues = (now.queues or {}).values()
+def test_sum_of_queue_bytes(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for snapshot, families in scrapes(successive, limits):
+        queues = (snapshot.queues or {}).values()
         assert total(families["socket_receive_queue_bytes"]) == sum(unread for unread, _ in queues)
         assert total(families["socket_send_queue_bytes"]) == sum(unsent for _, unsent in queues)
 
 
-@given(OPEN, LIMITS)
-def test_sum_of_open_fds_and_highest_ratio(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for now, families in scrapes(seen, limits):
-        has = now.fd_usage.values()
-        assert total(families["socket_process_open_fds"]) == sum(one.open for one in has)
+@given(OPEN_FDS, LIMITS)
+def test_sum_of_open_fds_and_highest_ratio(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for snapshot, families in scrapes(successive, limits):
+        usages = snapshot.fd_usage.values()
+        assert total(families["socket_process_open_fds"]) == sum(usage.open for usage in usages)
         ratios = [sample.value for sample in families["socket_process_worst_fd_ratio"].samples]
-        limited = [one.open / one.limit for one in has if one.limit]
+        limited = [usage.open / usage.limit for usage in usages if usage.limit]
         assert max(ratios, default=None) == max(limited, default=None)
 
 
-@given(COUNTED | PILES | QUEUES | OPEN, LIMITS)
-def test_limits_of_series_and_processes(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for _, families in scrapes(seen, limits):
+@given(SOCKETS | CLOSE_WAIT_CONNECTIONS | QUEUES | OPEN_FDS, LIMITS)
+def test_limits_of_series_and_processes(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for _, families in scrapes(successive, limits):
         for spec in catalog.METRICS:
             if isinstance(spec, GaugeSpec) and "process" in spec.labels:
                 samples = families[spec.name].samples
@@ -162,9 +162,9 @@ def names(family: Metric) -> set[str]:
     return {sample.labels["process"] for sample in family.samples}
 
 
-@given(PILES | OPEN, LIMITS)
-def test_related_metrics_name_the_same_processes(seen: list[Snapshot], limits: SeriesLimits) -> None:
-    for _, families in scrapes(seen, limits):
+@given(CLOSE_WAIT_CONNECTIONS | OPEN_FDS, LIMITS)
+def test_related_metrics_name_the_same_processes(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for _, families in scrapes(successive, limits):
         aged = names(families["socket_close_wait_age_seconds"])
         assert aged == names(families["socket_close_wait_oldest_age_seconds"])
         assert aged - {"other"} == names(families["socket_close_wait_sockets"]) - {"other"}

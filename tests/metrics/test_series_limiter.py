@@ -28,8 +28,8 @@ def inbound(number: int, state: int = ESTABLISHED) -> SocketGroup:
 
 
 @pytest.fixture(scope="module")
-def many() -> Snapshot:
-    """Forty processes, each with one more of everything than the previous one, and unowned sockets."""
+def forty_processes() -> Snapshot:
+    """Return 40 processes, each with one more of everything than the previous one, and unowned sockets."""
     names: dict[Owner, str] = {ProcessId(number, 0.0): f"job{number:02}" for number in range(1, 41)}
     queues = {inbound(number): (number, number) for number in range(1, 41)}
     queues[SocketGroup(ESTABLISHED, Unowned.NOT_FOUND, Direction.INBOUND, 22)] = (1, 1)
@@ -38,9 +38,9 @@ def many() -> Snapshot:
         groups=Counter({inbound(number): number for number in range(1, 41)}),
         names=names,
         close_wait=[
-            one
+            row
             for n in range(1, 41)
-            for one in close_wait_rows(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, count=n)
+            for row in close_wait_rows(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, count=n)
         ],
         queues=queues,
         fd_usage={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},
@@ -55,12 +55,12 @@ def many() -> Snapshot:
         if "process" in spec.labels and spec is not catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS
     ],
 )
-def test_series_limit_of_every_metric_by_process(name: str, many: Snapshot) -> None:
-    assert len(collect(many, FEW_SERIES)[name].samples) <= FEW_SERIES.max_series
+def test_series_limit_of_every_metric_by_process(name: str, forty_processes: Snapshot) -> None:
+    assert len(collect(forty_processes, FEW_SERIES)[name].samples) <= FEW_SERIES.max_series
 
 
-def test_series_limit_of_histograms(many: Snapshot) -> None:
-    samples = collect(many, FEW_SERIES)["socket_close_wait_age_seconds"].samples
+def test_series_limit_of_histograms(forty_processes: Snapshot) -> None:
+    samples = collect(forty_processes, FEW_SERIES)["socket_close_wait_age_seconds"].samples
     assert len({sample.labels["process"] for sample in samples}) <= FEW_SERIES.max_series
 
 
@@ -73,12 +73,12 @@ def test_series_limit_of_histograms(many: Snapshot) -> None:
         ("socket_close_wait_sockets", 820),
     ],
 )
-def test_sum_is_kept_at_the_series_limit(name: str, total: int, many: Snapshot) -> None:
-    assert sum(sample.value for sample in collect(many, FEW_SERIES)[name].samples) == total
+def test_sum_is_kept_at_the_series_limit(name: str, total: int, forty_processes: Snapshot) -> None:
+    assert sum(sample.value for sample in collect(forty_processes, FEW_SERIES)[name].samples) == total
 
 
-def test_biggest_processes_keep_their_names(many: Snapshot) -> None:
-    families = collect(many, FEW_SERIES)
+def test_biggest_processes_keep_their_names(forty_processes: Snapshot) -> None:
+    families = collect(forty_processes, FEW_SERIES)
     assert ("job40",) in values(families["socket_process_open_fds"])
     assert values(families["socket_process_worst_fd_ratio"])["job40",] == 0.4
     assert values(families["socket_close_wait_oldest_age_seconds"])["job40",] == 40
@@ -92,14 +92,16 @@ def test_aggregated_label_values_by_metric_and_label() -> None:
     assert aggregated["socket_close_wait_sockets", "process"] == 1
 
 
-def test_only_labels_of_the_metric_are_reported(many: Snapshot) -> None:
+def test_only_labels_of_the_metric_are_reported(forty_processes: Snapshot) -> None:
     labels = {spec.name: {*spec.labels, "series"} for spec in catalog.METRICS}
-    for family, label in values(collect(many, FEW_SERIES)["socket_exporter_aggregated_label_values"]):
+    for family, label in values(
+        collect(forty_processes, FEW_SERIES)["socket_exporter_aggregated_label_values"]
+    ):
         assert label in labels[family]
 
 
-def test_aggregated_series_are_those_without_a_name(many: Snapshot) -> None:
-    families = collect(many, FEW_SERIES)
+def test_aggregated_series_are_those_without_a_name(forty_processes: Snapshot) -> None:
+    families = collect(forty_processes, FEW_SERIES)
     aggregated = values(families["socket_exporter_aggregated_label_values"])
     for name in ("socket_process_open_fds", "socket_receive_queue_bytes"):
         processes = 40 if "fds" in name else 41

@@ -56,7 +56,7 @@ FOUND = [
     (r"[[:punct:]]+", "a[-]^b", "[-]^"),
     (r"[[:space:]]", "\v", "\v"),
     (r"[[:word:]-]+", " a-b ", "a-b"),
-    # Brackets hold nothing that Python reads otherwise.
+    # Within brackets these are text.
     ("[]a]+", "[]a", "]a"),
     ("[^]a]+", "]ab", "b"),
     ("[[a]+", "[[a", "[[a"),
@@ -81,7 +81,7 @@ FOUND = [
     (r"\Q.*[\E+", "a.*[[", ".*[["),
     (r"\Q\n\E", r"\n", r"\n"),
     (r"a\Q\E+", "aa", "aa"),
-    # Flags, wherever they stand: to the end of the group around them, alternatives included.
+    # Flags at any position apply to the end of the enclosing group, alternatives included.
     ("(?i)FOO", "foo", "foo"),
     ("foo(?i)bar", "fooBAR", "fooBAR"),
     ("foo(?i)bar", "FOObar", None),
@@ -113,7 +113,7 @@ FOUND = [
     (r"\PN+", "1a٣", "a"),
     (r"[\p{^Latin}]", "a\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER ALPHA}"),
     (r"(?i)\p{Lu}", "a", "a"),
-    # What Python folds otherwise: the dotted and the dotless i have no simple folding.
+    # Python folds these differently: the dotted and the dotless i have no simple folding.
     ("(?i)i", "\u0130\u0131", None),
     ("(?i)k", "\u212a", "\u212a"),
     # Anchors can be repeated.
@@ -221,7 +221,7 @@ TOKENS += [
 ]
 
 
-def found(pattern: str, text: str) -> str | None:
+def match_of(pattern: str, text: str) -> str | None:
     """Return the whole match."""
     groups = GoRegex(f"(?P<whole>{pattern})").search(encode_text(text))
     return None if groups is None else groups["whole"]
@@ -229,7 +229,7 @@ def found(pattern: str, text: str) -> str | None:
 
 @pytest.mark.parametrize(("pattern", "text", "expected"), FOUND)
 def test_match_is_the_one_go_finds(pattern: str, text: str, expected: str | None) -> None:
-    assert expected == found(pattern, text)
+    assert expected == match_of(pattern, text)
 
 
 @pytest.mark.parametrize(("pattern", "message"), REFUSED, ids=lambda value: ascii(value[:20]))

@@ -71,11 +71,11 @@ def test_rules_are_evaluated_again_after_exec(tracker: SocketTracker, host: Host
 
 def test_rules_are_evaluated_again_after_a_reload(tracker: SocketTracker) -> None:
     namers = CountingNamer(suffix=" before"), CountingNamer(suffix=" after")
-    seen = []
+    names = []
     for namer in namers:
         tracker.set_namer(namer)
-        seen += [tracker.snapshot().names[PRINTD] for _ in range(2)]
-    assert seen == ["printd before"] * 2 + ["printd after"] * 2
+        names += [tracker.snapshot().names[PRINTD] for _ in range(2)]
+    assert names == ["printd before"] * 2 + ["printd after"] * 2
     assert [namer.evaluations for namer in namers] == [{PRINTD.pid: 1}] * 2
 
 
@@ -95,7 +95,7 @@ def test_name_is_dropped_with_the_attributes_of_the_process(
     assert namer.evaluations == {PRINTD.pid: 2}
 
 
-LISTENS = """
+LISTENING_PROGRAM = """
 import socket, sys
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
@@ -114,9 +114,9 @@ def test_hostile_command_line_does_not_stop_collections(words: int, tmp_path: Pa
         "\n- {name: hostile, cmdline: ['^java']}\n"
     )
     program = tmp_path / "program"
-    program.write_text(LISTENS)
+    program.write_text(LISTENING_PROGRAM)
     arguments = ["java", *["-Xa-b-c"] * words, str(program)]
-    # Python does not find its modules by that name.
+    # Python does not find its modules under this name.
     home = {"PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}
     with subprocess.Popen(
         arguments,

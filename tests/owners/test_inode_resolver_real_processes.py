@@ -140,7 +140,7 @@ def test_parent_owns_sockets_shared_with_forked_children(host: Host, children: C
     inode = one("open")
     offspring = [one("fork") for _ in range(3)]
     if min(offspring) < one.pid:
-        pytest.skip("pids began anew just now")
+        pytest.skip("the pids have just wrapped around")
     assert host.pid(inode) == one.pid
     assert refresh_few_times(host) == set()
 

@@ -91,7 +91,7 @@ def test_hidden_processes_of_other_users_are_detected() -> None:
                 _as_nobody_with_hidden_processes, os.fstat(held.fileno()).st_ino, held.fileno()
             )
         except CannotMountError as failure:
-            pytest.skip(f"/proc cannot be mounted anew here: {failure}")
+            pytest.skip(f"/proc cannot be mounted again here: {failure}")
     assert seen.roots is Unowned.NOT_FOUND
     assert isinstance(seen.own, ProcessId)
     assert seen.own.pid == pid
@@ -104,7 +104,7 @@ def test_proc_mounted_with_subset_pid_is_enough() -> None:
         try:
             seen, pid = in_child(_as_root_with_processes_only, os.fstat(held.fileno()).st_ino, held.fileno())
         except CannotMountError as failure:
-            pytest.skip(f"/proc cannot be mounted anew here: {failure}")
+            pytest.skip(f"/proc cannot be mounted again here: {failure}")
     assert isinstance(seen.roots, ProcessId)
     assert seen.roots.pid == os.getpid()
     assert isinstance(seen.own, ProcessId)

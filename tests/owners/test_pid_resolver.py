@@ -22,7 +22,7 @@ from ..procfs.trees import TICKS, Tree
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
-class Nobody:
+class UnusedLiveSockets:
     """Live sockets that are never requested: pids are known already."""
 
     def all(self) -> set[int]:
@@ -32,7 +32,7 @@ class Nobody:
         raise AssertionError(known)
 
 
-nobody_asks = Nobody()
+unused = UnusedLiveSockets()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def owners(tree: Tree) -> PidOwnerResolver:
 @linux
 class TestPidOwnerResolver:
     def test_pids_are_resolved_to_processes(self, owners: PidOwnerResolver) -> None:
-        owners.resolve({10, 20}, nobody_asks)
+        owners.resolve({10, 20}, unused)
         assert [owners.owner_of(pid) for pid in (10, 20)] == [
             ProcessId(10, 100 / TICKS),
             ProcessId(20, 100 / TICKS),
@@ -54,36 +54,36 @@ class TestPidOwnerResolver:
         assert not owners.unreadable
 
     def test_no_process_is_read_for_a_socket_without_owner(self, owners: PidOwnerResolver) -> None:
-        owners.resolve({NO_OWNER_KEY}, nobody_asks)
+        owners.resolve({NO_OWNER_KEY}, unused)
         assert owners.owner_of(NO_OWNER_KEY) is Unowned.RELEASED
         assert not owners.unreadable
 
     def test_hidden_owner_is_unreadable(self, owners: PidOwnerResolver) -> None:
-        owners.resolve({10, HIDDEN_OWNER_KEY}, nobody_asks)
+        owners.resolve({10, HIDDEN_OWNER_KEY}, unused)
         assert owners.owner_of(HIDDEN_OWNER_KEY) is Unowned.NOT_FOUND
         assert owners.unresolved_reason == "unreadable"
-        owners.resolve({10}, nobody_asks)
+        owners.resolve({10}, unused)
         assert owners.unresolved_reason == "unreadable"
 
     def test_vanished_process_is_counted_once(self, owners: PidOwnerResolver) -> None:
-        owners.resolve({10, 99}, nobody_asks)
+        owners.resolve({10, 99}, unused)
         assert owners.owner_of(99) is Unowned.NOT_FOUND
         assert owners.unreadable == {"vanished": 1}
         assert owners.unresolved_reason == "not_found"
-        owners.resolve({20}, nobody_asks)
+        owners.resolve({20}, unused)
         assert not owners.unreadable
 
     def test_vanished_process_is_stale_and_reused_pid_another(
         self, owners: PidOwnerResolver, tree: Tree
     ) -> None:
-        owners.resolve({10, 20}, nobody_asks)
+        owners.resolve({10, 20}, unused)
         assert owners.refresh() == set()
         dead = ProcessId(10, 100 / TICKS)
         tree.kill(10)
         assert owners.refresh() == {dead}
         assert owners.owner_of(10) is Unowned.NOT_FOUND
         tree.process(10, comm="successor", started=200)
-        owners.resolve({10}, nobody_asks)
+        owners.resolve({10}, unused)
         assert owners.owner_of(10) == ProcessId(10, 200 / TICKS)
         assert owners.process(dead).comm == "worker10"
         owners.retain(set())
@@ -94,7 +94,7 @@ class TestPidOwnerResolver:
     def test_reason_of_an_unreadable_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
         refused = PidOwnerResolver(ProcessCache(PsutilProcessReader()))
-        refused.resolve({PID}, nobody_asks)
+        refused.resolve({PID}, unused)
         assert refused.unreadable == {"permission": 1}
         assert refused.unresolved_reason == "unreadable"
 
@@ -103,13 +103,13 @@ class TestPidOwnerResolver:
 def test_vanishing_process_never_raises(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(psutil, "Process", StandIn(at))
     owners = PidOwnerResolver(ProcessCache(PsutilProcessReader(), details=True))
-    owners.resolve({PID}, nobody_asks)
+    owners.resolve({PID}, unused)
     assert owners.owner_of(PID) in (ProcessId(PID, STARTED), Unowned.NOT_FOUND)
 
 
 def test_null_resolver_finds_no_process() -> None:
     owners: OwnerResolver = NullOwnerResolver()
-    owners.resolve({1, 2}, nobody_asks)
+    owners.resolve({1, 2}, unused)
     assert owners.refresh() == set()
     assert owners.owner_of(1) is Unowned.NOT_FOUND
     assert owners.unresolved_reason == "disabled"

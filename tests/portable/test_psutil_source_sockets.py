@@ -90,7 +90,7 @@ class TestRealSockets:
                 break
         assert not keys() & before
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME_WAIT may not be seen")
+    @pytest.mark.skipif(sys.platform != "linux", reason="TIME_WAIT is reliably visible only on Linux")
     def test_time_wait_has_no_owner(self, stack: ExitStack) -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
