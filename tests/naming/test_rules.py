@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from exporter.model.process import Process, ProcessId
 from exporter.naming.rules import (
-    UNKNOWN,
     NameCache,
     Namer,
     NameRule,
@@ -258,8 +257,8 @@ def test_template_with_pid_or_start_time_is_warned_of() -> None:
 
 def test_empty_name_falls_back_to_comm_then_to_unknown() -> None:
     empty = Process(pid=1, started_at=1.0, comm="")
-    assert UNKNOWN == name(empty)
-    assert UNKNOWN == name(empty, {"comm": [""], "name": "{{.Unit}}"})
+    assert "unknown" == name(empty)
+    assert "unknown" == name(empty, {"comm": [""], "name": "{{.Unit}}"})
     no_unit, later = {"cmdline": [""], "name": "{{.Unit}}"}, {"cmdline": [""], "name": "later rule"}
     assert "kthreadd" == name(KERNEL_THREAD, no_unit, later)
 
