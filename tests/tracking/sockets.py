@@ -64,6 +64,13 @@ def connection(
     return Socket(state, ip(local[0]), local[1], ip(remote[0]), remote[1], owner_key, cookie)
 
 
+def connections(
+    source: str, first: int, count: int, to: Endpoint = ("10.0.0.9", 5432), state: int = ESTABLISHED
+) -> list[Socket]:
+    """Return connections from `count` consecutive ports of one address."""
+    return [connection((source, port), to, state, 200, port) for port in range(first, first + count)]
+
+
 ADDRESSES: Final = st.sampled_from(list(map(ip, ["10.0.0.1", "10.0.0.2", "127.0.0.1", "::1", "fe80::1"])))
 PORTS: Final = st.sampled_from([22, 80, 443, 40_000, 40_001, 40_002, 40_500, 49_999, 50_000])
 CONNECTED: Final = st.builds(

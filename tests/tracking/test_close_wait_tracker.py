@@ -1,4 +1,4 @@
-"""CLOSE_WAIT: causes, ages that are bounds and mostly exact, and their buckets."""
+"""CLOSE_WAIT: causes, groups, and ages that are lower bounds and mostly exact."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model.sockets import CLOSE_WAIT, CloseWaitSocket, Socket
-from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
+from exporter.model.close_wait import Cause, ClassifiedCloseWait
+from exporter.model.groups import Direction, SocketGroup
+from exporter.model.process import ProcessId
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, CloseWaitSocket, Socket
+from exporter.tracking.classifier import Classifier
+from exporter.tracking.close_wait_tracker import AgeTracker, cause_of, classify_close_wait
+from exporter.tracking.destinations import DestinationOwners
+from exporter.tracking.listeners import ListenerTable
 
 DAY = 86_400.0
 WRAP_SECONDS = 2**32 / 1000
@@ -172,3 +178,29 @@ def test_age_stays_between_its_bounds_over_a_connection(
         if previous is not None:
             assert seconds - previous[1] >= now - previous[0] - slack
         previous = now, seconds
+
+
+OWNER = ProcessId(5, 1.0)
+HOME = bytes((127, 0, 0, 1))
+UNREAD = CloseWaitSocket(Socket(CLOSE_WAIT, HOME, 40_000, HOME, 443, 7, 1), 1, 0, 0, 30.0, 40.0, mptcp=False)
+CLASSIFIED = SocketGroup(CLOSE_WAIT, OWNER, Direction.OUTBOUND, 443)
+COUNTED = CLASSIFIED._replace(port=8443)
+BEFORE_CLOSE = COUNTED._replace(state=ESTABLISHED)
+
+
+@pytest.mark.parametrize(
+    ("previous", "counted", "group"),
+    [
+        (COUNTED, True, COUNTED),
+        (COUNTED, False, CLASSIFIED),
+        (BEFORE_CLOSE, True, CLASSIFIED),
+        (None, True, CLASSIFIED),
+    ],
+)
+def test_previous_group_is_kept_if_counted_in_this_collection(
+    previous: SocketGroup | None, counted: bool, group: SocketGroup
+) -> None:
+    classify = Classifier(ListenerTable(), DestinationOwners(), {7: OWNER}.__getitem__, None)
+    (row,) = classify_close_wait([(UNREAD, 30.5)], [previous], classify, counted=counted)
+    assert row == ClassifiedCloseWait(UNREAD, row.group, Cause.NOT_READ, 30.5)
+    assert row.group[:4] == group[:4]
