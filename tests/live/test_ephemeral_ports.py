@@ -64,9 +64,9 @@ def until_refused(open_pair: Callable[[], object], error: int) -> Iterator[objec
 
 def usage_until_connect_fails() -> tuple[list[tuple[int, int]], int]:
     server, other_server, tracker = serve(5001), serve(5002), make_tracker()
-    steps, kept = [usage(tracker.snapshot())], []
+    steps, open_pairs = [usage(tracker.snapshot())], []
     for pair in until_refused(lambda: connect(server), errno.EADDRNOTAVAIL):
-        kept.append(pair)
+        open_pairs.append(pair)
         steps.append(usage(tracker.snapshot()))
     other_pairs = [connect(other_server) for _ in range(3)]
     assert other_pairs
@@ -82,9 +82,9 @@ def test_usage_equals_the_limit_when_connect_fails(ten_ports: Namespace) -> None
 def usage_with_unavailable_ports() -> tuple[int, int]:
     server, tracker = serve(5001), make_tracker()
     holding = [serve(40005), bound(40007)]
-    kept = list(until_refused(lambda: connect(server), errno.EADDRNOTAVAIL))
+    open_pairs = list(until_refused(lambda: connect(server), errno.EADDRNOTAVAIL))
     assert holding
-    assert kept
+    assert open_pairs
     return usage(tracker.snapshot())
 
 
@@ -107,9 +107,9 @@ def usage_by_both_families() -> tuple[int, int]:
         client.connect((f"::ffff:{HOME}", 5001))
         return client, server.accept()
 
-    kept = [connect_mapped() for _ in range(4)]
-    kept += until_refused(lambda: connect(server), errno.EADDRNOTAVAIL)
-    assert kept
+    open_pairs = [connect_mapped() for _ in range(4)]
+    open_pairs += until_refused(lambda: connect(server), errno.EADDRNOTAVAIL)
+    assert open_pairs
     return usage(tracker.snapshot())
 
 
@@ -119,16 +119,16 @@ def test_mapped_addresses_share_ports_with_ipv4(ten_ports: Namespace) -> None:
 
 def max_bound_ports_until_bind_fails() -> list[int | None]:
     servers, tracker = [serve(port) for port in (5001, 5002)], make_tracker()
-    steps, kept = [tracker.snapshot().max_bound_ports], []
+    steps, open_pairs = [tracker.snapshot().max_bound_ports], []
 
     def bind_and_connect() -> object:
         client = socket.socket()
         client.bind((HOME, 0))
-        client.connect(servers[len(kept) % 2].getsockname())
-        return client, servers[len(kept) % 2].accept()
+        client.connect(servers[len(open_pairs) % 2].getsockname())
+        return client, servers[len(open_pairs) % 2].accept()
 
     for pair in until_refused(bind_and_connect, errno.EADDRINUSE):
-        kept.append(pair)
+        open_pairs.append(pair)
         tracker = make_tracker()
         steps.append(tracker.snapshot().max_bound_ports)
     return steps

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 
 def findings(namespace: Namespace, *flags: str) -> list[dict[str, Any]]:
     result: dict[str, Any] = json.loads(explain(namespace, "--json", *flags).stdout)
-    found: list[dict[str, Any]] = result["findings"]
-    return found
+    reported: list[dict[str, Any]] = result["findings"]
+    return reported
 
 
 def test_quiet_host_has_no_problems(namespace: Namespace) -> None:

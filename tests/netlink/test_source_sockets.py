@@ -145,23 +145,23 @@ class TestRealSockets:
         reader, cookie = source(), cookie_of(client)
         keys, situations = [], []
 
-        def look() -> None:
+        def record() -> None:
             found = read(reader)
             (position,) = (at for at, one in enumerate(found.sockets) if one.cookie == cookie)
             keys.append(found.keys[position])
             situations.append((found.sockets[position].state, found.sockets[position].owner_key))
 
-        look()
+        record()
         inode = inode_of(client)
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         settle(client, FIN_WAIT2)
-        look()
+        record()
         assert at(read(reader).sockets, server).state == CLOSE_WAIT
         server.close()
         assert client.recv(1) == b""
         client.close()
-        look()
+        record()
         assert situations == [(ESTABLISHED, inode), (FIN_WAIT2, inode), (TIME_WAIT, NO_OWNER_KEY)]
         assert len({(state == TIME_WAIT, key) for (state, _), key in zip(situations, keys, strict=True)}) == 3
 
@@ -173,7 +173,7 @@ class TestRealSockets:
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         reader = source()
 
-        def look() -> tuple[Socket, SocketKey]:
+        def find() -> tuple[Socket, SocketKey]:
             found = read(reader)
             (position,) = (
                 at
@@ -184,14 +184,14 @@ class TestRealSockets:
             assert queue == (1 if found.sockets[position].owner_key == NO_OWNER_KEY else 0)
             return found.sockets[position], found.keys[position]
 
-        waiting, key = look()
+        waiting, key = find()
         assert waiting.owner_key == NO_OWNER_KEY
         accepted = stack.enter_context(listener.accept()[0])
-        held, its_key = look()
-        assert held == waiting._replace(owner_key=inode_of(accepted))
-        assert key != its_key
+        accepted_socket, accepted_key = find()
+        assert accepted_socket == waiting._replace(owner_key=inode_of(accepted))
+        assert key != accepted_key
 
-    @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not tell")
+    @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not report them")
     def test_bound_only_socket_is_in_close_once(self, source: type[NetlinkSource], stack: ExitStack) -> None:
         bound = stack.enter_context(socket.socket())
         bound.bind(("127.0.0.1", 0))

@@ -59,12 +59,12 @@ def heard(kernel: Kernel, clock: Clock) -> TcpInfoCache:
 
 
 def dumped(*cookies: int) -> InetDiagTable:
-    """What the dump of all sockets has of those in CLOSE_WAIT."""
+    """Return sockets in CLOSE_WAIT as from the dump of all sockets."""
     return InetDiagTable(b"".join(row(CLOSE_WAIT, cookie, queues=(1, 0))[16:88] for cookie in cookies))
 
 
-def ages(halves: list[CloseWaitSocket]) -> list[tuple[float | None, float | None]]:
-    return [(half.seconds_since_ack, half.seconds_since_data) for half in halves]
+def ages(sockets: list[CloseWaitSocket]) -> list[tuple[float | None, float | None]]:
+    return [(sock.seconds_since_ack, sock.seconds_since_data) for sock in sockets]
 
 
 def test_queues_timer_and_times_are_combined(heard: TcpInfoCache) -> None:

@@ -1,13 +1,13 @@
-"""A process that does with sockets what its standard input says: `python holder.py`.
+"""A process that opens and closes sockets by the commands on its standard input: `python holder.py`.
 
-Each line is a command, each answer one line of JSON:
+Each line is a command, and each result one line of JSON:
 
-- `open`: opens a socket; answers with its inode
+- `open`: opens a socket; returns its inode
 - `close INODE`: closes it
-- `replace INODE`: closes it and opens another at the same descriptor; answers with the new inode
-- `move INODE NUMBER`: has it at that descriptor instead
-- `name HEX`: takes another name, as pthread_setname_np() does
-- `fork`: a child shares all there is until this process ends; answers with its pid
+- `replace INODE`: closes it and opens another at the same descriptor; returns the new inode
+- `move INODE NUMBER`: moves it to that descriptor
+- `name HEX`: sets the name of the process, as pthread_setname_np() does
+- `fork`: a child shares all sockets until this process ends; returns its pid
 - `send INODE`, `receive`: passes a socket through the Unix socket that is standard error
 """
 

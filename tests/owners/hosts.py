@@ -1,4 +1,4 @@
-"""A host whose /proc is our own, and who holds its sockets."""
+"""A host with a simulated /proc, and the owners of its sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.procfs.process_reader import ProcfsProcessReader
 from ..procfs.trees import Clock, Tree
 
 ALL = (101, 102, 201, 202, 301, 302)
-"""What processes 10, 20 and 30 hold, two sockets each."""
+"""The inodes of processes 10, 20 and 30, two sockets each."""
 
 
 class LiveSockets(set[int]):

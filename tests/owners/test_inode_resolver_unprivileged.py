@@ -23,32 +23,32 @@ from .hosts import LiveSockets
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
     pytest.mark.skipif(
-        not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to give up its rights"
+        not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to drop its privileges"
     ),
 ]
 
 PROC = Path("/proc")
 
 
-class Seen(NamedTuple):
-    """What a user sees of a socket that root holds, and of one that it holds itself as well."""
+class Resolution(NamedTuple):
+    """The owners of a socket of root and of one of this process, as resolved with its privileges."""
 
-    roots: Owner
-    own: Owner
+    owner_of_root_socket: Owner
+    owner_of_own_socket: Owner
     unreadable: Counter[str]
-    because: str
+    unresolved_reason: str
     pids: int
 
 
-def look(roots: int) -> Seen:
+def resolve(inode_of_root: int) -> Resolution:
     """Search for the socket with that inode, and for one of this process."""
     owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC), details=True))
     with socket.socket() as mine:
         own = os.fstat(mine.fileno()).st_ino
-        owners.resolve({roots, own}, LiveSockets({roots, own}))
+        owners.resolve({inode_of_root, own}, LiveSockets({inode_of_root, own}))
         owners.refresh()
-        return Seen(
-            owners.owner_of(roots),
+        return Resolution(
+            owners.owner_of(inode_of_root),
             owners.owner_of(own),
             owners.unreadable,
             owners.unresolved_reason,
@@ -56,56 +56,58 @@ def look(roots: int) -> Seen:
         )
 
 
-def _as_nobody(roots: int, close: int) -> tuple[Seen, int]:
+def _as_unprivileged_user(inode_of_root: int, close: int) -> tuple[Resolution, int]:
     os.close(close)
     drop_privileges()
-    return look(roots), os.getpid()
+    return resolve(inode_of_root), os.getpid()
 
 
-def _as_nobody_with_hidden_processes(roots: int, close: int) -> tuple[Seen, int]:
+def _as_unprivileged_user_with_hidden_processes(inode_of_root: int, close: int) -> tuple[Resolution, int]:
     mount_proc("hidepid=2")
-    return _as_nobody(roots, close)
+    return _as_unprivileged_user(inode_of_root, close)
 
 
-def _as_root_with_processes_only(roots: int, close: int) -> tuple[Seen, int]:
+def _as_root_with_processes_only(inode_of_root: int, close: int) -> tuple[Resolution, int]:
     os.close(close)
     mount_proc("subset=pid")
     assert not (PROC / "stat").exists()
-    return look(roots), os.getpid()
+    return resolve(inode_of_root), os.getpid()
 
 
 def test_processes_of_other_users_are_unreadable() -> None:
     with socket.socket() as held:
-        seen, pid = in_child(_as_nobody, os.fstat(held.fileno()).st_ino, held.fileno())
-    assert seen.roots is Unowned.NOT_FOUND
-    assert isinstance(seen.own, ProcessId)
-    assert seen.own.pid == pid
-    assert seen.because == "unreadable"
-    assert 1 <= seen.unreadable["permission"] < seen.pids
+        resolution, pid = in_child(_as_unprivileged_user, os.fstat(held.fileno()).st_ino, held.fileno())
+    assert resolution.owner_of_root_socket is Unowned.NOT_FOUND
+    assert isinstance(resolution.owner_of_own_socket, ProcessId)
+    assert resolution.owner_of_own_socket.pid == pid
+    assert resolution.unresolved_reason == "unreadable"
+    assert 1 <= resolution.unreadable["permission"] < resolution.pids
 
 
 def test_hidden_processes_of_other_users_are_detected() -> None:
     with socket.socket() as held:
         try:
-            seen, pid = in_child(
-                _as_nobody_with_hidden_processes, os.fstat(held.fileno()).st_ino, held.fileno()
+            resolution, pid = in_child(
+                _as_unprivileged_user_with_hidden_processes, os.fstat(held.fileno()).st_ino, held.fileno()
             )
         except CannotMountError as failure:
             pytest.skip(f"/proc cannot be mounted again here: {failure}")
-    assert seen.roots is Unowned.NOT_FOUND
-    assert isinstance(seen.own, ProcessId)
-    assert seen.own.pid == pid
-    assert seen.because == "hidden"
-    assert seen.pids < len(list_pids(PROC))
+    assert resolution.owner_of_root_socket is Unowned.NOT_FOUND
+    assert isinstance(resolution.owner_of_own_socket, ProcessId)
+    assert resolution.owner_of_own_socket.pid == pid
+    assert resolution.unresolved_reason == "hidden"
+    assert resolution.pids < len(list_pids(PROC))
 
 
 def test_proc_mounted_with_subset_pid_is_enough() -> None:
     with socket.socket() as held:
         try:
-            seen, pid = in_child(_as_root_with_processes_only, os.fstat(held.fileno()).st_ino, held.fileno())
+            resolution, pid = in_child(
+                _as_root_with_processes_only, os.fstat(held.fileno()).st_ino, held.fileno()
+            )
         except CannotMountError as failure:
             pytest.skip(f"/proc cannot be mounted again here: {failure}")
-    assert isinstance(seen.roots, ProcessId)
-    assert seen.roots.pid == os.getpid()
-    assert isinstance(seen.own, ProcessId)
-    assert seen.own.pid == pid
+    assert isinstance(resolution.owner_of_root_socket, ProcessId)
+    assert resolution.owner_of_root_socket.pid == os.getpid()
+    assert isinstance(resolution.owner_of_own_socket, ProcessId)
+    assert resolution.owner_of_own_socket.pid == pid

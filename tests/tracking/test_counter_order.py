@@ -55,12 +55,12 @@ def test_deferred_sockets_are_classified_before_time_wait() -> None:
 @pytest.mark.parametrize("source", ["kernel", "portable"])
 def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
     rows = [socket(1), socket(2, TIME_WAIT, 443), socket(3, TIME_WAIT, 80), socket(4, CLOSE_WAIT)]
-    given = batches(rows) if source == "kernel" else list(psutil_source.to_batches(rows))
+    source_batches = batches(rows) if source == "kernel" else list(psutil_source.to_batches(rows))
     counter = SocketCounter()
-    count(counter, *given)
+    count(counter, *source_batches)
     counter.invalidate_time_wait(lambda group: group.state == TIME_WAIT and group.port == 443)
     recorded = RecordingClassifier()
-    complete(counter, counter.begin(given), recorded)
+    complete(counter, counter.begin(source_batches), recorded)
     assert recorded.rows == [rows[1]]
 
 

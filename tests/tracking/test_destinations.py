@@ -132,7 +132,7 @@ def known_names(
         for owner, destination in connections:
             last.setdefault(destination, {})[NAMES[owner]] = now
         yield {
-            destination: {name: seen for name, seen in names.items() if seen >= now - 300.0}
+            destination: {name: updated for name, updated in names.items() if updated >= now - 300.0}
             for destination, names in last.items()
         }
 
