@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says about the code exists: files, functions, folders and their imports."""
+"""The files, functions, folders and imports that CONTRIBUTING.md names exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from .test_imports import MAY_IMPORT
+from .test_imports import ALLOWED_IMPORTS
 
 ROOT: Final = Path(__file__).parents[1]
 TEXT: Final = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -47,14 +47,14 @@ def names_in(path: str) -> frozenset[str]:
 
 
 def _defined(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
-    for each in node.body:
-        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield prefix + each.name
-        elif isinstance(each, ast.ClassDef):
-            yield prefix + each.name
-            yield from _defined(each, f"{each.name}.")
-        elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-            yield prefix + each.target.id
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + statement.name
+        elif isinstance(statement, ast.ClassDef):
+            yield prefix + statement.name
+            yield from _defined(statement, f"{statement.name}.")
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield prefix + statement.target.id
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(references(TEXT)))
@@ -85,8 +85,8 @@ def test_document_opens_with_a_picture_of_every_folder() -> None:
     assert [folder for folder in FOLDERS if f"{folder}/" not in picture] == []
 
 
-def test_layout_table_is_the_one_of_the_import_test() -> None:
+def test_layout_table_equals_that_of_the_import_test() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", section("Layout"), re.MULTILINE)
     documented = {name: set(imports.split(", ")) - {"-"} for name, _, imports in rows}
-    assert documented == {name: allowed - {name} for name, allowed in MAY_IMPORT.items()}
+    assert documented == {name: allowed - {name} for name, allowed in ALLOWED_IMPORTS.items()}
     assert documented.keys() >= set(FOLDERS)

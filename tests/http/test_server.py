@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from exporter.http.connection import format_socket_address
+from exporter.http.limits import ServerLimits
 from exporter.http.server import listen, parse_listen_address
 
 from .servers import (
@@ -205,6 +206,7 @@ class TestShutdown:
             assert running.process.wait(20) == 0
 
     def test_hanging_collection_delays_stop_by_shutdown_timeout(self, start: Start) -> None:
+        assert ServerLimits().shutdown_timeout == 15
         running = start(shutdown_timeout=1)
         running.hold()
         with running.connect() as connection:
