@@ -21,7 +21,7 @@ BUNDLE: Final = _PACKAGE / "shipped"
 
 _CHECKOUT_DIRS: Final = ("deploy", "grafana/dashboards", "grafana/provisioning")
 _EXCLUDED: Final = ("deploy/compose", "deploy/debian", "deploy/image", "__pycache__")
-"""Files that are of use in a checkout only, and Python's caches."""
+"""Ends of paths that are not bundled: files of use in a checkout only, and Python's caches."""
 
 MANIFEST: Final = ".socket-state-exporter.sha256"
 NEW_SUFFIX: Final = ".new"
@@ -30,7 +30,7 @@ NEW_SUFFIX: Final = ".new"
 
 @dataclass(slots=True)
 class InstallReport:
-    """The outcome of an installation: paths below the directory."""
+    """Outcome of an installation: paths below the target directory."""
 
     created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
@@ -59,48 +59,58 @@ class InstallReport:
 def bundled_files() -> dict[str, Path]:
     """Return path below the directory -> bundled file, sorted."""
     if BUNDLE.is_dir():
-        return dict(_files_below(BUNDLE, BUNDLE))
+        return dict(_iter_files(BUNDLE, BUNDLE))
     root = _PACKAGE.parent
-    return dict(pair for name in _CHECKOUT_DIRS for pair in _files_below(root / name, root))
+    return dict(pair for name in _CHECKOUT_DIRS for pair in _iter_files(root / name, root))
 
 
-def _files_below(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
+def _iter_files(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
     name = path.relative_to(root).as_posix()
     if name.endswith(_EXCLUDED):
         return
     if path.is_dir():
         for child in sorted(path.iterdir()):
-            yield from _files_below(child, root)
+            yield from _iter_files(child, root)
     elif path.is_file():
         yield name, path
 
 
 def install_files(directory: Path, files: Mapping[str, Path], overwrite: bool = False) -> InstallReport:
-    """Write the files into the directory, and create it if it does not exist.
+    """Write the files into the directory, which is created if it does not exist.
 
-    overwrite: replace locally modified files too. Raises OSError if a file cannot be written; files that were
-    written before stay.
+    files: path below the directory -> file to copy.
+    overwrite: replace locally modified files too.
+
+    Raises OSError if a file cannot be written; the files written before it stay.
     """
     report = InstallReport()
-    before = _read_manifest(directory)
-    now = {name: _digest(source) for name, source in files.items()}
+    previous_digests = _read_manifest(directory)
+    digests = {name: _compute_digest(source) for name, source in files.items()}
     for name, source in files.items():
-        unmodified = {now[name], before.get(name)}
-        _install_file(source, directory / name, name, unmodified, report, overwrite)
-    for name in sorted(before.keys() - now.keys()):
-        _remove_obsolete(directory / name, name, before[name], report)
-    lines = "".join(f"{digest}  {name}\n" for name, digest in now.items())
+        bundled_digests = {digests[name], previous_digests.get(name)}
+        _install_file(source, directory / name, name, bundled_digests, report, overwrite)
+    for name in sorted(previous_digests.keys() - digests.keys()):
+        _remove_obsolete(directory / name, name, previous_digests[name], report)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     _write_atomically(directory / MANIFEST, lines.encode(), mode=0o644)
     return report
 
 
 def _install_file(
-    source: Path, target: Path, name: str, unmodified: Set[str | None], report: InstallReport, overwrite: bool
+    source: Path,
+    target: Path,
+    name: str,
+    bundled_digests: Set[str | None],
+    report: InstallReport,
+    overwrite: bool,
 ) -> None:
-    """Write one file, or its new version with the suffix. unmodified: the digests of the bundled versions."""
+    """Write one file, or its new version with the suffix.
+
+    bundled_digests: of the new and the previously installed version; a file with another one is modified.
+    """
     new_version = target.with_name(target.name + NEW_SUFFIX)
     content = source.read_bytes()
-    if target.exists() and _digest(target) not in unmodified and not overwrite:
+    if target.exists() and _compute_digest(target) not in bundled_digests and not overwrite:
         report.kept.append(name)
         _write_atomically(new_version, content, source.stat().st_mode)
         return
@@ -112,16 +122,16 @@ def _install_file(
         report.updated.append(name)
     if name not in report.unchanged:
         _write_atomically(target, content, source.stat().st_mode)
-    # The operator took the new version, or went back to a bundled one: the copy is of no use any more.
-    if new_version.is_file() and _digest(new_version) in unmodified:
+    # The operator has merged the new version or restored a bundled one: the copy is obsolete.
+    if new_version.is_file() and _compute_digest(new_version) in bundled_digests:
         new_version.unlink()
 
 
-def _remove_obsolete(target: Path, name: str, installed: str, report: InstallReport) -> None:
+def _remove_obsolete(target: Path, name: str, installed_digest: str, report: InstallReport) -> None:
     """Remove a file that is no longer part of the exporter, unless it is locally modified."""
     if not target.exists():
         return
-    if _digest(target) == installed:
+    if _compute_digest(target) == installed_digest:
         target.unlink()
         report.removed.append(name)
     else:
@@ -129,7 +139,7 @@ def _remove_obsolete(target: Path, name: str, installed: str, report: InstallRep
 
 
 def _write_atomically(target: Path, content: bytes, mode: int) -> None:
-    """Write a file completely or not at all: Prometheus may read it at any moment. Links are followed."""
+    """Write a file completely or not at all: Prometheus may read it at any time. Symbolic links are kept."""
     target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
@@ -138,12 +148,12 @@ def _write_atomically(target: Path, content: bytes, mode: int) -> None:
     partial.replace(target)
 
 
-def _digest(path: Path) -> str:
+def _compute_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_manifest(directory: Path) -> dict[str, str]:
-    """Return path -> digest of the files installed last time; none before the first time."""
+    """Return path -> digest of the previously installed files; empty if there are none."""
     manifest = directory / MANIFEST
     lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []
     pairs = (line.partition("  ") for line in lines)
@@ -151,6 +161,6 @@ def _read_manifest(directory: Path) -> dict[str, str]:
 
 
 def _is_safe_path(name: str) -> bool:
-    """Return whether a path from the manifest, which anyone may have edited, stays below the directory."""
+    """Return whether a path from the manifest, which any user may have edited, stays below the directory."""
     path = PurePosixPath(name)
     return bool(path.name) and not path.is_absolute() and ".." not in path.parts

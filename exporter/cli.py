@@ -1,4 +1,4 @@
-"""The commands: wiring and exit statuses. The only place that builds objects."""
+"""Command-line entry points: they build all objects, connect them, and return exit statuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from . import __version__, assets
 from .collection.cache import SnapshotCache
@@ -25,13 +24,23 @@ from .config.strict_yaml import ConfigError
 from .diagnosis import html, text
 from .diagnosis.finding import DiagnosisInput
 from .diagnosis.report import build_report
-from .flags import ASSETS, DEFAULT_ADDRESS, DESCRIPTION, EXPLAIN, NAME, assets_parser, explain_parser, parser
+from .flags import (
+    ASSETS,
+    DEFAULT_ADDRESS,
+    DESCRIPTION,
+    EXPLAIN,
+    NAME,
+    build_assets_parser,
+    build_explain_parser,
+    build_parser,
+)
 from .http import systemd
 from .http.middleware import WebConfig, WebConfigHolder, WebConfigMiddleware
 from .log import configure_logging, fields
 from .metrics import catalog
 from .metrics.cardinality import SeriesLimits
 from .metrics.collector import SocketCollector
+from .metrics.text_format import encode
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
@@ -63,41 +72,47 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 fine, 1 failed, 2 wrong flags or configuration.
+    """Run the command. Return its exit status: 0 success, 1 failure, 2 wrong flags or configuration.
 
-    Of `explain`: see diagnosis.text.exit_status.
+    `explain` has exit statuses of its own: see diagnosis.text.exit_status().
+
+    arguments: command line without the program's name; that of this process by default.
     """
-    words = sys.argv[1:] if arguments is None else arguments
-    if list(words[:1]) == [ASSETS]:
-        return install_assets(assets_parser().parse_args(words[1:]))
-    explains = list(words[:1]) == [EXPLAIN]
-    flags = explain_parser().parse_args(words[1:]) if explains else parser().parse_args(words)
+    command_line = sys.argv[1:] if arguments is None else arguments
+    if list(command_line[:1]) == [ASSETS]:
+        return install_assets(build_assets_parser().parse_args(command_line[1:]))
+    is_explain = list(command_line[:1]) == [EXPLAIN]
+    flags = (
+        build_explain_parser().parse_args(command_line[1:])
+        if is_explain
+        else build_parser().parse_args(command_line)
+    )
     configure_logging(flags.log_level, flags.log_format)
-    reloader = ConfigReloader(flags.config_file, None if explains else flags.web_config_file)
+    reloader = ConfigReloader(flags.config_file, None if is_explain else flags.web_config_file)
     try:
-        settings, web = reloader.read()
+        config, initial_web_config = reloader.read()
     except ConfigError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return EXIT_USAGE
-    log_warnings(settings)
-    if not explains and flags.config_check:
+    log_warnings(config)
+    if not is_explain and flags.config_check:
         for file in filter(None, (flags.config_file or "no configuration file", flags.web_config_file)):
-            print(f"{file}: fine")
+            print(f"{file}: OK")
         return EXIT_SUCCESS
     try:
         source = choose_source(flags.source, flags.procfs)
     except NetlinkError as error:
-        logger.error("Sockets cannot be read", extra=fields(err=error))  # noqa: TRY400  # no trace: it is no bug
-        return text.EXIT_UNREADABLE if explains else EXIT_FAILURE
-    tracker = build_tracker(flags, settings, source)
-    if explains:
+        logger.error("Cannot read sockets", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
+        return text.EXIT_UNREADABLE if is_explain else EXIT_FAILURE
+    tracker = build_tracker(flags, config, source)
+    if is_explain:
         return run_explain(tracker.snapshot(), flags)
     cache = SnapshotCache(tracker.snapshot)
-    # A look is kept for the status page only: that of a big host is megabytes.
-    observe = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
-    limits = series_limits(settings)
+    # Snapshots are cached for the status page only: that of a big host takes megabytes.
+    take_snapshot = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
+    limits = series_limits(config)
     collector = SocketCollector(
-        observe,
+        take_snapshot,
         limits,
         source.name,
         enabled_collectors(flags),
@@ -108,20 +123,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return print_once(collector)
 
     scrapes = build_scrapes(collector, source, flags)
-    web_config = WebConfigHolder(web)
+    web_config = WebConfigHolder(initial_web_config)
 
-    def apply_config(settings: Config, web: WebConfig) -> None:
-        log_warnings(settings)
-        # Between two collections, so that neither has a part of each configuration.
-        scrapes.submit(partial(tracker.set_namer, settings.namer))
-        scrapes.submit(partial(collector.set_limits, series_limits(settings)))
-        web_config.current = web
+    def apply_config(config: Config, new_web_config: WebConfig) -> None:
+        log_warnings(config)
+        # In the collection thread, between two collections: none uses parts of both configurations.
+        scrapes.submit(partial(tracker.set_namer, config.namer))
+        scrapes.submit(partial(collector.set_limits, series_limits(config)))
+        web_config.current = new_web_config
 
     def reload() -> bool:
-        with systemd.reloading():
+        with systemd.notify_reloading():
             return reloader.reload(apply_config)
 
-    return run_server(scrapes, partial(render_status_page, cache, flags), flags, web_config, reload)
+    return run_server(scrapes, partial(build_status_page, cache, flags), flags, web_config, reload)
 
 
 def install_assets(flags: argparse.Namespace) -> int:
@@ -135,60 +150,60 @@ def install_assets(flags: argparse.Namespace) -> int:
     return EXIT_SUCCESS
 
 
-def log_warnings(settings: Config) -> None:
-    """Logs what is allowed but unwise."""
-    for warning in settings.warnings:
+def log_warnings(config: Config) -> None:
+    """Log settings that are allowed but unwise."""
+    for warning in config.warnings:
         logger.warning(warning)
 
 
-def series_limits(settings: Config) -> SeriesLimits:
-    """How much is shown at most."""
-    return SeriesLimits(settings.max_processes, settings.max_remote_ports, settings.max_series)
+def series_limits(config: Config) -> SeriesLimits:
+    """Return the cardinality limits of the configuration."""
+    return SeriesLimits(config.max_processes, config.max_remote_ports, config.max_series)
 
 
-def build_tracker(flags: argparse.Namespace, settings: Config, source: SocketSource) -> SocketTracker:
-    """What looks at this host."""
-    logger.info("Reading sockets", extra=fields(source=source.name, version=__version__))
-    owners = build_owner_resolver(flags, source, settings.namer.needs_details)
+def build_tracker(flags: argparse.Namespace, config: Config, source: SocketSource) -> SocketTracker:
+    """Return the tracker of the sockets of this host."""
+    logger.info("Starting socket-state-exporter", extra=fields(source=source.name, version=__version__))
+    resolver = build_owner_resolver(flags, source, config.namer.needs_details)
     readers = HostReaders(
-        limits=partial(read_limits, flags.procfs),
-        counters=partial(read_counters, flags.procfs),
-        fd_usage=partial(read_fd_usage, flags.procfs),
+        read_limits=partial(read_limits, flags.procfs),
+        read_counters=partial(read_counters, flags.procfs),
+        read_fd_usage=partial(read_fd_usage, flags.procfs),
     )
-    serves = not getattr(flags, "once", True)
+    is_server = not getattr(flags, "once", True)  # `explain` has no flag --once
     return SocketTracker(
-        source, owners, readers, settings.namer, enabled_collectors(flags), long_running=serves
+        source, resolver, readers, config.namer, enabled_collectors(flags), long_running=is_server
     )
 
 
 def enabled_collectors(flags: argparse.Namespace) -> frozenset[CollectorName]:
-    """The parts of a scrape that are asked for."""
-    return frozenset(part for part in CollectorName if getattr(flags, part))
+    """Return the collectors that the flags enable."""
+    return frozenset(collector for collector in CollectorName if getattr(flags, collector))
 
 
-def choose_source(wanted: str, procfs: Path = Path("/proc")) -> SocketSource:
-    """The source of sockets by name; `auto` takes psutil where the kernel refuses netlink.
+def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
+    """Return the socket source of this name; for `auto`, psutil where netlink is unavailable.
 
-    Raises NetlinkError when netlink is demanded but refused.
+    Raises NetlinkError if the name is `netlink` and the kernel refuses it.
     """
-    if wanted == "psutil" or (wanted == "auto" and sys.platform != "linux"):
+    if name == "psutil" or (name == "auto" and sys.platform != "linux"):
         return PsutilSource(procfs)
-    kernel = NetlinkSource()
+    netlink = NetlinkSource()
     try:
-        kernel.probe()
+        netlink.probe()
     except NetlinkError as error:
-        if wanted == "netlink":
+        if name == "netlink":
             raise
-        logger.warning("Netlink is refused, using psutil", extra=fields(err=error))
+        logger.warning("Netlink unavailable, falling back to psutil", extra=fields(err=error))
         return PsutilSource(procfs)
-    return kernel
+    return netlink
 
 
 def read_limits(procfs: Path) -> SysctlLimits:
-    """Read the limits of this system; none are read on macOS and BSD.
+    """Return the TCP limits of this system, without any value on macOS and BSD.
 
-    Of Linux, those of the calling thread's network namespace: /proc/sys/net shows no other, whatever
-    /proc it is. Raises OSError when nothing at all can be read.
+    On Linux they are those of the calling thread's network namespace: any /proc/sys/net shows no other.
+    Raises OSError if none of them is readable.
     """
     if sys.platform == "linux":
         return read_sysctls(procfs)
@@ -198,68 +213,59 @@ def read_limits(procfs: Path) -> SysctlLimits:
         return SysctlLimits()
 
 
-def process_reader(procfs: Path) -> ProcessReader:
+def build_process_reader(procfs: Path) -> ProcessReader:
     """Return the reader of process attributes for this system."""
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
 def build_owner_resolver(flags: argparse.Namespace, source: SocketSource, details: bool) -> OwnerResolver:
-    """What finds the processes behind the sockets of this source."""
+    """Return the resolver for the owner keys of this source.
+
+    details: whether naming rules need more of a process than its comm.
+    """
     if not getattr(flags, CollectorName.OWNERS):
         return NullOwnerResolver()
-    processes = ProcessCache(process_reader(flags.procfs), details)
+    processes = ProcessCache(build_process_reader(flags.procfs), details)
     if source.name == PsutilSource.name:
         return PidOwnerResolver(processes)
     return InodeOwnerResolver(FdScanner(flags.procfs), processes)
 
 
 def print_once(collector: SocketCollector) -> int:
-    """Prints the metrics in the text format; 1 when a part failed and something is missing."""
-    collected = StaticCollector(list(collector.collect()))
-    sys.stdout.write(generate_latest(collected).decode())
-    return EXIT_SUCCESS if collected.complete() else EXIT_FAILURE
+    """Print the metrics in the text format. Return the exit status: EXIT_FAILURE if a collector failed."""
+    families = list(collector.collect())
+    sys.stdout.write(encode(families, open_metrics=False).decode())
+    name = catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.name
+    successes = [sample.value for family in families if family.name == name for sample in family.samples]
+    return EXIT_SUCCESS if all(successes) else EXIT_FAILURE
 
 
-class StaticCollector(Collector):
-    """Families that have been collected, in the shape that the encoder takes."""
-
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Metric]:
-        return self._families
-
-    def complete(self) -> bool:
-        """Whether no part of the scrape failed."""
-        success = (
-            family for family in self._families if family.name == catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.name
-        )
-        return all(sample.value for family in success for sample in family.samples)
-
-
-def run_explain(seen: Snapshot, flags: argparse.Namespace) -> int:
-    """Prints what this look means."""
-    report = build_report(DiagnosisInput(seen, windows=sys.platform == "win32"))
-    # Process names may have letters that this terminal has not.
+def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:
+    """Print the report on a snapshot. Return the exit status."""
+    report = build_report(DiagnosisInput(snapshot, windows=sys.platform == "win32"))
+    # Process names may have characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(text.render_json(report) if flags.json else text.render_text(report))
     return text.exit_status(report)
 
 
-def render_status_page(cache: SnapshotCache, flags: argparse.Namespace) -> str:
-    """Return the status page, of a snapshot that is a few seconds old at most."""
-    seen, at = cache.get()
+def build_status_page(cache: SnapshotCache, flags: argparse.Namespace) -> str:
+    """Return the status page of a snapshot that is at most a few seconds old."""
+    snapshot, taken_at = cache.get()
     data = DiagnosisInput(
-        seen, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32"
+        snapshot, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32"
     )
-    return html.status_page(
-        build_report(data), at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
+    return html.render_status_page(
+        build_report(data), taken_at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
     )
 
 
 def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:
-    """The sockets to serve on. Raises ValueError for what is no address, OSError for one not to be had."""
+    """Return the sockets to listen on.
+
+    Raises ValueError for a malformed address, OSError for one that is not available.
+    """
     from .http import server
 
     if flags.systemd_socket:
@@ -270,8 +276,8 @@ def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:
 def build_scrapes(
     collector: SocketCollector, source: SocketSource, flags: argparse.Namespace
 ) -> ScrapeCoalescer:
-    """Return what runs and shares the collections. The first one starts immediately where that helps."""
-    # Imported only to serve: asyncio costs 10 ms.
+    """Return the coalescer of scrapes. With netlink, its first collection has started."""
+    # Imported only to serve: importing asyncio takes 10 ms.
     from .http.scrape import CollectorFilter, ScrapeCoalescer
 
     registry = CollectorRegistry(auto_describe=False)
@@ -283,7 +289,7 @@ def build_scrapes(
     )
     scrapes = ScrapeCoalescer(registry, collector_filter, collector.collect_partial)
     if source.name == NetlinkSource.name:
-        # With psutil each collection is as expensive as the first.
+        # Not with psutil, where each collection is as expensive as the first.
         scrapes.prefetch()
     return scrapes
 
@@ -295,8 +301,8 @@ def run_server(
     web_config: WebConfigHolder,
     reload: Callable[[], bool],
 ) -> int:
-    """Serve until a signal stops it; return 1 when an address is not available."""
-    # Imported only where it is used: the server costs a tenth of a second and 5 MiB.
+    """Serve until a signal stops the server. Return the exit status."""
+    # Imported only to serve: importing the server takes 0.1 s and 5 MiB.
     from .http import server
     from .http.app import App
     from .http.limits import DEFAULT_LIMITS
@@ -315,7 +321,7 @@ def run_server(
         print(f"{NAME}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except OSError as error:
-        logger.error(str(error))  # noqa: TRY400  # no trace: it is no bug
+        logger.error("Cannot listen", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         return EXIT_FAILURE
     freeze_startup_objects()
     max_connections = raise_fd_limit(DEFAULT_LIMITS.max_connections)

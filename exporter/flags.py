@@ -25,13 +25,13 @@ ASSETS: Final = "assets"
 """Name of the `assets` subcommand."""
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the exporter's own flags."""
     flags = argparse.ArgumentParser(
         prog=NAME,
         description=DESCRIPTION,
         epilog=f"`{NAME} {EXPLAIN}` inspects this host once and reports problems; `{NAME} {ASSETS} DIR` "
-        "writes the bundled alert rules, dashboards and systemd unit. Each subcommand has its own --help.",
+        "installs the bundled alert rules, dashboards and systemd unit. Each subcommand has its own --help.",
         allow_abbrev=False,
     )
     flags.add_argument(
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         version=f"{NAME} {__version__} (Python {platform.python_version()})",
     )
     _add_web_flags(flags)
-    _add_configuration(flags)
+    _add_config_flag(flags)
     flags.add_argument(
         "--config.check",
         dest="config_check",
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the metrics once and exit (for the textfile collector); status 1 if a collector failed",
     )
-    _add_source(flags)
+    _add_source_flag(flags)
     for collector, text in COLLECTOR_HELP.items():
         flags.add_argument(
             f"--collector.{collector}",
@@ -62,12 +62,12 @@ def parser() -> argparse.ArgumentParser:
             default=True,
             help=text,
         )
-    _add_procfs(flags)
+    _add_procfs_flag(flags)
     _add_log_flags(flags, level="info")
     return flags
 
 
-def explain_parser() -> argparse.ArgumentParser:
+def build_explain_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags of `explain`."""
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {EXPLAIN}",
@@ -76,15 +76,15 @@ def explain_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     flags.add_argument("--json", action="store_true", help="print the report as JSON")
-    _add_configuration(flags)
-    _add_source(flags)
-    _add_procfs(flags)
+    _add_config_flag(flags)
+    _add_source_flag(flags)
+    _add_procfs_flag(flags)
     _add_log_flags(flags, level="warn")
     flags.set_defaults(**dict.fromkeys(CollectorName, True))
     return flags
 
 
-def assets_parser() -> argparse.ArgumentParser:
+def build_assets_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags of `assets`."""
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {ASSETS}",
@@ -146,23 +146,23 @@ def _add_web_flags(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_configuration(flags: argparse.ArgumentParser) -> None:
+def _add_config_flag(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--config.file", dest="config_file", metavar="FILE", help="configuration file in YAML (default none)"
     )
 
 
-def _add_source(flags: argparse.ArgumentParser) -> None:
+def _add_source_flag(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--source",
         metavar="SOURCE",
         choices=("auto", "netlink", "psutil"),
         default="auto",
-        help="socket source: netlink, psutil, or auto: netlink where permitted (default auto)",
+        help="socket source: netlink, psutil or auto (netlink where permitted, default)",
     )
 
 
-def _add_procfs(flags: argparse.ArgumentParser) -> None:
+def _add_procfs_flag(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--path.procfs",
         dest="procfs",

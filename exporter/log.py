@@ -23,7 +23,7 @@ _LEVEL_NAMES: Final = {number: name for name, number in LEVELS.items()}
 _PACKAGE: Final = __name__.partition(".")[0]
 
 
-def configure_logging(level: str, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002 (the flag's name)
+def configure_logging(level: str, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002  # the flag's name
     """Log this package's records from `level` up to `stream` (standard error), instead of earlier handlers.
 
     Records of other libraries are logged from "warn" up. Raises ValueError for an unknown level or format.

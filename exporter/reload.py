@@ -48,5 +48,5 @@ class ConfigReloader:
             logger.error("Error reloading configuration, keeping the previous one", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         else:
             self.status = ReloadStatus(success=True, timestamp=self._now())
-            logger.info("ConfigReloader reloaded", extra=fields(file=self._path, web_file=self._web_path))
+            logger.info("Configuration reloaded", extra=fields(file=self._path, web_file=self._web_path))
         return self.status.success

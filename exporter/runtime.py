@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _M_MMAP_THRESHOLD: Final = -3
 
 MMAP_THRESHOLD: Final = 1 << 18
-"""Bytes from which malloc() maps a block separately: below are the buffers that are read and freed a hundred
-times in each collection, above are the tables of thousands of sockets."""
+"""Bytes from which malloc() maps a block separately. Smaller are the buffers that are allocated a hundred
+times in each collection, larger the tables of thousands of sockets."""
 
 
 @cache
@@ -24,8 +24,8 @@ def set_mmap_threshold() -> None:
     """Return blocks of MMAP_THRESHOLD bytes or more to the system when they are freed (mallopt(3)).
 
     By default GNU libc raises the threshold, up to 32 MiB, when the first such block is freed. Tables that
-    are rebuilt all the time then leave holes that nothing fits into: 15 MiB of 90 MiB at 150,000 sockets.
-    Other C libraries have no such setting; nothing is changed there. The setting lasts for the process.
+    are rebuilt in each collection then fragment the heap: 15 MiB of 90 MiB at 150,000 sockets. The setting
+    lasts as long as the process. Does nothing without GNU libc.
     """
     if library := _library_with("mallopt"):
         library.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)
@@ -34,8 +34,8 @@ def set_mmap_threshold() -> None:
 def trim_heap() -> None:
     """Return unused pages of the heap to the system, also those between used ones (malloc_trim(3)).
 
-    Otherwise the memory that the first collection needs for a moment stays resident: 10 MiB at 150,000
-    sockets. Takes a millisecond there. Does nothing without GNU libc.
+    Otherwise memory that only the first collection needs stays resident: 10 MiB at 150,000 sockets, where the
+    call takes a millisecond. Does nothing without GNU libc.
     """
     if library := _library_with("malloc_trim"):
         library.malloc_trim(0)
@@ -69,7 +69,7 @@ def _library_with(function: str) -> CDLL | None:
     if sys.platform != "linux":
         return None
     try:
-        # Imported late: ctypes takes a megabyte, which only hosts with many sockets need.
+        # Imported here because ctypes takes 1 MiB: only hosts with many sockets need it.
         from ctypes import CDLL
 
         library = CDLL(None)
@@ -80,14 +80,14 @@ def _library_with(function: str) -> CDLL | None:
 
 RESERVED_FDS: Final = 48
 """File descriptors reserved for the exporter itself (netlink, /proc, listeners, log), so that client
-connections cannot exhaust them. They include the few connections that have been accepted, but not yet closed
-or counted: the server accepts one at a time from each listener."""
+connections cannot exhaust them. They include the few connections that are accepted, but not counted yet, and
+those that are evicted, but not closed yet: the server accepts one at a time from each listener."""
 
 
 def raise_fd_limit(max_connections: int) -> int:
-    """Raise the soft limit, where it is low and the hard limit allows it, until `max_connections` fit.
+    """Raise the soft limit of file descriptors, as far as the hard limit allows, for `max_connections`.
 
-    Return how many connections fit, at least one.
+    Return the number of connections that fit into the limit: at most `max_connections`, at least one.
     """
     needed = max_connections + RESERVED_FDS
     limit = _raise_soft_limit(needed)

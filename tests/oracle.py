@@ -42,9 +42,9 @@ class Row(NamedTuple):
     local_port: int
     remote_address: bytes
     remote_port: int
-    receive_queue: int
+    receive_queue_bytes: int
     """For a listener: the connections in its accept queue."""
-    send_queue: int
+    send_queue_bytes: int
     """For a listener: the limit of its accept queue."""
 
     @property
@@ -74,8 +74,10 @@ def _rows(text: str, state_filter: str | None) -> Iterator[Row]:
     for line in text.splitlines():
         fields = line.split()
         state = state_filter or STATES[fields.pop(0)]
-        receive_queue, send_queue, local, remote = fields[:4]
-        yield Row(state, *_endpoint(local), *_endpoint(remote), int(receive_queue), int(send_queue))
+        receive_queue_bytes, send_queue_bytes, local, remote = fields[:4]
+        yield Row(
+            state, *_endpoint(local), *_endpoint(remote), int(receive_queue_bytes), int(send_queue_bytes)
+        )
 
 
 def _endpoint(text: str) -> tuple[bytes, int]:

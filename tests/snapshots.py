@@ -40,7 +40,7 @@ QUIET: Final = Snapshot(
     groups={},
     listeners=[],
     names={PRINTD: "printd", APP: "app"},
-    unreadable={},
+    unreadable_processes={},
     unresolved_reason="not_found",
     durations=dict.fromkeys(
         (
@@ -56,7 +56,7 @@ QUIET: Final = Snapshot(
     ),
     failed=frozenset(),
     close_wait=[],
-    queues={},
+    queue_bytes={},
     max_bound_ports=0,
     limits=SysctlLimits(131_072, 60.0, 2, RANGE, 131_072, 600_000_000),
     counters=KernelCounters(time_wait=0, orphans=0, memory_bytes=4096, listen_overflows=0),
@@ -168,7 +168,7 @@ def problem_snapshot() -> Snapshot:
         listeners=[listener(2, 128), listener(200, 200, APP, 8080), listener(0, 128, Unowned.NOT_FOUND, 22)],
         fd_usage={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
         counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
-        unreadable={"permission": 4},
+        unreadable_processes={"permission": 4},
         unresolved_reason="unreadable",
     )
 
@@ -215,7 +215,7 @@ BUSY: Final = Snapshot(
     groups=BUSY_GROUPS,
     listeners=BUSY_LISTENERS,
     names={PRINTD: "printd", NGINX: "nginx", NGINX_WORKER: "nginx"},
-    unreadable={"permission": 4},
+    unreadable_processes={"permission": 4},
     unresolved_reason="unreadable",
     durations=QUIET.durations,
     failed=frozenset(),
@@ -225,7 +225,7 @@ BUSY: Final = Snapshot(
         *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.SENDING, 15_000.0, 12),
         *close_wait_rows(NGINX_CLOSE_WAIT, Cause.NOT_CLOSED, 60.0, 3),
     ],
-    queues={
+    queue_bytes={
         PRINTD_CLOSE_WAIT: (4_500, 12_000),
         NGINX_CLOSE_WAIT: (0, 70),
         SocketGroup(ESTABLISHED, NGINX, Direction.INBOUND, 80): (30, 0),
@@ -237,7 +237,7 @@ BUSY: Final = Snapshot(
         time_wait_reuse=2,
         ephemeral=EphemeralRange(40_000, 49_999, frozenset({40_500})),
         max_orphans=65_536,
-        memory_bytes=1 << 30,
+        max_memory_bytes=1 << 30,
     ),
     counters=KernelCounters(
         time_wait_started=1_000,

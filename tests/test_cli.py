@@ -77,7 +77,7 @@ def test_owners_can_be_disabled() -> None:
 def test_config_check_accepts_a_valid_file(configuration: Path) -> None:
     configuration.write_text("max_series: 500\n")
     result = run("--config.check", f"--config.file={configuration}")
-    assert (result.returncode, result.stdout) == (0, f"{configuration}: fine\n")
+    assert (result.returncode, result.stdout) == (0, f"{configuration}: OK\n")
 
 
 def test_invalid_configuration_names_the_place(configuration: Path) -> None:
@@ -166,7 +166,7 @@ def test_explain_without_a_source_has_exit_status_2() -> None:
     script = f"{failing_source}cli.choose_source = refuse\nsys.exit(cli.main(['explain']))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "Sockets cannot be read" in result.stderr
+    assert "Cannot read sockets" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -231,7 +231,7 @@ def test_metrics_of_the_exporter_can_be_disabled(tmp_path: Path) -> None:
 )
 def test_process_reader_of_each_system(monkeypatch: pytest.MonkeyPatch, platform: str, reader: type) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    assert isinstance(cli.process_reader(Path("/proc")), reader)
+    assert isinstance(cli.build_process_reader(Path("/proc")), reader)
 
 
 def test_limits_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""One collection: sources, owners and tracking, put together into a Snapshot."""
+"""Collections: reads sources, resolves owners, counts, and returns a Snapshot."""

@@ -1,4 +1,4 @@
-"""Keeps the last snapshot for a few seconds, for the status page."""
+"""Cache of the last snapshot, for the status page."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Final, NamedTuple
 from ..model.snapshot import Snapshot
 
 MAX_AGE_SECONDS: Final = 5.0
-"""A snapshot of this age is good enough for people. A collection may cost a second of CPU time: reloading the
-page must not cost more than a Prometheus server does."""
+"""Maximum age of a cached snapshot. A collection may take a second of CPU time: reloading the page must not
+cost more than scraping."""
 
 
 class CachedSnapshot(NamedTuple):
-    """A snapshot, and the time at which it was taken."""
+    """Snapshot, and the time at which it was taken."""
 
     snapshot: Snapshot
     taken_at: datetime
 
 
 class SnapshotCache:
-    """Takes snapshots and keeps the last one. To be used in one thread.
+    """Takes snapshots and keeps the last one. Not for concurrent use.
 
-    clock: seconds, never stepping.
+    take: returns a new snapshot. clock: returns monotonic seconds.
     """
 
     def __init__(self, take: Callable[[], Snapshot], clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +44,7 @@ class SnapshotCache:
         return self._refresh()
 
     def _refresh(self) -> CachedSnapshot:
-        # Dropped first: two snapshots of a big host would be many megabytes.
+        # Dropped first: two snapshots of a big host would take many megabytes.
         self._cached = None
         self._cached = CachedSnapshot(self._take(), datetime.now(UTC))
         self._expires_at = self._clock() + MAX_AGE_SECONDS

@@ -1,4 +1,4 @@
-"""Durations and failures of the collectors in one collection."""
+"""Runs the steps of one collection, and records durations and failures of the collectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from ..log import LogOnChange
 from ..model.collectors import CollectorName
 from ..model.host import KernelCounters, SysctlLimits
-from ..model.snapshot import PartialSnapshot, unfinished_snapshot
+from ..model.snapshot import PartialSnapshot, build_unfinished_snapshot
 from ..model.sockets import LISTEN
 
 _T = TypeVar("_T")
@@ -36,24 +36,24 @@ class CollectorRuns:
         started = time.perf_counter()
         try:
             return step()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other collectors go on
+        except Exception as error:  # noqa: BLE001  # no error may stop the other collectors
             self.fail(collector, error)
             return default
         finally:
             self.durations[collector] = self.durations.get(collector, 0.0) + time.perf_counter() - started
 
     def fail(self, collector: CollectorName, error: Exception) -> None:
-        """Mark a collector as failed, and log the error once. What it has found may still be used."""
+        """Mark a collector as failed, and log the error once. Its results may still be used."""
         self.failed.add(collector)
         self._log.failing(collector, "Collector failed", error=error, collector=collector)
 
     def log_recoveries(self) -> None:
-        """Log the collectors that work again, each once."""
+        """Log each collector that failed in a previous collection and has succeeded in this one."""
         for collector in self.durations.keys() - self.failed:
             self._log.recovered(collector, "Collector recovered", collector=collector)
 
 
-def partial_snapshot(
+def build_partial_snapshot(
     started_at: float,
     runs: CollectorRuns,
     limits: SysctlLimits | None,
@@ -61,8 +61,10 @@ def partial_snapshot(
     totals: Mapping[int, int] | None = None,
     listener_count: int = 0,
 ) -> PartialSnapshot:
-    """Return what the collection has found. totals: sockets by state without listeners; unread states are
-    absent."""
+    """Return the results of the collection so far.
+
+    totals: number of sockets by state; listeners, and states that have not been read, are absent.
+    """
     if totals is not None and CollectorName.STATES not in runs.failed:
         totals = {state: count for state, count in totals.items() if state != LISTEN}
         if CollectorName.LISTENERS not in runs.failed:
@@ -74,4 +76,4 @@ def partial_snapshot(
         for collector, seconds in runs.durations.items()
         if collector is CollectorName.LIMITS and collector not in runs.failed
     }
-    return PartialSnapshot(started_at, unfinished_snapshot(durations, limits, counters, totals))
+    return PartialSnapshot(started_at, build_unfinished_snapshot(durations, limits, counters, totals))

@@ -1,4 +1,4 @@
-"""What a collection reads from."""
+"""Interfaces of the sources that a collection reads."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ class SocketSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The label `source` of build_info."""
+        """Value of the label `source` of socket_exporter_build_info."""
 
     def full_sockets(self) -> Iterator[SocketBatch]:
-        """Return all sockets except listeners and those of pending_states. Raises as the source does."""
+        """Return all sockets except listeners and those of pending_states.
+
+        Raises NetlinkError, psutil.Error or OSError, possibly after some batches; so do the other methods.
+        """
 
     def minisocks(self) -> Iterator[SocketBatch]:
-        """Return the sockets of pending_states, which have no owner. To be called after full_sockets()."""
+        """Return the sockets of pending_states, which have no owner. Must be called after full_sockets()."""
 
     @property
     def pending_states(self) -> frozenset[int]:
-        """States that only minisocks() returns, known once full_sockets() is exhausted."""
+        """States that only minisocks() returns. Valid when full_sockets() is exhausted."""
 
     def listeners(self) -> list[Listener]:
-        """Return all listening sockets. To be called after full_sockets()."""
+        """Return all listening sockets. Must be called after full_sockets()."""
 
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
-        """Return the sockets in CLOSE_WAIT in detail. To be called after full_sockets()."""
+        """Return the sockets in CLOSE_WAIT with queues and times. Must be called after full_sockets()."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostReaders:
-    """Functions that read what is not a socket or its owner."""
+    """Functions that read data of the host other than sockets and their owners."""
 
-    limits: Callable[[], SysctlLimits]
-    counters: Callable[[], KernelCounters]
-    fd_usage: Callable[[int], FdUsage]
-    """pid -> its file descriptor usage. Raises OSError if it cannot be read."""
+    read_limits: Callable[[], SysctlLimits]
+    read_counters: Callable[[], KernelCounters]
+    read_fd_usage: Callable[[int], FdUsage]
+    """pid -> its file descriptor usage. Raises OSError if that is not readable."""

@@ -1,4 +1,4 @@
-"""Takes snapshots of a host's sockets, and keeps from each what makes the next one cheap."""
+"""Takes snapshots of a host's sockets, with state that makes the next one cheaper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..model.collectors import CollectorName
 from ..model.groups import Direction, SocketGroup
 from ..model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
 from ..model.process import Owner, ProcessId
-from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..model.snapshot import PartialSnapshot, Snapshot, build_empty_partial_snapshot
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..naming.rules import NameCache, Namer
 from ..netlink.retry import retry_transient
@@ -28,28 +28,28 @@ from ..tracking.counter import SocketCounter
 from ..tracking.destinations import Destination, DestinationOwners, is_unattributed
 from ..tracking.listeners import ListenerTable
 from ..tracking.pending import CountInProgress
-from .collector_runs import CollectorRuns, partial_snapshot
+from .collector_runs import CollectorRuns, build_partial_snapshot
 from .interfaces import HostReaders, SocketSource
 
-PORT_COUNT_INTERVAL: Final = 60.0
-"""Seconds between two counts of the ports in use on each local address, which touch every socket, if reading
-the sockets takes longer than _SLOW_READ_SECONDS."""
+PORT_COUNT_INTERVAL_SECONDS: Final = 60.0
+"""Time between two counts of the ports in use on each local address if reading the sockets takes longer than
+_SLOW_READ_SECONDS. Such a count decodes every socket."""
 _SLOW_READ_SECONDS: Final = 0.005
-# The heap is trimmed after collections with more sockets than this.
+# Number of sockets above which the heap is trimmed after a collection.
 _TRIM_HEAP_ABOVE_SOCKETS: Final = 10_000
 
-# The other collectors need the results of these, whether they are exported or not.
+# These collectors run even if they are disabled: the others need their results.
 _SOCKET_COLLECTORS: Final = frozenset({CollectorName.STATES, CollectorName.LISTENERS, CollectorName.OWNERS})
 _REQUIRED_COLLECTORS: Final = _SOCKET_COLLECTORS | {CollectorName.LIMITS}
 
 
 class SocketTracker:
-    """Takes snapshots. Not for concurrent use, except `partial`."""
+    """Takes snapshots. Not for concurrent use, except the attribute `partial`."""
 
     def __init__(
         self,
         source: SocketSource,
-        owners: OwnerResolver,
+        resolver: OwnerResolver,
         readers: HostReaders,
         namer: Namer,
         enabled: frozenset[CollectorName] = frozenset(CollectorName),
@@ -60,10 +60,10 @@ class SocketTracker:
         """Prepare the first snapshot.
 
         enabled: the collectors to run.
-        long_running: defer expensive work that can wait from the first collection to the second.
+        long_running: defer expensive, non-essential work from the first collection to the second.
         """
         self._source = source
-        self._resolver = owners
+        self._resolver = resolver
         self._readers = readers
         self._name_cache = NameCache(namer)
         self._enabled = enabled
@@ -76,22 +76,22 @@ class SocketTracker:
         self._new_destinations: set[Destination] = set()
         self._ages = AgeTracker()
         self._classifiers = ClassifierCache(self._listeners, self._destinations)
-        self._range: EphemeralRange | None = None
+        self._ephemeral_range: EphemeralRange | None = None
         self._max_bound_ports: int | None = None
         self._defer_port_count = long_running
         self._next_port_count = 0.0
         self.partial: PartialSnapshot | None = None
-        """What the running collection has found; None while none runs. May be read by any thread."""
+        """Results of the running collection; None if none is running. May be read by any thread."""
 
     def set_namer(self, namer: Namer) -> None:
-        """Name processes by other rules, from the next collection on."""
+        """Use another namer from the next collection on."""
         self._resolver.set_details(details=namer.needs_details)
         self._name_cache = NameCache(namer)
 
     def snapshot(self) -> Snapshot:
-        """Collect everything. Never raises: what failed is absent, and named in `failed`."""
+        """Run a collection. Never raises: the snapshot names the collectors that failed."""
         started_at = self._clock()
-        self.partial = empty_partial_snapshot(started_at)
+        self.partial = build_empty_partial_snapshot(started_at)
         try:
             with gc_paused():
                 snapshot = self._collect(started_at)
@@ -105,22 +105,24 @@ class SocketTracker:
         runs = CollectorRuns(self._log, self._enabled | _REQUIRED_COLLECTORS)
         names = OwnerNames(self._resolver, self._name_cache)
         limits, counters = self._read_host(runs)
-        self.partial = partial_snapshot(started_at, runs, limits, counters)
+        self.partial = build_partial_snapshot(started_at, runs, limits, counters)
 
         runs.run(CollectorName.OWNERS, self._invalidate_stale, None)
-        count, ports = runs.run(CollectorName.STATES, self._begin_count, _nothing_counted())
+        count, ports = runs.run(CollectorName.STATES, self._begin_count, _empty_count())
         listeners = runs.run(CollectorName.LISTENERS, self._read_listeners, list[Listener]())
-        aged = runs.run(
+        sockets_with_ages = runs.run(
             CollectorName.CLOSE_WAIT, self._read_close_wait, list[tuple[CloseWaitSocket, float]]()
         )
-        self.partial = partial_snapshot(
-            started_at, runs, limits, counters, self._totals(count), len(listeners)
+        self.partial = build_partial_snapshot(
+            started_at, runs, limits, counters, self._count_by_state(count), len(listeners)
         )
 
-        runs.run(CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, aged), None)
-        owned = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
-        self._listeners.update(owned, self._clock())
-        classifier = self._classifier()
+        runs.run(
+            CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, sockets_with_ages), None
+        )
+        owned_listeners = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
+        self._listeners.update(owned_listeners, self._clock())
+        classifier = self._get_classifier()
         groups = runs.run(
             CollectorName.STATES,
             lambda: self._complete_count(count, ports, classifier, names, runs.failed),
@@ -128,37 +130,38 @@ class SocketTracker:
         )
         close_wait = runs.run(
             CollectorName.CLOSE_WAIT,
-            lambda: self._classify_close_wait(aged, classifier, runs.failed),
+            lambda: self._classify_close_wait(sockets_with_ages, classifier, runs.failed),
             list[ClassifiedCloseWait](),
         )
         runs.run(CollectorName.EPHEMERAL, lambda: self._count_bound_ports(ports, listeners), None)
-        owners = {group.owner for group in groups} | {owner for _, owner in owned}
-        owners |= {each.group.owner for each in close_wait}
+        owners = {group.owner for group in groups} | {owner for _, owner in owned_listeners}
+        owners |= {row.group.owner for row in close_wait}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
-        fd_usage = self._read_fd_usage(runs, names.known)
+        fd_usage = self._read_fd_usage(runs, names.by_owner)
         used = self._counter.owners() | self._destinations.owners()
         self._resolver.retain(used)
-        # Exactly those whose attributes are kept.
+        # Names are kept exactly as long as the attributes of the process.
         self._name_cache.retain(lambda owner: self._resolver.is_alive(owner) or owner in used)
         runs.log_recoveries()
 
         groups.update(
-            SocketGroup(LISTEN, owner, Direction.NONE, listener.local_port) for listener, owner in owned
+            SocketGroup(LISTEN, owner, Direction.NONE, listener.local_port)
+            for listener, owner in owned_listeners
         )
         failed = frozenset(runs.failed)
         succeeded = self._enabled - failed
         return Snapshot(
             groups=None if CollectorName.STATES in failed else groups,
-            listeners=None if CollectorName.LISTENERS in failed else owned,
-            names=names.known,
-            unreadable=dict(self._resolver.unreadable),
+            listeners=None if CollectorName.LISTENERS in failed else owned_listeners,
+            names=names.by_owner,
+            unreadable_processes=dict(self._resolver.unreadable_processes),
             unresolved_reason=(
                 "unreadable" if CollectorName.OWNERS in failed else self._resolver.unresolved_reason
             ),
             durations=runs.durations,
             failed=failed,
             close_wait=close_wait if CollectorName.CLOSE_WAIT in succeeded else None,
-            queues=None if CollectorName.STATES in failed else self._counter.queues(count),
+            queue_bytes=None if CollectorName.STATES in failed else self._counter.queue_bytes(count),
             max_bound_ports=self._max_bound_ports if CollectorName.EPHEMERAL in succeeded else None,
             limits=limits,
             counters=counters,
@@ -167,18 +170,17 @@ class SocketTracker:
         )
 
     def _read_host(self, runs: CollectorRuns) -> tuple[SysctlLimits | None, KernelCounters | None]:
-        """Read limits and counters. Single values that cannot be read fail the collector; the others are
-        kept."""
-        limits = runs.run(CollectorName.LIMITS, self._readers.limits, None)
+        """Return limits and counters. Single unreadable values fail the collector; the others are kept."""
+        limits = runs.run(CollectorName.LIMITS, self._readers.read_limits, None)
         if limits is None:
             return None, None
-        if limits.ephemeral != self._range:
-            # Groups say which sockets use ephemeral ports: all of them are classified again.
-            self._range = limits.ephemeral
+        if limits.ephemeral != self._ephemeral_range:
+            # Groups contain which sockets use ephemeral ports: all sockets must be classified again.
+            self._ephemeral_range = limits.ephemeral
             self._counter = SocketCounter()
             self._max_bound_ports = None
             self._next_port_count = 0.0
-        counters = runs.run(CollectorName.LIMITS, self._readers.counters, None)
+        counters = runs.run(CollectorName.LIMITS, self._readers.read_counters, None)
         if errors := (*limits.errors, *(counters.errors if counters else ())):
             runs.fail(CollectorName.LIMITS, ValueError("; ".join(errors)))
         return limits, counters
@@ -192,10 +194,10 @@ class SocketTracker:
             self._counter.invalidate_time_wait(lambda group: is_unattributed(group, destinations))
 
     def _begin_count(self) -> tuple[CountInProgress, BoundPortCounter | None]:
-        """Count the sockets that are known already, and the ports if they are due."""
+        """Count the sockets with known keys, and the ports in use if that count is due."""
         started = self._clock()
         is_due = CollectorName.EPHEMERAL in self._enabled and started >= self._next_port_count
-        ephemeral = self._range if is_due else None
+        ephemeral = self._ephemeral_range if is_due else None
         if ephemeral and self._defer_port_count:
             self._defer_port_count, ephemeral = False, None
 
@@ -206,7 +208,7 @@ class SocketTracker:
         count, ports = retry_transient(begin)
         finished = self._clock()
         if ports and finished - started > _SLOW_READ_SECONDS:
-            self._next_port_count = finished + PORT_COUNT_INTERVAL
+            self._next_port_count = finished + PORT_COUNT_INTERVAL_SECONDS
         return count, ports
 
     def _read_listeners(self) -> list[Listener]:
@@ -217,7 +219,7 @@ class SocketTracker:
         sockets = retry_transient(self._source.close_wait_sockets)
         return list(zip(sockets, self._ages.update(sockets, self._clock()), strict=True))
 
-    def _totals(self, count: CountInProgress) -> dict[int, int]:
+    def _count_by_state(self, count: CountInProgress) -> dict[int, int]:
         """Return the number of sockets in each state that has been read."""
         totals = self._counter.totals_by_state(count)
         return {state: totals[state] for state in STATE_NAMES.keys() - self._source.pending_states}
@@ -226,21 +228,23 @@ class SocketTracker:
         self,
         count: CountInProgress,
         listeners: Iterable[Listener],
-        aged: Iterable[tuple[CloseWaitSocket, float]],
+        sockets_with_ages: Iterable[tuple[CloseWaitSocket, float]],
     ) -> None:
-        # ListenerTable have no cookie: a new one is recognised by its address, port and owner key.
+        # Listeners have no cookie: a new one is recognised by its address, port and owner key.
         endpoints = {listener[:3] for listener in listeners}
-        new = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
+        new_owner_keys = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
-        self._resolver.revalidate(chain(count.new_owner_keys(), new))
-        others = {owner_key for _, _, owner_key in endpoints} | {each.socket.owner_key for each, _ in aged}
-        count.owner_keys.update(others)
-        self._resolver.resolve(count.unclassified_owner_keys() | others, count.owner_keys)
+        self._resolver.revalidate(chain(count.new_owner_keys(), new_owner_keys))
+        # Owner keys that the count does not contain.
+        extra = {owner_key for _, _, owner_key in endpoints}
+        extra |= {sock.socket.owner_key for sock, _ in sockets_with_ages}
+        count.owner_keys.update(extra)
+        self._resolver.resolve(count.unclassified_owner_keys() | extra, count.owner_keys)
 
-    def _classifier(self) -> Classifier:
-        # Another counter numbers groups anew.
+    def _get_classifier(self) -> Classifier:
+        # A new counter gives groups other ids.
         id_version = self._counter, self._counter.id_version
-        return self._classifiers.get(self._resolver.owner_of, self._range, id_version)
+        return self._classifiers.get(self._resolver.owner_of, self._ephemeral_range, id_version)
 
     def _complete_count(
         self,
@@ -253,7 +257,7 @@ class SocketTracker:
         def read_minisocks() -> CountInProgress | None:
             if CollectorName.STATES in failed:
                 return None
-            # A retry may count the port of a socket that was closed in the meantime.
+            # After a failed attempt, `ports` may contain ports of sockets that are closed by now.
             return retry_transient(lambda: self._counter.extend(count, self._source.minisocks(), ports))
 
         def learn_destinations(groups: list[SocketGroup]) -> None:
@@ -265,10 +269,15 @@ class SocketTracker:
         )
 
     def _classify_close_wait(
-        self, aged: list[tuple[CloseWaitSocket, float]], classifier: Classifier, failed: set[CollectorName]
+        self,
+        sockets_with_ages: list[tuple[CloseWaitSocket, float]],
+        classifier: Classifier,
+        failed: set[CollectorName],
     ) -> list[ClassifiedCloseWait]:
-        previous = self._counter.previous_groups([each.socket.cookie for each, _ in aged])
-        return classify_close_wait(aged, previous, classifier, counted=not failed & _SOCKET_COLLECTORS)
+        previous = self._counter.previous_groups([sock.socket.cookie for sock, _ in sockets_with_ages])
+        return classify_close_wait(
+            sockets_with_ages, previous, classifier, counted=not failed & _SOCKET_COLLECTORS
+        )
 
     def _count_bound_ports(self, ports: BoundPortCounter | None, listeners: Iterable[Listener]) -> None:
         if ports:
@@ -276,8 +285,7 @@ class SocketTracker:
             self._max_bound_ports = ports.max_per_address()
 
     def _read_fd_usage(self, runs: CollectorRuns, owners: Iterable[Owner]) -> dict[ProcessId, FdUsage]:
-        """Return the file descriptor usage of the owners. One that cannot be read does not hide the
-        others."""
+        """Return the file descriptor usage of the owners that are readable."""
         usage: dict[ProcessId, FdUsage] = {}
 
         def read() -> None:
@@ -285,9 +293,9 @@ class SocketTracker:
             for owner in owners:
                 if isinstance(owner, ProcessId) and self._resolver.is_alive(owner):
                     try:
-                        usage[owner] = self._readers.fd_usage(owner.pid)
+                        usage[owner] = self._readers.read_fd_usage(owner.pid)
                     except (PermissionError, FileNotFoundError, ProcessLookupError):
-                        continue  # It has exited, or may not be read.
+                        continue  # The process has exited, or the exporter lacks the permission.
                     except OSError as error:
                         failure = error
             if failure:
@@ -297,26 +305,27 @@ class SocketTracker:
         return usage
 
 
-def _nothing_counted() -> tuple[CountInProgress, BoundPortCounter | None]:
+def _empty_count() -> tuple[CountInProgress, BoundPortCounter | None]:
     return CountInProgress(), None
 
 
 class OwnerNames:
-    """Names of the owners met during one collection."""
+    """Names of the owners that one collection has found."""
 
-    def __init__(self, owners: OwnerResolver, cache: NameCache) -> None:
-        self._owners = owners
+    def __init__(self, resolver: OwnerResolver, cache: NameCache) -> None:
+        self._resolver = resolver
         self._cache = cache
-        self.known: dict[Owner, str] = {}
+        self.by_owner: dict[Owner, str] = {}
+        """Names that have been requested or preloaded."""
 
     def get(self, owner: ProcessId) -> str:
         """Return the name of the owner's process."""
-        if owner not in self.known:
-            self.known[owner] = self._cache.name(owner, self._owners.process(owner))
-        return self.known[owner]
+        if owner not in self.by_owner:
+            self.by_owner[owner] = self._cache.name(owner, self._resolver.process(owner))
+        return self.by_owner[owner]
 
     def preload(self, owners: Iterable[Owner]) -> None:
-        """Name these owners, if they are processes."""
+        """Add the names of these owners, if they are processes."""
         for owner in owners:
             if isinstance(owner, ProcessId):
                 self.get(owner)

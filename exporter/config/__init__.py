@@ -1,1 +1,1 @@
-"""The two configuration files: YAML to frozen values, or an error that names the place in the file."""
+"""The two configuration files: parsing of YAML into frozen values, with errors that name the place."""

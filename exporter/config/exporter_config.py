@@ -1,4 +1,4 @@
-"""The file of --config.file: process names and series limits."""
+"""Configuration file of --config.file: process names and series limits."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..naming.rules import Namer, NameRule, RuleError, compile_rules
 from .strict_yaml import ConfigError, parse_config, read_text
 
 MIN_SERIES: Final = 50
-"""Each of the eleven TCP states keeps one series into which the rest of it is aggregated. With eleven series
-all of them would be `other`; with 50 each state has a few that are told apart."""
+"""Lowest valid `max_series`. Each of the eleven TCP states needs one series for what is aggregated; with 50
+series each state also keeps a few that are not."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """The configuration in the file. Without a file: `Config()`."""
+    """Content of the configuration file. Without a file: `Config()`."""
 
     process_names: tuple[NameRule, ...] = ()
     max_remote_ports: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 50
-    """Remote ports shown by number, the rest being `other`; 0 shows none."""
+    """Maximum number of remote ports with series of their own; the others are aggregated into `other`."""
     max_processes: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 100
-    """Processes shown by name, the rest being `other`; 0 shows none."""
+    """Maximum number of processes with series of their own; the others are aggregated into `other`."""
     max_series: Annotated[int, msgspec.Meta(ge=MIN_SERIES, le=100_000)] = 2000
-    """All series of one metric family."""
+    """Maximum number of series of one metric family."""
 
     @cached_property
     def namer(self) -> Namer:
-        """The namer of processes, by `process_names`. Raises RuleError (never, for a parsed file)."""
+        """Namer of processes by `process_names`. Raises RuleError, but not for a parsed file."""
         return compile_rules(self.process_names)
 
     @property
@@ -46,7 +46,7 @@ def parse_exporter_config(text: str, filename: str) -> Config:
     """Return the configuration in `text`, of a file named `filename`. Raises ConfigError."""
     config = parse_config(text, filename, Config)
     try:
-        config.namer  # noqa: B018 - compiled here, so that an error in a rule is found at start
+        config.namer  # noqa: B018  # compiled here: an error in a rule is to be found at startup
     except RuleError as error:
         raise ConfigError(f"{filename}: process_names{error}") from None
     return config

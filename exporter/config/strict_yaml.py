@@ -1,10 +1,10 @@
 """Strict reading of YAML files into typed values; every error names the place in the file.
 
-An unknown key, a duplicate key, a value of the wrong type or one that cannot be used is an error, since each
-of them would otherwise be a setting that is silently ignored.
+An unknown key, a duplicate key, a value of the wrong type or one that cannot be used is an error: otherwise
+the setting would be silently ignored.
 
-The YAML nodes are converted along the schema, value by value: so the place of an error is known here, and
-msgspec's message for a single value is passed on as it is.
+The YAML nodes are converted along the schema, value by value. The place of an error is therefore known here,
+and msgspec's message for a single value is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from yaml.reader import ReaderError
 try:
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # PyYAML built without libyaml: slower, and its messages are worded differently.
-    from yaml import SafeLoader  # type: ignore[assignment]
+    from yaml import SafeLoader  # type: ignore[assignment]  # the stubs have no common base class
 
 Schema = TypeVar("Schema", bound=msgspec.Struct)
 
@@ -33,12 +33,12 @@ _NULL: Final = _TAG + "null"
 _COLLECTION_TAGS: Final = (_TAG + "map", _TAG + "seq")
 _TEXT_TAGS: Final = {_TAG + name for name in ("bool", "float", "int", "merge", "str", "timestamp", "value")}
 """Tags of scalars that are accepted as a string, with their source text: `name: 010` is the string "010", as
-in gopkg.in/yaml (decoder.scalar in decode.go). Not null, and not binary data: that needs decoding."""
+in gopkg.in/yaml (decoder.scalar in decode.go). Excluded are null, and binary data, which need decoding."""
 _PLAIN_KEY: Final = re.compile(r"[\w.@/-]+")
 
 
 class ConfigError(Exception):
-    """The reason why a file cannot be used: `FILE: PLACE: PROBLEM`."""
+    """Invalid or unreadable configuration file: `FILE: PLACE: PROBLEM`."""
 
 
 def read_text(path: str) -> str:
@@ -92,16 +92,16 @@ def _parse(text: str, filename: str, schema: type[Schema]) -> Schema:
 
 
 def _reject_duplicate_keys(document: yaml.Node) -> None:
-    """Raise ConstructorError for a duplicate key: PyYAML lets the last one win.
+    """Raise ConstructorError for a duplicate key, of which PyYAML would use the last value.
 
-    To be called before the conversion, which expands merge keys (`<<`) in place.
+    Must be called before the conversion, which expands merge keys (`<<`) in place.
     """
-    pending, seen = [document], set[int]()
+    pending, visited = [document], set[int]()
     while pending:
         node = pending.pop()
-        if id(node) in seen:  # An alias.
+        if id(node) in visited:  # The node has an alias.
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             pending += node.value
         if isinstance(node, yaml.MappingNode):
@@ -110,16 +110,16 @@ def _reject_duplicate_keys(document: yaml.Node) -> None:
 
 
 def _reject_duplicate_key(keys: list[yaml.Node]) -> None:
-    first: dict[str, yaml.Node] = {}
+    first_by_key: dict[str, yaml.Node] = {}
     for key in keys:
-        if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, key) is not key:
-            line = first[key.value].start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and first_by_key.setdefault(key.value, key) is not key:
+            line = first_by_key[key.value].start_mark.line + 1
             problem = f"{format_key(key.value)}: duplicate key, first defined on line {line}"
             raise ConstructorError(None, None, problem, key.start_mark)
 
 
 class _Converter:
-    """Converts YAML nodes to the types of a schema, and names the place of what does not fit."""
+    """Converts YAML nodes to the types of a schema. Errors name the place in the file."""
 
     def __init__(self, loader: SafeLoader, filename: str) -> None:
         self._loader = loader
@@ -137,9 +137,9 @@ class _Converter:
             raise ConstructorError(None, None, problem, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             if isinstance(target, type) and issubclass(target, msgspec.Struct):
-                return self._struct(node, target, path)
+                return self._convert_struct(node, target, path)
             if origin is dict:
-                entries = self._entries(node).items()
+                entries = self._read_entries(node).items()
                 return {key: self.convert(value, arguments[1], _join(path, key)) for key, value in entries}
         elif isinstance(node, yaml.SequenceNode):
             if origin is tuple:
@@ -147,12 +147,14 @@ class _Converter:
                 return tuple(self.convert(item, arguments[0], f"{path}[{index}]") for index, item in items)
         elif target is str and node.tag in _TEXT_TAGS:
             return node.value
-        return self._leaf(node, hint, path)
+        return self._convert_leaf(node, hint, path)
 
-    def _struct(self, node: yaml.MappingNode, schema: type[msgspec.Struct], path: str) -> msgspec.Struct:
+    def _convert_struct(
+        self, node: yaml.MappingNode, schema: type[msgspec.Struct], path: str
+    ) -> msgspec.Struct:
         hints = typing.get_type_hints(schema, include_extras=True)
         values = {}
-        for key, value in self._entries(node).items():
+        for key, value in self._read_entries(node).items():
             if key not in schema.__struct_fields__:
                 raise self._error(_join(path, key), _describe_unknown_key(key, schema))
             if path or value.tag != _NULL:
@@ -162,7 +164,7 @@ class _Converter:
         except ValueError as error:
             raise self._error("", f"{path}.{error}" if path else str(error)) from None
 
-    def _leaf(self, node: yaml.Node, hint: Any, path: str) -> Any:
+    def _convert_leaf(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """Return the value of a scalar; raise ConfigError for a list or mapping where none is expected."""
         try:
             return msgspec.convert(self._construct(node), hint)
@@ -170,35 +172,35 @@ class _Converter:
             raise self._error(path, str(error)) from None
 
     def _construct(self, node: yaml.Node) -> Any:
-        """Return what PyYAML makes of a scalar; of a collection, an empty one, as its type alone matters."""
+        """Return PyYAML's value of a scalar; for a collection an empty one, as only its type matters."""
         if isinstance(node, yaml.CollectionNode):
             return {} if isinstance(node, yaml.MappingNode) else []
         try:
             return self._loader.construct_object(node, deep=True)
-        except (AttributeError, IndexError, KeyError, ValueError):  # As for 2024-13-01.
-            kind = node.tag.removeprefix(_TAG)
+        except (AttributeError, IndexError, KeyError, ValueError):  # Such as 2024-13-01.
+            type_name = node.tag.removeprefix(_TAG)
             raise ConstructorError(
-                None, None, f"{node.value} is not a valid {kind}", node.start_mark
+                None, None, f"{node.value} is not a valid {type_name}", node.start_mark
             ) from None
 
-    def _entries(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
-        """Return the values of a mapping by key, merge keys (`<<`) expanded."""
+    def _read_entries(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
+        """Return key -> value node of a mapping, with merge keys (`<<`) expanded."""
         self._loader.flatten_mapping(node)
-        return {_key(key): value for key, value in node.value}
+        return {_read_key(key): value for key, value in node.value}
 
     def _error(self, path: str, problem: str) -> ConfigError:
         return ConfigError(": ".join(filter(None, (self._filename, path, problem))))
 
 
 def _without_none(hint: Any) -> Any:
-    """Return `X` of `X | None`, and any other type as it is."""
+    """Return `X` for `X | None`, and any other type unchanged."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint
     (target,) = (argument for argument in typing.get_args(hint) if argument is not types.NoneType)
     return target
 
 
-def _key(node: yaml.Node) -> str:
+def _read_key(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode) and node.tag in _TEXT_TAGS:
         return str(node.value)
     raise ConstructorError(None, None, "every key must be a string", node.start_mark)

@@ -1,4 +1,4 @@
-"""The file of --web.config.file, in the schema of exporter-toolkit (its docs/web-configuration.md).
+"""Configuration file of --web.config.file, in exporter-toolkit's schema (its docs/web-configuration.md).
 
 Settings that Python's ssl module or this server cannot provide are refused, not ignored.
 """
@@ -14,10 +14,10 @@ import msgspec
 from .strict_yaml import format_key, parse_config, read_text
 
 CLIENT_AUTH_TYPES: Final = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
-"""The client authentication policies of Go's crypto/tls that can be served."""
+"""Supported client authentication policies of Go's crypto/tls."""
 
 _UNVERIFIED_CLIENT_AUTH_TYPES: Final = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
-"""Those that accept any certificate. The last one is exporter-toolkit's old name of the one before it."""
+"""Policies that accept any certificate. The last two are the same: exporter-toolkit has renamed it."""
 
 _TLS_VERSIONS: Final = ("TLS12", "TLS13")
 _DEPRECATED_TLS_VERSIONS: Final = ("TLS10", "TLS11")
@@ -29,7 +29,7 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-"""The response headers that can be set -> the values allowed; any if empty."""
+"""Response header that can be set -> allowed values; empty if any value is allowed."""
 
 _UNIT_SECONDS: Final = {
     "ns": 1e-9,
@@ -94,17 +94,17 @@ class TlsServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def policy(self) -> str:
-        """The client authentication policy, one of CLIENT_AUTH_TYPES."""
+        """Client authentication policy, one of CLIENT_AUTH_TYPES."""
         return self.client_auth_type or "NoClientCert"
 
     @property
     def min_tls_version(self) -> str:
-        """The minimum TLS version, as the file spells it: TLS12 or TLS13."""
+        """Minimum TLS version, as in the file: TLS12 or TLS13."""
         return self.min_version or "TLS12"
 
     @property
     def max_tls_version(self) -> str:
-        """The maximum TLS version, as the file spells it: TLS12 or TLS13."""
+        """Maximum TLS version, as in the file: TLS12 or TLS13."""
         return self.max_version or "TLS13"
 
 
@@ -124,39 +124,41 @@ class HttpServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class RateLimitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`rate_limit`: a token bucket for all requests, of `burst` tokens, with a new one every `interval`."""
+    """`rate_limit`: a token bucket for all requests, with `burst` tokens and a new one every `interval`."""
 
     interval: str | None = None
-    """A duration as Go writes it, such as 1s or 1m30s; 0 means no limit."""
+    """Go duration, such as 1s or 1m30s; 0 means no limit."""
     burst: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if self.interval_seconds and not self.burst:
-            raise ValueError("burst: expected an integer of at least 1, else every request would be refused")
+            raise ValueError(
+                "burst: expected an integer of at least 1, otherwise every request would be refused"
+            )
 
     @property
     def interval_seconds(self) -> float:
-        """The interval; 0 for no limit. Raises ValueError (only in the constructor)."""
+        """Interval in seconds; 0 for no limit. Raises ValueError (only in the constructor)."""
         return _parse_duration("interval", self.interval) if self.interval else 0.0
 
 
 class WebConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings in the file. Without a file: `WebConfigFile()`, plain HTTP for every client."""
+    """Content of the web configuration file. Without a file: `WebConfigFile()`, plain HTTP without users."""
 
     tls_server_config: TlsServerConfig | None = None
     http_server_config: HttpServerConfig = HttpServerConfig()
     basic_auth_users: dict[str, str] = {}  # msgspec copies it for each instance
-    """User names -> bcrypt hashes of passwords."""
+    """User name -> bcrypt hash of the password."""
     rate_limit: RateLimitConfig = RateLimitConfig()
 
 
 def load_web_config(path: str) -> WebConfigFile:
-    """Return the settings in the file at `path`. Raises ConfigError."""
+    """Return the configuration in the file at `path`. Raises ConfigError."""
     return parse_web_config(read_text(path), path)
 
 
 def parse_web_config(text: str, filename: str) -> WebConfigFile:
-    """Return the settings in `text`, of a file named `filename`. Raises ConfigError."""
+    """Return the configuration in `text`, of a file named `filename`. Raises ConfigError."""
     return parse_config(text, filename, WebConfigFile)
 
 

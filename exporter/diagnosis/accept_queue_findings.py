@@ -14,14 +14,14 @@ from .formatting import group_by_name, paragraph, paragraphs, plural, short_name
 
 
 class QueueUsage(NamedTuple):
-    """The most utilized accept queue of a process name and port, and all owners of such listeners."""
+    """Usage of the most utilized accept queue of a process name and port, and the owners of such queues."""
 
     usage: Usage
     owners: set[Owner]
 
 
 def most_utilized_queue(snapshot: Snapshot) -> Mapping[tuple[str, int], QueueUsage]:
-    """Return the most utilized queue for each process name and local port."""
+    """Return the most utilized queue of each process name and local port."""
     usages: defaultdict[tuple[str, int], list[Usage]] = defaultdict(list)
     owners: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)
     for listener, owner in snapshot.listeners or ():
@@ -40,10 +40,10 @@ def find_accept_queues(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process and port with a queue that is nearly full."""
     for (_, port), queue in most_utilized_queue(data.snapshot).items():
         if severity := severity_of(queue.usage.ratio, data.thresholds.accept_queue):
-            yield _finding(port, queue, severity, data)
+            yield _build_finding(port, queue, severity, data)
 
 
-def _finding(port: int, queue: QueueUsage, severity: Severity, data: DiagnosisInput) -> Finding:
+def _build_finding(port: int, queue: QueueUsage, severity: Severity, data: DiagnosisInput) -> Finding:
     processes = group_by_name(queue.owners, data.snapshot)
     name, waiting = short_name(processes[0]), queue.usage.used
     if severity is Severity.CRITICAL:
@@ -75,7 +75,7 @@ def _finding(port: int, queue: QueueUsage, severity: Severity, data: DiagnosisIn
 
 
 def accept_steps(name: str) -> tuple[str, ...]:
-    """Return the steps for a program that does not accept. name: its short name."""
+    """Return the steps for a program that does not call accept(). name: its short name."""
     return paragraphs(f"""
         Check what {name} is doing: it hangs, all its workers are busy, or it is out of file descriptors
         (`Too many open files` in its log).

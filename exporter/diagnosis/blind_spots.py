@@ -1,4 +1,4 @@
-"""Blind spots: data that could not be read, and what to do about it."""
+"""Blind spots: data that could not be read, and the remedies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BlindSpot(NamedTuple):
 
     description: str
     remedy: str
-    """Empty where nothing can be done."""
+    """What to do; empty if there is no remedy."""
 
 
 _PERMISSIONS: Final = paragraph("""
@@ -25,15 +25,15 @@ _PERMISSIONS: Final = paragraph("""
     lack them.
 """)
 
-_REASONS: Final = {
+_OWNERS_BY_REASON: Final = {
     "unreadable": "by processes that this user is not permitted to inspect",
     "hidden": "by processes that this user cannot see, because /proc is mounted with hidepid",
     "not_found": "by no process that is visible here: by one in another container, or by the kernel itself",
     "disabled": "by processes that were not looked up",
 }
-"""Whom sockets belong to that have no owner, by reason."""
+"""Value of the label `reason` -> description of the owners of such sockets."""
 
-_REMEDIES: Final = {
+_REMEDY_BY_REASON: Final = {
     "unreadable": _PERMISSIONS,
     "hidden": f"{_PERMISSIONS} The group in the mount option `gid=` of /proc can see them as well.",
     "not_found": "In a container, give it the process namespace of the host (`--pid=host`).",
@@ -42,45 +42,44 @@ _REMEDIES: Final = {
 
 _SOURCE_WITHOUT_QUEUES: Final = "psutil"
 
-# Collectors that can be disabled, and that findings depend on.
-_OPTIONAL: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
+# Collectors that findings depend on and that can be disabled.
+_OPTIONAL_COLLECTORS: Final = (CollectorName.CLOSE_WAIT, CollectorName.EPHEMERAL, CollectorName.DESCRIPTORS)
 
 
-def blind_spots(snapshot: Snapshot) -> list[BlindSpot]:
-    """Return what could not be read, the most severe first."""
-    return [*_failed(snapshot), *_unowned(snapshot), *_unsupported(snapshot), *_disabled(snapshot)]
+def find_blind_spots(snapshot: Snapshot) -> list[BlindSpot]:
+    """Return the blind spots, the most severe first."""
+    return [
+        *_find_failed(snapshot),
+        *_find_unowned(snapshot),
+        *_find_unsupported(snapshot),
+        *_find_disabled(snapshot),
+    ]
 
 
-def _failed(snapshot: Snapshot) -> Iterator[BlindSpot]:
+def _find_failed(snapshot: Snapshot) -> Iterator[BlindSpot]:
     limits = snapshot.limits.errors if snapshot.limits else ()
     counters = snapshot.counters.errors if snapshot.counters else ()
-    for collector in (
-        CollectorName.STATES,
-        CollectorName.LISTENERS,
-        CollectorName.OWNERS,
-        CollectorName.CLOSE_WAIT,
-        CollectorName.EPHEMERAL,
-        CollectorName.DESCRIPTORS,
-        CollectorName.LIMITS,
-    ):
+    for collector in CollectorName:
         if collector in snapshot.failed:
             problems = "; ".join((*limits, *counters)) if collector is CollectorName.LIMITS else ""
             remedy = f"{problems or 'See the log for the reason'}."
             yield BlindSpot(f"Could not be read: {COLLECTOR_HELP[collector]}.", remedy)
 
 
-def _unowned(snapshot: Snapshot) -> Iterator[BlindSpot]:
+def _find_unowned(snapshot: Snapshot) -> Iterator[BlindSpot]:
     if CollectorName.OWNERS in snapshot.failed:
         return
     groups, reason = (snapshot.groups or {}).items(), snapshot.unresolved_reason
-    count = sum(number for group, number in groups if group.owner is Unowned.NOT_FOUND)
+    count = sum(group_count for group, group_count in groups if group.owner is Unowned.NOT_FOUND)
     if count:
         verb = "is" if count == 1 else "are"
-        yield BlindSpot(f"{plural(count, 'socket')} {verb} held {_REASONS[reason]}.", _REMEDIES[reason])
+        yield BlindSpot(
+            f"{plural(count, 'socket')} {verb} held {_OWNERS_BY_REASON[reason]}.", _REMEDY_BY_REASON[reason]
+        )
 
 
-def _unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
-    """Yield what the source of sockets, or the system, does not provide."""
+def _find_unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    """Yield the data that the socket source or the system does not provide."""
     if snapshot.source == _SOURCE_WITHOUT_QUEUES:
         description = paragraph("""
             The causes of CLOSE_WAIT, its age before the first collection, and the lengths of accept queues
@@ -97,8 +96,8 @@ def _unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
         yield BlindSpot(description, "")
 
 
-def _disabled(snapshot: Snapshot) -> Iterator[BlindSpot]:
-    for collector in _OPTIONAL:
+def _find_disabled(snapshot: Snapshot) -> Iterator[BlindSpot]:
+    for collector in _OPTIONAL_COLLECTORS:
         if collector not in snapshot.durations and collector not in snapshot.failed:
             yield BlindSpot(
                 f"Disabled: {COLLECTOR_HELP[collector]}.", f"Remove `--no-collector.{collector}`."

@@ -1,4 +1,4 @@
-"""CLOSE_WAIT: the peer has closed the connection, and the local program has not. It never ends by itself."""
+"""Findings on CLOSE_WAIT: the peer has closed, the local program has not. The state never ends by itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .formatting import (
 
 
 class _ClusterKey(NamedTuple):
-    """What the connections of a finding have in common."""
+    """Properties that all connections of a finding share."""
 
     name: str
     port: int
@@ -36,36 +36,40 @@ class _ClusterKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """Connections of one key, owner and age."""
+    """Number of connections with the same key, owner and age."""
 
     key: _ClusterKey
     owner: Owner
-    age: float | None
-    """Seconds; None where the source cannot know it yet."""
+    age_seconds: float | None
+    """None if the source does not know the age yet."""
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """The connections of one key."""
+    """Connections with the same key."""
 
     key: _ClusterKey
     members: list[_Member]
     usage: Usage | None
     exhausts_limit: bool
-    """Whether the limit is nearly reached, and these connections have a considerable share in that."""
+    """Whether the limit is nearly reached, and these connections are a considerable share of it."""
 
     @property
     def count(self) -> int:
         return sum(member.count for member in self.members)
 
     @property
-    def oldest(self) -> float | None:
-        return max((member.age for member in self.members if member.age is not None), default=None)
+    def oldest_seconds(self) -> float | None:
+        return max(
+            (member.age_seconds for member in self.members if member.age_seconds is not None), default=None
+        )
 
     def older_than(self, seconds: float) -> int:
         return sum(
-            member.count for member in self.members if member.age is not None and member.age >= seconds
+            member.count
+            for member in self.members
+            if member.age_seconds is not None and member.age_seconds >= seconds
         )
 
 
@@ -79,10 +83,10 @@ def find_close_wait(data: DiagnosisInput) -> Iterator[Finding]:
             descriptors[member.owner] += member.count
     queues = accept_queue_findings.most_utilized_queue(data.snapshot)
     for key, members in by_key.items():
-        usage, exhausts_limit = _usage(key, members, queues, descriptors, data)
+        usage, exhausts_limit = _limit_usage(key, members, queues, descriptors, data)
         cluster = _Cluster(key, members, usage, exhausts_limit)
-        if severity := _severity(cluster, data):
-            yield _finding(cluster, severity, data)
+        if severity := _rate(cluster, data):
+            yield _build_finding(cluster, severity, data)
 
 
 def _members(snapshot: Snapshot) -> Iterator[_Member]:
@@ -94,16 +98,16 @@ def _members(snapshot: Snapshot) -> Iterator[_Member]:
                 key = _ClusterKey(name, group.port, group.direction, Cause.UNKNOWN)
                 yield _Member(key, group.owner, None, count)
         return
-    for half, group, cause, age in snapshot.close_wait:
+    for sock, group, cause, age in snapshot.close_wait:
         key = _ClusterKey(snapshot.process_name(group.owner), group.port, group.direction, cause)
-        # A source without ages reports 0 at its first collection: that is not young, but unknown.
-        yield _Member(key, group.owner, age if age or half.seconds_since_ack is not None else None, 1)
+        # For a source without times the age is 0 in the first collection, which means unknown.
+        yield _Member(key, group.owner, age if age or sock.seconds_since_ack is not None else None, 1)
 
 
 def _takes_descriptor(cause: Cause) -> bool:
-    """Return whether the connections count against the limit of file descriptors.
+    """Return whether the connections count towards the limit of file descriptors.
 
-    Until the program has accepted a connection, it takes a place in the accept queue and no descriptor.
+    A connection that the program has not accepted takes a place in the accept queue, and no descriptor.
     """
     match cause:
         case Cause.NOT_ACCEPTED:
@@ -114,14 +118,14 @@ def _takes_descriptor(cause: Cause) -> bool:
             assert_never(cause)
 
 
-def _usage(
+def _limit_usage(
     key: _ClusterKey,
     members: Iterable[_Member],
     queues: Mapping[tuple[str, int], accept_queue_findings.QueueUsage],
     descriptors: Mapping[Owner, int],
     data: DiagnosisInput,
 ) -> tuple[Usage | None, bool]:
-    """Return the usage of the limit that the connections count against, and whether they exhaust it."""
+    """Return the usage of the limit that the connections count towards, and whether they exhaust it."""
     if not _takes_descriptor(key.cause):
         queue = queues.get((key.name, key.port))
         is_full = queue is not None and queue.usage.ratio >= data.thresholds.accept_queue.critical
@@ -131,15 +135,18 @@ def _usage(
         return None, False
     owner, usage = utilized
     share = descriptors[owner] / usage.limit
-    limits = data.thresholds
-    return usage, usage.ratio >= limits.descriptors.warning and share >= limits.close_wait_share
+    thresholds = data.thresholds
+    return usage, usage.ratio >= thresholds.descriptors.warning and share >= thresholds.close_wait_share
 
 
-def _severity(cluster: _Cluster, data: DiagnosisInput) -> Severity | None:
-    """Return the severity; None for what working programs have as well."""
-    limits = data.thresholds
-    old, is_many = cluster.older_than(limits.close_wait_old_seconds), cluster.count >= limits.close_wait_many
-    if not old and not is_many:
+def _rate(cluster: _Cluster, data: DiagnosisInput) -> Severity | None:
+    """Return the severity; None if working programs have such connections as well."""
+    thresholds = data.thresholds
+    old_count, is_many = (
+        cluster.older_than(thresholds.close_wait_old_seconds),
+        cluster.count >= thresholds.close_wait_many,
+    )
+    if not old_count and not is_many:
         return None
     if cluster.exhausts_limit:
         return Severity.CRITICAL
@@ -147,17 +154,17 @@ def _severity(cluster: _Cluster, data: DiagnosisInput) -> Severity | None:
         case Cause.SENDING:
             return Severity.WARNING if is_many else Severity.NOTE
         case Cause.NOT_ACCEPTED:
-            few = 1  # A client that waits a minute for accept() is not served, and others will follow.
+            min_old = 1  # A client that has waited a minute for accept() is not served, nor will others be.
         case Cause.NOT_READ | Cause.NOT_CLOSED | Cause.UNKNOWN:
-            few = limits.close_wait_few
+            min_old = thresholds.close_wait_few
         case _:
             assert_never(cluster.key.cause)
-    if old >= limits.close_wait_many:
+    if old_count >= thresholds.close_wait_many:
         return Severity.CRITICAL
-    return Severity.WARNING if is_many or old >= few else Severity.NOTE
+    return Severity.WARNING if is_many or old_count >= min_old else Severity.NOTE
 
 
-def _finding(cluster: _Cluster, severity: Severity, data: DiagnosisInput) -> Finding:
+def _build_finding(cluster: _Cluster, severity: Severity, data: DiagnosisInput) -> Finding:
     key = cluster.key
     owners: Counter[Owner] = Counter()
     for member in cluster.members:
@@ -167,20 +174,20 @@ def _finding(cluster: _Cluster, severity: Severity, data: DiagnosisInput) -> Fin
     return Finding(
         kind=FindingKind.CLOSE_WAIT,
         severity=severity,
-        title=f"{with_pids_capitalized(processes[0])} {_problem(key, cluster.count)}",
-        detail=_detail(key, cluster.count, cluster.oldest),
+        title=f"{with_pids_capitalized(processes[0])} {_title_predicate(key, cluster.count)}",
+        detail=_detail(key, cluster.count, cluster.oldest_seconds),
         steps=_steps(key, processes[0], pid, windows=data.windows),
         processes=processes,
         count=cluster.count,
         direction=key.direction,
         port=key.port,
         cause=key.cause,
-        oldest_seconds=cluster.oldest,
+        oldest_seconds=cluster.oldest_seconds,
         usage=cluster.usage,
     )
 
 
-def _problem(key: _ClusterKey, count: int) -> str:
+def _title_predicate(key: _ClusterKey, count: int) -> str:
     """Return the predicate of the title."""
     connections, closed = plural(count, "connection"), f"{_peers(key.direction, count)} closed"
     match key.cause:
@@ -199,7 +206,7 @@ def _problem(key: _ClusterKey, count: int) -> str:
 
 
 def _peers(direction: Direction, count: int) -> str:
-    """Return the peers of these connections and their auxiliary verb."""
+    """Return the noun for the peers of these connections, and its auxiliary verb."""
     match direction:
         case Direction.INBOUND:
             return "its client has" if count == 1 else "its clients have"
@@ -211,20 +218,20 @@ def _peers(direction: Direction, count: int) -> str:
             assert_never(direction)
 
 
-def _detail(key: _ClusterKey, count: int, oldest: float | None) -> str:
-    if oldest is None:
+def _detail(key: _ClusterKey, count: int, oldest_seconds: float | None) -> str:
+    if oldest_seconds is None:
         state = f"{'is' if count == 1 else 'are'} in CLOSE_WAIT"
     elif count == 1:
-        state = f"has been in CLOSE_WAIT for {format_duration(oldest)}"
+        state = f"has been in CLOSE_WAIT for {format_duration(oldest_seconds)}"
     else:
-        state = f"are in CLOSE_WAIT, the oldest for {format_duration(oldest)}"
+        state = f"are in CLOSE_WAIT, the oldest for {format_duration(oldest_seconds)}"
     return paragraph(f"""
-        {plural(count, "connection")} {_where(key)} {state}. {_meaning(key.cause)}
+        {plural(count, "connection")} {_location(key)} {state}. {_meaning(key.cause)}
         {_consequence(key.cause, count)}
     """)
 
 
-def _where(key: _ClusterKey) -> str:
+def _location(key: _ClusterKey) -> str:
     match key.direction:
         case Direction.INBOUND:
             return f"to its port {key.port}"
@@ -237,7 +244,7 @@ def _where(key: _ClusterKey) -> str:
 
 
 def _meaning(cause: Cause) -> str:
-    """Return what the peer has done, what the program has not, and what it knows."""
+    """Return what the peer has done, what the program has not done, and whether it knows."""
     match cause:
         case Cause.NOT_ACCEPTED:
             return "The client has closed its side; the program has not even called accept()."
@@ -267,28 +274,28 @@ def _consequence(cause: Cause, count: int) -> str:
     return f"{subject} takes a place in the accept queue until the program accepts it."
 
 
-_POOL: Final = paragraphs("""
+_POOL_STEPS: Final = paragraphs("""
     Ignore a few such connections if the program works: its pool keeps idle connections that the server has
     closed, and they do no harm.
 
     Configure the pool to check connections before use, and to drop idle ones sooner than the server does.
 """)
-_BLOCKED: Final = paragraphs("""
+_BLOCKED_STEPS: Final = paragraphs("""
     Look for workers that wait for a disk, a lock or another service, so that none is left to read.
 """)
 
 
 def _steps(key: _ClusterKey, process: ProcessRef, pid: int | None, *, windows: bool) -> tuple[str, ...]:
-    """Return what to do. pid: of the process with most of these connections."""
+    """Return the steps. pid: of the process with most of these connections."""
     name, is_outbound = short_name(process), key.direction is Direction.OUTBOUND
     match key.cause:
         case Cause.NOT_ACCEPTED:
             return accept_queue_findings.accept_steps(name)
         case Cause.NOT_READ:
-            inspect = _inspect_threads(name, pid, windows=windows)
-            return (_POOL + inspect if is_outbound else inspect + _BLOCKED) + _restart(name)
+            inspect = _inspect_threads_steps(name, pid, windows=windows)
+            return (_POOL_STEPS + inspect if is_outbound else inspect + _BLOCKED_STEPS) + _restart_steps(name)
         case Cause.NOT_CLOSED:
-            return _restart(name) + _fix_missing_close(is_outbound=is_outbound)
+            return _restart_steps(name) + _fix_missing_close_steps(is_outbound=is_outbound)
         case Cause.SENDING:
             return paragraphs(f"""
                 Check whether the peer reads slowly or not at all, if these connections last.
@@ -297,19 +304,19 @@ def _steps(key: _ClusterKey, process: ProcessRef, pid: int | None, *, windows: b
             """)
         case Cause.UNKNOWN:
             check = f"Check whether {name} hangs (it has not noticed) or works (it does not call `close()`)."
-            return check, *_restart(name)
+            return check, *_restart_steps(name)
         case _:
             assert_never(key.cause)
 
 
-def _restart(name: str) -> tuple[str, ...]:
+def _restart_steps(name: str) -> tuple[str, ...]:
     return paragraphs(f"""
         Restart {name} to free the connections immediately: no timeout and no sysctl ends CLOSE_WAIT. They
         will accumulate again until the program is fixed.
     """)
 
 
-def _fix_missing_close(*, is_outbound: bool) -> tuple[str, ...]:
+def _fix_missing_close_steps(*, is_outbound: bool) -> tuple[str, ...]:
     kept = "a response not closed or not read to its end" if is_outbound else "a connection kept in a table"
     return paragraphs(f"""
         Fix the code path that does not call `close()`: {kept}, an error path that skips it, or a forked
@@ -317,7 +324,7 @@ def _fix_missing_close(*, is_outbound: bool) -> tuple[str, ...]:
     """)
 
 
-def _inspect_threads(name: str, pid: int | None, *, windows: bool) -> tuple[str, ...]:
+def _inspect_threads_steps(name: str, pid: int | None, *, windows: bool) -> tuple[str, ...]:
     if windows:
         return paragraphs(f"""
             Find what {name} waits for with Task Manager (Details, Analyze wait chain) or `procdump -ma`.

@@ -1,4 +1,4 @@
-"""Ephemeral ports: each outbound connection takes one, and TIME_WAIT keeps it for a minute."""
+"""Findings on ephemeral ports: each outbound connection takes one, and TIME_WAIT keeps it for a minute."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _MAX_USERS: Final = 3
 
 
 _Flow = tuple[bytes, bytes, int]
-"""Local address, remote address, remote port."""
+"""(local address, remote address, remote port)."""
 
 
 @dataclass(slots=True)
 class _FlowStats:
-    """The connections of one flow."""
+    """Numbers of the connections of one flow."""
 
     address: bytes
     port: int
@@ -44,9 +44,9 @@ class _FlowStats:
     time_wait: int = 0
     close_wait: int = 0
     used: int = 0
-    """Ephemeral ports."""
+    """Number of ephemeral ports in use."""
     used_open: int = 0
-    """Ephemeral ports of connections that are not in TIME_WAIT."""
+    """Number of ephemeral ports in use by connections that are not in TIME_WAIT."""
 
     def add(self, group: SocketGroup, count: int, *, ephemeral: bool) -> None:
         is_time_wait = group.state == TIME_WAIT
@@ -58,23 +58,23 @@ class _FlowStats:
 
 
 def find_ephemeral_ports(data: DiagnosisInput) -> Iterator[Finding]:
-    """Yield findings for destinations with few ports left or many TIME_WAIT, and for bind()."""
-    limit = _limit(data.snapshot)
-    used, time_wait = _counts(data.snapshot)
+    """Yield findings for destinations with few free ports or many TIME_WAIT, and for bind()."""
+    limit = _ports_per_destination(data.snapshot)
+    used, time_wait = _count_by_flow(data.snapshot)
     exhausting = {
         flow for flow, count in used.items() if limit and severity_of(count / limit, data.thresholds.ports)
     }
     busy = {flow for flow, count in time_wait.items() if count >= data.thresholds.time_wait_many}
-    for stats in _most_used(exhausting | busy, data.snapshot):
+    for stats in _most_used_flows(exhausting | busy, data.snapshot):
         if limit and severity_of(stats.used / limit, data.thresholds.ports):
-            yield _exhaustion(stats, limit, data)
+            yield _build_exhaustion(stats, limit, data)
         else:
-            yield _many_time_wait(stats, limit, data)
-    yield from _bound_ports(max(used.values(), default=0), data)
+            yield _build_many_time_wait(stats, limit, data)
+    yield from _find_bound_ports(max(used.values(), default=0), data)
 
 
-def _counts(snapshot: Snapshot) -> tuple[Counter[_Flow], Counter[_Flow]]:
-    """Return the ephemeral ports used and the sockets in TIME_WAIT of each flow."""
+def _count_by_flow(snapshot: Snapshot) -> tuple[Counter[_Flow], Counter[_Flow]]:
+    """Return the numbers of used ephemeral ports and of sockets in TIME_WAIT of each flow."""
     used: Counter[_Flow] = Counter()
     time_wait: Counter[_Flow] = Counter()
     for group, count in (snapshot.groups or {}).items():
@@ -87,8 +87,8 @@ def _counts(snapshot: Snapshot) -> tuple[Counter[_Flow], Counter[_Flow]]:
     return used, time_wait
 
 
-def _most_used(flows: Collection[_Flow], snapshot: Snapshot) -> list[_FlowStats]:
-    """Return the flow that uses most ports of each destination among these flows."""
+def _most_used_flows(flows: Collection[_Flow], snapshot: Snapshot) -> list[_FlowStats]:
+    """Return for each destination of these flows the flow that uses most ports."""
     by_flow = {flow: _FlowStats(*flow[1:]) for flow in flows}
     for group, count in (snapshot.groups or {}).items() if flows else ():
         if group.addresses is not None:
@@ -99,8 +99,8 @@ def _most_used(flows: Collection[_Flow], snapshot: Snapshot) -> list[_FlowStats]
     return list({(stats.address, stats.port): stats for stats in ordered}.values())
 
 
-def _limit(snapshot: Snapshot) -> int | None:
-    """Return the number of ports that connect() can take towards one destination; None if unknown."""
+def _ports_per_destination(snapshot: Snapshot) -> int | None:
+    """Return the number of ports that connect() can use for one destination; None if unknown."""
     ephemeral = snapshot.limits.ephemeral if snapshot.limits else None
     if ephemeral is None:
         return None
@@ -108,7 +108,7 @@ def _limit(snapshot: Snapshot) -> int | None:
     return max(ephemeral.size - unavailable_ports(snapshot.groups or {}, listeners, ephemeral.contains), 1)
 
 
-def _destination(stats: _FlowStats, data: DiagnosisInput) -> str:
+def _destination_text(stats: _FlowStats, data: DiagnosisInput) -> str:
     if not data.with_addresses:
         return f"port {stats.port} of one address"
     text = format_address(stats.address)
@@ -123,10 +123,10 @@ def _is_reused(stats: _FlowStats, snapshot: Snapshot) -> bool:
     return reuse == 1 or (reuse == 2 and is_loopback)
 
 
-def _exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
-    destination, reused = _destination(stats, data), _is_reused(stats, data.snapshot)
+def _build_exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
+    destination, reused = _destination_text(stats, data), _is_reused(stats, data.snapshot)
     usage = Usage(f"ephemeral ports to {destination}", stats.used, limit)
-    # connect() gets the ports in TIME_WAIT that may be reused.
+    # Ports in TIME_WAIT that connect() can reuse do not count.
     needed = stats.used_open if reused else stats.used
     severity = severity_of(needed / limit, data.thresholds.ports) or Severity.NOTE
     reuse = "The kernel reuses ports in TIME_WAIT after one second (tcp_tw_reuse)." if reused else ""
@@ -137,7 +137,7 @@ def _exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
         title=f"{_subject(stats, data)} uses {format_percent(usage.ratio)} of the ephemeral ports "
         f"to {destination}",
         detail=paragraph(f"""
-            {_users_text(stats, data)} {_breakdown(stats)} {reuse}
+            {_users_text(stats, data)} {_breakdown_text(stats)} {reuse}
             {"" if severity is Severity.NOTE else failure}
         """),
         steps=_steps(data, severity, mostly_time_wait=2 * stats.used_open <= stats.used, reused=reused),
@@ -150,9 +150,9 @@ def _exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
     )
 
 
-def _many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisInput) -> Finding:
-    """Return the finding on TIME_WAIT far below the limit, or with an unknown limit."""
-    destination = _destination(stats, data)
+def _build_many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisInput) -> Finding:
+    """Return the finding on many TIME_WAIT sockets if the limit is distant or unknown."""
+    destination = _destination_text(stats, data)
     usage = Usage(f"ephemeral ports to {destination}", stats.used, limit) if limit else None
     severity = Severity.NOTE if usage else Severity.WARNING
     return Finding(
@@ -196,7 +196,7 @@ def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
     return f"Used by {join_and(names)}."
 
 
-def _breakdown(stats: _FlowStats) -> str:
+def _breakdown_text(stats: _FlowStats) -> str:
     counts = {
         "open": stats.owners.total() - stats.time_wait - stats.close_wait,
         "in CLOSE_WAIT": stats.close_wait,
@@ -205,16 +205,19 @@ def _breakdown(stats: _FlowStats) -> str:
     return f"Connections: {join_and([f'{count:,} {state}' for state, count in counts.items() if count])}."
 
 
-def _bound_ports(most_to_one_destination: int, data: DiagnosisInput) -> Iterator[Finding]:
-    """Yield a finding if bind() finds few ports: those that no socket of that address uses for anything."""
+def _find_bound_ports(max_used_by_flow: int, data: DiagnosisInput) -> Iterator[Finding]:
+    """Yield a finding if few ports are left for bind(), which needs one that no socket of the address uses.
+
+    max_used_by_flow: highest number of ports that one flow uses.
+    """
     snapshot = data.snapshot
     used, ephemeral = snapshot.max_bound_ports, snapshot.limits.ephemeral if snapshot.limits else None
     if not used or ephemeral is None:
         return
     usage = Usage("ephemeral ports of one local address", used, max(ephemeral.size, 1))
     severity = severity_of(usage.ratio, data.thresholds.bound_ports)
-    # If one destination has most of them, the finding on that destination explains it.
-    if severity is None or 2 * most_to_one_destination >= used:
+    # If one destination has half of them, the finding on that destination explains the usage.
+    if severity is None or 2 * max_used_by_flow >= used:
         return
     yield Finding(
         kind=FindingKind.BOUND_PORTS,
@@ -252,7 +255,7 @@ _WHAT_DOES_NOT_HELP: Final = paragraphs("""
     Leave `net.ipv4.tcp_fin_timeout` as it is: it does not shorten TIME_WAIT, and `tcp_tw_recycle` was removed
     in Linux 4.12.
 """)
-_BIND: Final = paragraphs("""
+_BIND_STEPS: Final = paragraphs("""
     Set `IP_BIND_ADDRESS_NO_PORT` in programs that bind to an address and then connect, as HAProxy and nginx
     do: the same port then serves several destinations.
 
@@ -263,25 +266,27 @@ _BIND: Final = paragraphs("""
 def _steps(
     data: DiagnosisInput, severity: Severity, *, mostly_time_wait: bool, reused: bool
 ) -> tuple[str, ...]:
-    """Return the steps for one destination. reused: whether ports in TIME_WAIT are reused already."""
+    """Return the steps for one destination. reused: whether connect() already reuses ports in TIME_WAIT."""
     first = _REUSE_CONNECTIONS if mostly_time_wait else _CHECK_FOR_LEAK
     if severity is Severity.NOTE:
         return first
     if data.windows:
         return first + _windows_steps(data, mostly_time_wait=mostly_time_wait) + _MORE_ADDRESSES
     if not mostly_time_wait:
-        return first + _widen(data) + _MORE_ADDRESSES
-    return first + (() if reused else _ALLOW_REUSE) + _widen(data) + _MORE_ADDRESSES + _WHAT_DOES_NOT_HELP
+        return first + _widen_steps(data) + _MORE_ADDRESSES
+    return (
+        first + (() if reused else _ALLOW_REUSE) + _widen_steps(data) + _MORE_ADDRESSES + _WHAT_DOES_NOT_HELP
+    )
 
 
 def _bound_steps(data: DiagnosisInput) -> tuple[str, ...]:
     """Return the steps for one local address."""
     if data.windows:
         return _REUSE_CONNECTIONS + _windows_steps(data, mostly_time_wait=True)
-    return _REUSE_CONNECTIONS + _BIND + _widen(data)
+    return _REUSE_CONNECTIONS + _BIND_STEPS + _widen_steps(data)
 
 
-def _widen(data: DiagnosisInput) -> tuple[str, ...]:
+def _widen_steps(data: DiagnosisInput) -> tuple[str, ...]:
     ephemeral = data.snapshot.limits.ephemeral if data.snapshot.limits else None
     now = f" (now {ephemeral.low} to {ephemeral.high})" if ephemeral else ""
     return paragraphs(f"""

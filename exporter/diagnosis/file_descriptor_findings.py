@@ -1,4 +1,4 @@
-"""Processes near their limit of file descriptors: each connection takes one."""
+"""Findings on processes near their limit of file descriptors: each connection takes one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .formatting import group_by_name, paragraph, paragraphs, short_name, with_p
 
 
 def highest_fd_usage(owners: Iterable[Owner], snapshot: Snapshot) -> tuple[ProcessId, Usage] | None:
-    """Return the process nearest to its limit, with its usage; None where no limit is known."""
+    """Return the process nearest to its limit, and its usage; None if no limit is known."""
     known = [
         (owner, Usage(f"file descriptors of pid {owner.pid}", fds.open, fds.limit))
         for owner in owners
@@ -32,10 +32,10 @@ def find_file_descriptors(data: DiagnosisInput) -> Iterator[Finding]:
     for owners in by_name.values():
         utilized = highest_fd_usage(owners, snapshot)
         if utilized and (severity := severity_of(utilized[1].ratio, levels)):
-            yield _finding(owners, *utilized, severity, data)
+            yield _build_finding(owners, *utilized, severity, data)
 
 
-def _finding(
+def _build_finding(
     owners: list[ProcessId], worst: ProcessId, usage: Usage, severity: Severity, data: DiagnosisInput
 ) -> Finding:
     processes = group_by_name(owners, data.snapshot)

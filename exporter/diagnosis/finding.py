@@ -1,4 +1,4 @@
-"""Findings: problems of a host, with numbers and advice."""
+"""Findings: problems of a host with numbers and advice, and the input that they are found in."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ class Severity(Enum):
     """Urgency of a finding."""
 
     CRITICAL = "critical"
-    """Something fails now or is about to."""
+    """Something fails now or will fail soon."""
     WARNING = "warning"
-    """Something grows that should not, or a limit is near."""
+    """A number grows that should not, or a limit is near."""
     NOTE = "note"
     """For information; no action is needed."""
 
 
 WORST_FIRST: Final = tuple(Severity)
+"""Severities in descending order."""
 
 
 class FindingKind(Enum):
-    """Subject of a finding. The values are keys of `explain --json`."""
+    """Subject of a finding. The values are those of `kind` in `explain --json`."""
 
     CLOSE_WAIT = "close_wait"
     ACCEPT_QUEUE = "accept_queue"
@@ -47,14 +48,14 @@ class FindingKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessRef:
-    """Processes of one name."""
+    """Processes of the same name."""
 
     name: str
     """Value of the label `process`; `unknown` has no pids."""
     pids: tuple[int, ...] = ()
-    """The lowest few."""
+    """Lowest pids, a few of them."""
     more_pids: int = 0
-    """Number of further ones."""
+    """Number of further pids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +63,36 @@ class Usage:
     """Usage of a limit."""
 
     name: str
-    """Noun phrase that says of what."""
+    """What the limit is of, as a noun phrase."""
     used: int
     limit: int
     is_bytes: bool = False
 
     @property
     def ratio(self) -> float:
-        """Ratio of the limit in use: 1.0 is all of it. A limit of 0 counts as 1."""
+        """Ratio of `used` to the limit. A limit of 0 counts as 1."""
         return self.used / max(self.limit, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem of the host. What does not apply is empty or None."""
+    """Problem of the host. Fields that do not apply are empty or None."""
 
     kind: FindingKind
     severity: Severity
     title: str
-    """A sentence without full stop, which begins with the subject: process and problem."""
+    """Sentence of process and problem, which begins with the subject, without full stop."""
     detail: str
-    """Sentences with the numbers and the consequence."""
+    """Sentences with numbers and the consequence."""
     steps: tuple[str, ...]
-    """Sentences with what to do, the most effective first; each is one action."""
+    """Imperative sentences of one action each, the most effective first."""
     processes: tuple[ProcessRef, ...] = ()
-    """The processes concerned, the one with most sockets first."""
+    """Processes concerned, the one with most sockets first."""
     count: int | None = None
     """Number of sockets or events."""
     direction: Direction | None = None
     port: int | None = None
-    """Port of the service: the local one of inbound sockets, otherwise the remote one."""
+    """Port of the service: the remote port of outbound connections, otherwise the local port."""
     remote_address: str | None = None
     cause: Cause | None = None
     oldest_seconds: float | None = None
@@ -101,7 +102,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisInput:
-    """What a diagnosis is made from."""
+    """Input of a diagnosis."""
 
     snapshot: Snapshot
     with_addresses: bool = True
@@ -112,13 +113,13 @@ class DiagnosisInput:
 
 
 def severity_of(ratio: float, levels: Levels) -> Severity | None:
-    """Return the severity of the usage of a limit; None below the warning level."""
+    """Return the severity for the usage ratio of a limit; None below the warning level."""
     if ratio >= levels.critical:
         return Severity.CRITICAL
     return Severity.WARNING if ratio >= levels.warning else None
 
 
-def by_urgency(finding: Finding) -> tuple[int, float, int, str]:
+def urgency_key(finding: Finding) -> tuple[int, float, int, str]:
     """Return a sort key: worst severity first, then highest usage, then most sockets."""
     ratio = finding.usage.ratio if finding.usage else 0.0
     return WORST_FIRST.index(finding.severity), -ratio, -(finding.count or 0), finding.title

@@ -1,4 +1,4 @@
-"""Numbers, names and sentences as text for people."""
+"""Formatting of numbers, names and sentences for readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS: Final = ((24 * 60 * _MINUTE, "d"), (60 * _MINUTE, "h"), (_MINUTE, "min")
 
 
 def capitalize_first(text: str) -> str:
-    """Return the text with its first letter capitalized and all others as they are."""
+    """Return the text with its first letter capitalized and all others unchanged."""
     return text[:1].upper() + text[1:]
 
 
@@ -26,16 +26,16 @@ def escape_unprintable(text: str) -> str:
 
     Processes choose their own names. A name without printable characters becomes `(no name)`.
     """
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text).strip() or "(no name)"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text).strip() or "(no name)"
 
 
 def paragraph(text: str) -> str:
-    """Return the text on one line. The source has long sentences as indented blocks."""
+    """Return an indented block of source code as text on one line."""
     return " ".join(text.split())
 
 
 def paragraphs(text: str) -> tuple[str, ...]:
-    """Return the blocks between blank lines, each on one line."""
+    """Return the blocks between blank lines, each as text on one line."""
     return tuple(paragraph(block) for block in text.split("\n\n"))
 
 
@@ -46,7 +46,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def join_and(words: Sequence[str]) -> str:
-    """Return an enumeration: `a`, `a and b`, `a, b and c`."""
+    """Return the words as a list: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -56,17 +56,17 @@ def format_duration(seconds: float) -> str:
         return "less than a second"
     if seconds < 2 * _MINUTE:
         return f"{int(seconds)} s"
-    rest = int(seconds)
+    remaining = int(seconds)
     parts: list[tuple[int, str]] = []
     for length, unit in _UNITS:
-        count, rest = divmod(rest, length)
+        count, remaining = divmod(remaining, length)
         if count or parts:
             parts.append((count, unit))
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
 
 
 def format_bytes(count: int) -> str:
-    """Return a number of bytes in the largest unit of which there are at least ten, rounded down."""
+    """Return a number of bytes, rounded down, in the largest unit that gives at least 10."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 10 * 1024:
             return f"{count:,} {unit}"
@@ -75,7 +75,7 @@ def format_bytes(count: int) -> str:
 
 
 def format_percent(ratio: float) -> str:
-    """Return a ratio in percent, rounded down, so that only what is full shows 100 %."""
+    """Return a ratio in percent, rounded down: only a ratio of 1 gives 100 %."""
     return f"{math.floor(100 * ratio + 1e-9)} %"
 
 
@@ -95,21 +95,23 @@ def with_pids(process: ProcessRef) -> str:
 
 
 def with_pids_capitalized(process: ProcessRef) -> str:
-    """Return with_pids() for the beginning of a sentence. The name of a process keeps its case."""
+    """Return with_pids() for the start of a sentence. The name of a process keeps its case."""
     return "An unknown process" if with_pids(process) == "an unknown process" else with_pids(process)
 
 
 def short_name(process: ProcessRef) -> str:
-    """Return the name for all sentences after the first."""
+    """Return the name without pids, for sentences after the first."""
     return "the program" if process.name == UNKNOWN_PROCESS else escape_unprintable(process.name)
 
 
 def group_by_name(
     owners: Mapping[Owner, int] | Iterable[Owner], snapshot: Snapshot
 ) -> tuple[ProcessRef, ...]:
-    """Return the processes of these owners, one for each name.
+    """Return the processes of these owners, grouped by name.
 
-    owners: with numbers of sockets the name with most sockets comes first, without them the lowest name.
+    owners: a mapping has numbers of sockets, and the name with most of them comes first; otherwise the names
+    are
+        in alphabetical order.
     """
     sockets: Counter[str] = Counter()
     pids: defaultdict[str, set[int]] = defaultdict(set)
@@ -124,6 +126,6 @@ def group_by_name(
 
 
 def _process_ref(name: str, pids: Sequence[int]) -> ProcessRef:
-    # The sixth pid takes no more space than "1 more".
+    # A sixth pid takes no more space than "1 more".
     shown = len(pids) if len(pids) <= _MAX_PIDS + 1 else _MAX_PIDS
     return ProcessRef(name, tuple(pids[:shown]), len(pids) - shown)

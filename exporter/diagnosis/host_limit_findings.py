@@ -1,4 +1,4 @@
-"""Limits of the whole host: TIME_WAIT buckets, orphans and memory; and the kernel's overflow counters."""
+"""Findings on limits of the whole host (TIME_WAIT, orphans, memory) and on the kernel's overflow counters."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _MAX_USERS: Final = 3
 def find_host_limits(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield findings on limits of the host, and notes on overflows since boot."""
     limits, counters = data.snapshot.limits or SysctlLimits(), data.snapshot.counters or KernelCounters()
-    yield from _time_wait_buckets(limits, counters, data)
-    yield from _orphans(limits, counters, data)
-    yield from _memory(limits, counters, data)
-    yield from _overflows(counters)
+    yield from _find_time_wait_buckets(limits, counters, data)
+    yield from _find_orphans(limits, counters, data)
+    yield from _find_memory(limits, counters, data)
+    yield from _find_overflows(counters)
 
 
-def _time_wait_buckets(
+def _find_time_wait_buckets(
     limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInput
 ) -> Iterator[Finding]:
     used = counters.time_wait
     if used is None:
         used = sum(count for group, count in (data.snapshot.groups or {}).items() if group.state == TIME_WAIT)
-    usage = _usage("sockets in TIME_WAIT (tcp_max_tw_buckets)", used, limits.max_time_wait_sockets)
+    usage = _usage_if_known("sockets in TIME_WAIT (tcp_max_tw_buckets)", used, limits.max_time_wait_sockets)
     if usage and (severity := severity_of(usage.ratio, data.thresholds.time_wait_buckets)):
         yield Finding(
             kind=FindingKind.TIME_WAIT_BUCKETS,
@@ -62,9 +62,9 @@ def _time_wait_buckets(
         )
 
 
-def _orphans(limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInput) -> Iterator[Finding]:
+def _find_orphans(limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInput) -> Iterator[Finding]:
     name = "orphaned sockets of all namespaces (tcp_max_orphans)"
-    usage = _usage(name, counters.orphans, limits.max_orphans)
+    usage = _usage_if_known(name, counters.orphans, limits.max_orphans)
     if usage and (severity := severity_of(usage.ratio, data.thresholds.orphans)):
         yield Finding(
             kind=FindingKind.ORPHANS,
@@ -87,14 +87,14 @@ def _orphans(limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInpu
         )
 
 
-def _memory(limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInput) -> Iterator[Finding]:
-    if counters.memory_bytes is None or limits.memory_bytes is None:
+def _find_memory(limits: SysctlLimits, counters: KernelCounters, data: DiagnosisInput) -> Iterator[Finding]:
+    if counters.memory_bytes is None or limits.max_memory_bytes is None:
         return
     name = "memory of TCP buffers, of all namespaces (tcp_mem)"
-    usage = Usage(name, counters.memory_bytes, limits.memory_bytes, is_bytes=True)
+    usage = Usage(name, counters.memory_bytes, limits.max_memory_bytes, is_bytes=True)
     if severity := severity_of(usage.ratio, data.thresholds.memory):
         queued: Counter[Owner] = Counter()
-        for group, (receive_bytes, send_bytes) in (data.snapshot.queues or {}).items():
+        for group, (receive_bytes, send_bytes) in (data.snapshot.queue_bytes or {}).items():
             queued[group.owner] += receive_bytes + send_bytes
         yield Finding(
             kind=FindingKind.MEMORY,
@@ -122,16 +122,18 @@ def _users_text(queued: Counter[Owner], snapshot: Snapshot) -> str:
     for owner, size in queued.items():
         by_name[snapshot.process_name(owner)] += size
     users = [
-        f"{_user_name(name)} ({format_bytes(size)})" for name, size in by_name.most_common(_MAX_USERS) if size
+        f"{_display_name(name)} ({format_bytes(size)})"
+        for name, size in by_name.most_common(_MAX_USERS)
+        if size
     ]
     return f"In this namespace the largest queues are those of {join_and(users)}." if users else ""
 
 
-def _user_name(name: str) -> str:
+def _display_name(name: str) -> str:
     return "unknown processes" if name == UNKNOWN_PROCESS else escape_unprintable(name)
 
 
-def _overflows(counters: KernelCounters) -> Iterator[Finding]:
+def _find_overflows(counters: KernelCounters) -> Iterator[Finding]:
     if counters.listen_overflows:
         yield Finding(
             kind=FindingKind.LISTEN_OVERFLOWS,
@@ -161,5 +163,5 @@ def _overflows(counters: KernelCounters) -> Iterator[Finding]:
         )
 
 
-def _usage(name: str, used: int | None, limit: int | None) -> Usage | None:
+def _usage_if_known(name: str, used: int | None, limit: int | None) -> Usage | None:
     return None if used is None or limit is None else Usage(name, used, limit)

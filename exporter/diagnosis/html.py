@@ -22,7 +22,7 @@ from .report import STATE_DESCRIPTIONS, Report
 PROJECT_URL: Final = "https://github.com/socket-state-exporter/socket-state-exporter"
 
 MAX_FINDINGS_SHOWN: Final = 20
-"""Findings on the status page, so that it stays small."""
+"""Maximum number of findings on the status page."""
 
 _CODE: Final = re.compile("`([^`]*)`")
 
@@ -77,11 +77,11 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
 )
-"""Header value: a browser loads and runs nothing. Markup that escaping missed would have no effect."""
+"""Header value that forbids a browser to load or run anything, even if markup were not escaped."""
 
 
-def page(title: str, body: str) -> str:
-    """Return a document. title: plain text. body: HTML with one main element."""
+def render_page(title: str, body: str) -> str:
+    """Return an HTML document. title: plain text. body: HTML with one main element."""
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -90,8 +90,8 @@ def page(title: str, body: str) -> str:
     )
 
 
-def nav(telemetry_path: str) -> str:
-    """Return a nav element with the other pages. Its links are relative, for proxies that add a prefix."""
+def render_nav(telemetry_path: str) -> str:
+    """Return a nav element with links to other pages, which are relative for proxies that add a prefix."""
     targets = {
         "Metrics": f".{quote(telemetry_path)}",
         "Health": "./-/healthy",
@@ -104,39 +104,43 @@ def nav(telemetry_path: str) -> str:
     return f'<nav aria-label="Other pages">\n<ul>{items}</ul>\n</nav>\n'
 
 
-def landing_page(title: str, description: str, telemetry_path: str) -> str:
-    """Return the page that only links to the others. title, description: plain text."""
+def render_landing_page(title: str, description: str, telemetry_path: str) -> str:
+    """Return a page that consists of links to the others. title, description: plain text."""
     heading = f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(description)}</p>\n"
-    return page(title, f"<main>\n{heading}{nav(telemetry_path)}</main>\n")
+    return render_page(title, f"<main>\n{heading}{render_nav(telemetry_path)}</main>\n")
 
 
-def status_page(report: Report, at: datetime, *, title: str, version: str, telemetry_path: str) -> str:
+def render_status_page(
+    report: Report, taken_at: datetime, *, title: str, version: str, telemetry_path: str
+) -> str:
     """Return the status page.
 
     at: time of the snapshot, in UTC.
     title: name of the exporter.
     """
-    name, time = _text(title), _time(at)
+    name, time = _to_html(title), _render_time(taken_at)
     parts = (
         f"<header>\n<h1>{name}</h1>\n<p>The TCP sockets of this host, as of {time}.</p>\n</header>\n",
         "<main>\n",
-        _findings(report),
-        _states(report.states) if report.states is not None else "",
-        _blind_spots(report.blind_spots) if report.blind_spots else "",
+        _render_findings(report),
+        _render_states(report.states) if report.states is not None else "",
+        _render_blind_spots(report.blind_spots) if report.blind_spots else "",
         "</main>\n",
-        f"<footer>\n<p>{name} {_text(version)}</p>\n{nav(telemetry_path)}</footer>\n",
+        f"<footer>\n<p>{name} {_to_html(version)}</p>\n{render_nav(telemetry_path)}</footer>\n",
     )
-    return page(f"{report.summary.rstrip('.')} · {title}", "".join(parts))
+    return render_page(f"{report.summary.rstrip('.')} · {title}", "".join(parts))
 
 
-def _findings(report: Report) -> str:
-    shown = "".join(map(_finding, report.findings[:MAX_FINDINGS_SHOWN]))
-    more = len(report.findings) - MAX_FINDINGS_SHOWN
-    rest = _text(f"{plural(more, 'more finding')}: `socket-state-exporter explain --json` lists all.")
+def _render_findings(report: Report) -> str:
+    shown = "".join(map(_render_finding, report.findings[:MAX_FINDINGS_SHOWN]))
+    more_count = len(report.findings) - MAX_FINDINGS_SHOWN
+    more = _to_html(
+        f"{plural(more_count, 'more finding')}: `socket-state-exporter explain --json` lists all."
+    )
     return (
         '<section aria-labelledby="findings">\n'
-        f'<h2 id="findings" class="{_severity_class(report)}">{_text(report.summary.rstrip("."))}</h2>\n'
-        f"{shown}{f'<p>{rest}</p>' if more > 0 else ''}</section>\n"
+        f'<h2 id="findings" class="{_severity_class(report)}">{_to_html(report.summary.rstrip("."))}</h2>\n'
+        f"{shown}{f'<p>{more}</p>' if more_count > 0 else ''}</section>\n"
     )
 
 
@@ -148,33 +152,33 @@ def _severity_class(report: Report) -> str:
     return Severity.NOTE.value if report.blind_spots else "ok"
 
 
-def _finding(finding: Finding) -> str:
+def _render_finding(finding: Finding) -> str:
     severity = finding.severity.value
-    steps = "".join(f"<li>{_text(step)}</li>\n" for step in finding.steps)
+    steps = "".join(f"<li>{_to_html(step)}</li>\n" for step in finding.steps)
     return (
         f'<article class="{severity}">\n'
-        f'<h3><span class="severity">{severity}:</span> {_text(finding.title)}</h3>\n'
-        f"<p>{_text(finding.detail)}</p>\n"
-        f"{_usage_meter(finding.usage) if finding.usage else ''}"
+        f'<h3><span class="severity">{severity}:</span> {_to_html(finding.title)}</h3>\n'
+        f"<p>{_to_html(finding.detail)}</p>\n"
+        f"{_render_usage(finding.usage) if finding.usage else ''}"
         f'<ol aria-label="What to do">{steps}</ol>\n</article>\n'
     )
 
 
-def _usage_meter(usage: Usage) -> str:
-    """Return a meter with a label that says the same. The browser chooses its color."""
+def _render_usage(usage: Usage) -> str:
+    """Return a meter, and the same numbers as its label. The browser chooses the color."""
     maximum = max(usage.limit, usage.used, 1)
     return (
-        f"<p><label>{_text(capitalize_first(format_usage(usage)))}"
+        f"<p><label>{_to_html(capitalize_first(format_usage(usage)))}"
         f'<meter max="{maximum}" value="{usage.used}" low="{maximum // 2}" high="{maximum * 4 // 5}" '
         'optimum="0">'
         f"</meter></label></p>\n"
     )
 
 
-def _states(states: Mapping[str, int]) -> str:
+def _render_states(states: Mapping[str, int]) -> str:
     rows = "".join(
         f'<tr><th scope="row"><code>{state.upper()}</code></th><td class="number">{count:,}</td>'
-        f"<td>{_text(STATE_DESCRIPTIONS[state])}</td></tr>\n"
+        f"<td>{_to_html(STATE_DESCRIPTIONS[state])}</td></tr>\n"
         for state, count in states.items()
         if count
     )
@@ -189,16 +193,16 @@ def _states(states: Mapping[str, int]) -> str:
     )
 
 
-def _blind_spots(spots: Sequence[BlindSpot]) -> str:
-    items = "".join(f"<li>{_text(f'{spot.description} {spot.remedy}'.strip())}</li>\n" for spot in spots)
+def _render_blind_spots(spots: Sequence[BlindSpot]) -> str:
+    items = "".join(f"<li>{_to_html(f'{spot.description} {spot.remedy}'.strip())}</li>\n" for spot in spots)
     heading = '<h2 id="blind-spots">Data that could not be read</h2>\n'
     return f'<section aria-labelledby="blind-spots">\n{heading}<ul>{items}</ul>\n</section>\n'
 
 
-def _time(at: datetime) -> str:
-    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
+def _render_time(moment: datetime) -> str:
+    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M:%S} UTC</time>'
 
 
-def _text(plain: str) -> str:
-    """Return plain text as HTML, with code elements for what is between backquotes."""
+def _to_html(plain: str) -> str:
+    """Return plain text as HTML, with code elements for text between backquotes."""
     return _CODE.sub(r"<code>\1</code>", html.escape(plain))

@@ -1,4 +1,4 @@
-"""Connections that wait for the peer: SYN_SENT, SYN_RECV, FIN_WAIT2."""
+"""Findings on connections that wait for the peer: SYN_SENT, SYN_RECV, FIN_WAIT2."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _PendingKey(NamedTuple):
 
 @dataclass(slots=True)
 class _PendingConnections:
-    """The connections of one state, process name, direction and port."""
+    """Connections with the same state, process name, direction and port."""
 
     owners: Counter[Owner] = field(default_factory=Counter)
     addresses: set[bytes] = field(default_factory=set)
@@ -36,18 +36,18 @@ class _PendingConnections:
 
 def find_waiting_for_peer(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process and port with many connections that wait for the peer."""
-    limits = data.thresholds
+    thresholds = data.thresholds
     queues = accept_queue_findings.most_utilized_queue(data.snapshot)
-    for key, pending in _pending(data).items():
-        if key.state == SYN_SENT and pending.count >= limits.syn_sent_many:
-            yield _syn_sent(key, pending, data)
-        elif key.state == SYN_RECV and pending.count >= limits.syn_recv_many:
-            yield from _syn_recv(key, pending, queues.get((key.name, key.port)), data)
-        elif key.state == FIN_WAIT2 and pending.count >= limits.fin_wait2_many:
-            yield _fin_wait2(key, pending, data)
+    for key, pending in _group_pending(data).items():
+        if key.state == SYN_SENT and pending.count >= thresholds.syn_sent_many:
+            yield _build_syn_sent(key, pending, data)
+        elif key.state == SYN_RECV and pending.count >= thresholds.syn_recv_many:
+            yield from _find_syn_recv(key, pending, queues.get((key.name, key.port)), data)
+        elif key.state == FIN_WAIT2 and pending.count >= thresholds.fin_wait2_many:
+            yield _build_fin_wait2(key, pending, data)
 
 
-def _pending(data: DiagnosisInput) -> dict[_PendingKey, _PendingConnections]:
+def _group_pending(data: DiagnosisInput) -> dict[_PendingKey, _PendingConnections]:
     by_key: defaultdict[_PendingKey, _PendingConnections] = defaultdict(_PendingConnections)
     for group, count in (data.snapshot.groups or {}).items():
         if group.state in (SYN_SENT, SYN_RECV, FIN_WAIT2):
@@ -59,7 +59,7 @@ def _pending(data: DiagnosisInput) -> dict[_PendingKey, _PendingConnections]:
     return by_key
 
 
-def _syn_sent(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInput) -> Finding:
+def _build_syn_sent(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInput) -> Finding:
     processes = group_by_name(pending.owners, data.snapshot)
     to = f"to {plural(len(pending.addresses), 'address')}" if pending.addresses else ""
     verb = "is" if pending.count == 1 else "are"
@@ -87,13 +87,16 @@ def _syn_sent(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInp
     )
 
 
-def _syn_recv(
+def _find_syn_recv(
     key: _PendingKey,
     pending: _PendingConnections,
     queue: accept_queue_findings.QueueUsage | None,
     data: DiagnosisInput,
 ) -> Iterator[Finding]:
-    """Yield the finding. The SYN queue is as long as the backlog (inet_csk_reqsk_queue_is_full)."""
+    """Yield the finding, unless the SYN queue is short.
+
+    The limit of the SYN queue is the backlog (inet_csk_reqsk_queue_is_full).
+    """
     usage = Usage(f"SYN queue of port {key.port}", pending.count, queue.usage.limit) if queue else None
     if usage and usage.ratio < data.thresholds.syn_recv_share:
         return
@@ -126,7 +129,7 @@ def _syn_recv(
     )
 
 
-def _fin_wait2(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInput) -> Finding:
+def _build_fin_wait2(key: _PendingKey, pending: _PendingConnections, data: DiagnosisInput) -> Finding:
     processes = group_by_name(pending.owners, data.snapshot)
     is_outbound = key.direction is Direction.OUTBOUND
     where = f"to port {key.port}" if is_outbound else f"from clients of port {key.port}"

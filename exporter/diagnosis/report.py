@@ -11,11 +11,11 @@ from ..model.collectors import CollectorName
 from ..model.snapshot import Snapshot
 from ..model.sockets import LISTEN, STATE_NAMES
 from .accept_queue_findings import find_accept_queues
-from .blind_spots import BlindSpot, blind_spots
+from .blind_spots import BlindSpot, find_blind_spots
 from .close_wait_findings import find_close_wait
 from .ephemeral_port_findings import find_ephemeral_ports
 from .file_descriptor_findings import find_file_descriptors
-from .finding import WORST_FIRST, DiagnosisInput, Finding, FindingKind, Severity, Usage, by_urgency
+from .finding import WORST_FIRST, DiagnosisInput, Finding, FindingKind, Severity, Usage, urgency_key
 from .formatting import join_and, plural
 from .host_limit_findings import find_host_limits
 from .peer_findings import find_waiting_for_peer
@@ -33,7 +33,7 @@ STATE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "listen": "waits for connections",
     "closing": "closed by both sides at the same time",
 }
-"""The states in a few words, by value of the label `state`."""
+"""Value of the label `state` -> meaning."""
 
 _FINDERS: Final = (
     find_close_wait,
@@ -44,21 +44,21 @@ _FINDERS: Final = (
     find_host_limits,
 )
 
-# Findings that say that a limit is near, but not why.
+# Findings that report that a limit is near, without the cause.
 _GENERIC_KINDS: Final = frozenset({FindingKind.ACCEPT_QUEUE, FindingKind.DESCRIPTORS})
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The diagnosis of a snapshot, ready to be rendered."""
+    """Diagnosis of a snapshot, ready for rendering."""
 
     source: str
     """Name of the socket source."""
     findings: Sequence[Finding]
-    """The worst first."""
+    """Findings, the worst first."""
     states: Mapping[str, int] | None
-    """Sockets by state, zeros included, in descending order; None where the sockets could not be read, and
-    without `listen` where listeners could not."""
+    """Number of sockets by state, including zeros, in descending order. None if the sockets could not be
+    read; `listen` is absent if the listeners could not be read."""
     blind_spots: Sequence[BlindSpot]
 
     def count(self, severity: Severity) -> int:
@@ -67,12 +67,12 @@ class Report:
 
     @property
     def problem_count(self) -> int:
-        """Number of findings that are more than notes."""
+        """Number of findings that are not notes."""
         return sum(finding.severity is not Severity.NOTE for finding in self.findings)
 
     @property
     def summary(self) -> str:
-        """One sentence: whether there are problems."""
+        """Sentence with the number of problems."""
         if self.states is None:
             return "The sockets could not be read."
         if self.problem_count:
@@ -88,18 +88,18 @@ class Report:
 def build_report(data: DiagnosisInput) -> Report:
     """Return the report on a snapshot."""
     snapshot = data.snapshot
-    return Report(snapshot.source, find_problems(data), _states(snapshot), blind_spots(snapshot))
+    return Report(snapshot.source, find_problems(data), _count_states(snapshot), find_blind_spots(snapshot))
 
 
 def find_problems(data: DiagnosisInput) -> list[Finding]:
     """Return all findings, the worst first, at most one on each limit."""
-    found = sorted((finding for find in _FINDERS for finding in find(data)), key=by_urgency)
-    # A generic finding is redundant only if another one explains it with at least its severity: a note does
-    # not explain a critical limit.
+    findings = sorted((finding for find in _FINDERS for finding in find(data)), key=urgency_key)
+    # A generic finding is redundant only if another one on the same limit has at least its severity: a note
+    # does not explain a critical limit.
     explained: set[tuple[Usage | None, str]] = set()
     kept = []
     for severity in WORST_FIRST:
-        of_severity = [finding for finding in found if finding.severity is severity]
+        of_severity = [finding for finding in findings if finding.severity is severity]
         explained |= {_limit_key(finding) for finding in of_severity if finding.kind not in _GENERIC_KINDS}
         kept += [
             finding
@@ -110,11 +110,11 @@ def find_problems(data: DiagnosisInput) -> list[Finding]:
 
 
 def _limit_key(finding: Finding) -> tuple[Usage | None, str]:
-    """Return which limit of which process a finding is about."""
+    """Return the limit and the processes of a finding."""
     return finding.usage, " ".join(process.name for process in finding.processes)
 
 
-def _states(snapshot: Snapshot) -> Mapping[str, int] | None:
+def _count_states(snapshot: Snapshot) -> Mapping[str, int] | None:
     if snapshot.groups is None:
         return None
     has_listeners = CollectorName.LISTENERS not in snapshot.failed

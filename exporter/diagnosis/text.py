@@ -1,6 +1,6 @@
-"""Report for a terminal, and as JSON for other programs.
+"""Rendering of the report as text for a terminal, and as JSON for other programs.
 
-The JSON is one object. Its keys stay; further ones may be added:
+The JSON is one object. Its keys are stable; further ones may be added:
 
 - `version`, `source`: version of the exporter, and name of the socket source
 - `summary`: one sentence
@@ -35,7 +35,7 @@ EXIT_PROBLEMS: Final = 1
 EXIT_UNREADABLE: Final = 2
 
 MAX_FINDINGS: Final = 20
-"""Findings in the text; the JSON has all."""
+"""Maximum number of findings in the text; the JSON has all."""
 
 _WIDTH: Final = 88
 _INDENT: Final = "  "
@@ -52,16 +52,16 @@ def render_text(report: Report) -> str:
     """Return the report for a terminal of 88 columns."""
     blocks = [
         report.summary,
-        *("\n".join(_finding(finding)) for finding in report.findings[:MAX_FINDINGS]),
-        *_more(len(report.findings) - MAX_FINDINGS),
-        *_states(report.states),
-        *_blind_spots(report),
+        *("\n".join(_render_finding(finding)) for finding in report.findings[:MAX_FINDINGS]),
+        *_render_more(len(report.findings) - MAX_FINDINGS),
+        *_render_states(report.states),
+        *_render_blind_spots(report),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
 def render_json(report: Report) -> str:
-    """Return the report as a JSON object; the module describes its keys."""
+    """Return the report as a JSON object, whose keys this module describes."""
     document = {
         "version": __version__,
         "source": report.source,
@@ -96,20 +96,20 @@ def _to_dict(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> Iterator[str]:
-    yield _wrapped(f"{finding.severity.value.upper()}: {finding.title}")
-    yield _wrapped(finding.detail, _INDENT)
+def _render_finding(finding: Finding) -> Iterator[str]:
+    yield _wrap(f"{finding.severity.value.upper()}: {finding.title}")
+    yield _wrap(finding.detail, _INDENT)
     if finding.usage:
-        yield _wrapped(f"{capitalize_first(format_usage(finding.usage))}.", _INDENT)
+        yield _wrap(f"{capitalize_first(format_usage(finding.usage))}.", _INDENT)
     for number, step in enumerate(finding.steps, 1):
-        yield _wrapped(step, f"{_INDENT}{number}. ")
+        yield _wrap(step, f"{_INDENT}{number}. ")
 
 
-def _more(count: int) -> Sequence[str]:
+def _render_more(count: int) -> Sequence[str]:
     return [f"{plural(count, 'more finding')}: `--json` lists all."] if count > 0 else []
 
 
-def _states(states: Mapping[str, int] | None) -> Iterator[str]:
+def _render_states(states: Mapping[str, int] | None) -> Iterator[str]:
     if states is None:
         return
     rows = [
@@ -119,17 +119,16 @@ def _states(states: Mapping[str, int] | None) -> Iterator[str]:
     yield "\n".join([f"{plural(sum(states.values()), 'TCP socket')} in this network namespace", *lines])
 
 
-def _blind_spots(report: Report) -> Iterator[str]:
+def _render_blind_spots(report: Report) -> Iterator[str]:
     if report.blind_spots:
         spots = [
-            _wrapped(f"{spot.description} {spot.remedy}".strip(), f"{_INDENT}- ")
-            for spot in report.blind_spots
+            _wrap(f"{spot.description} {spot.remedy}".strip(), f"{_INDENT}- ") for spot in report.blind_spots
         ]
         yield "\n".join(["Data that could not be read", *spots])
 
 
-def _wrapped(text: str, start: str = "") -> str:
-    """Return the text in lines. start: begins the first line; the others are indented by its length."""
+def _wrap(text: str, start: str = "") -> str:
+    """Return the text in lines. start: prefix of the first line; the others are indented by its length."""
     return textwrap.fill(
         text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
     )

@@ -1,4 +1,4 @@
-"""Thresholds of all findings, with the reason for each."""
+"""Thresholds of all findings, with their reasons."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 NEVER: Final = math.inf
+"""Ratio that no usage reaches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Ratios of a limit from which on a finding is a warning, and critical."""
+    """Ratios of a limit from which a finding is a warning, and critical."""
 
     warning: float
     critical: float
@@ -19,7 +20,7 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Thresholds of the findings. The defaults are for every host: ratios where there is a limit."""
+    """Thresholds of the findings. The defaults suit any host: where there is a limit they are ratios."""
 
     close_wait_old_seconds: float = 60.0
     """Working programs close within milliseconds, under load within seconds."""
@@ -27,37 +28,38 @@ class Thresholds:
     """Fewer old connections are a note: a pool keeps connections that the server has closed for hours, and
     does no harm."""
     close_wait_many: int = 100
-    """As many are reported at any age: a single snapshot cannot tell a burst from the beginning of a leak.
-    As many old ones are a leak: no pool is that large and that idle."""
+    """This many are reported at any age: a single snapshot cannot distinguish a burst from the start of a
+    leak. This many old ones are a leak: no pool is that large and that idle."""
     close_wait_share: float = 0.1
-    """Ratio of a process's limit of file descriptors. Fewer connections do not exhaust the limit."""
+    """Ratio of a process's limit of file descriptors below which its connections do not exhaust the limit."""
 
     descriptors: Levels = Levels(0.8, 0.95)
     """The warning leaves time to plan a restart."""
     accept_queue: Levels = Levels(0.8, 1.0)
     """A full queue drops connections now. A backlog is small: one slow second fills it."""
     ports: Levels = Levels(0.5, 0.8)
-    """0.5: twice the load does not fit, and connect(), which tries every other port first, searches those
-    without success each time. 0.8: 25 % more load does not fit."""
+    """0.5: twice the load does not fit. connect() searches every second port first, and then each time
+    without success. 0.8: 25 % more load does not fit."""
     bound_ports: Levels = Levels(0.8, 0.95)
-    """Higher than for one destination: connect() shares ports between destinations, so that many distinct
-    ones are no problem; only bind() needs a port that no other socket has."""
+    """Higher than for one destination: connect() shares ports between destinations, and only bind() needs a
+    port that no other socket has."""
     time_wait_buckets: Levels = Levels(0.8, NEVER)
-    """Never critical: beyond the limit sockets are closed a little early, which rarely does harm."""
+    """Never critical: above the limit sockets are closed early, which rarely does harm."""
     orphans: Levels = Levels(0.5, 0.8)
-    """The kernel resets orphans whose peer does not answer at half of the limit already, or at a quarter
+    """The kernel resets orphans whose peer does not answer from half of the limit, or from a quarter
     (tcp_out_of_resources)."""
     memory: Levels = Levels(0.5, 0.8)
     """By default the kernel begins to shrink buffers at 0.67."""
 
     time_wait_many: int = 5_000
-    """Towards one destination: 83 connections a second. A third of the smallest default range of ports
-    (16,384 on Windows, macOS and the BSDs), so that there is time to act."""
+    """Towards one destination: 83 connections a second. A third of the smallest default port range (16,384 on
+    Windows, macOS and the BSDs) leaves time to act."""
     syn_sent_many: int = 100
-    """An answer takes milliseconds: as many unanswered SYNs mean a destination that does not answer."""
+    """An answer takes milliseconds: this many unanswered SYNs mean that the destination does not answer."""
     syn_recv_many: int = 100
-    """Distant clients acknowledge after 0.2 s: 500 connections a second look like this, and are normal."""
+    """Distant clients acknowledge after 0.2 s: 500 new connections a second have this many, which is
+    normal."""
     syn_recv_share: float = 0.5
-    """Ratio of the SYN queue that has to be in use as well, for that reason."""
+    """Ratio of the SYN queue that must be in use as well: syn_recv_many alone can be normal."""
     fin_wait2_many: int = 1_000
-    """Orphaned connections end after 60 s: 17 a second whose peer does not close."""
+    """Orphaned connections end after 60 s: this many are 17 a second whose peer does not close."""

@@ -1,1 +1,1 @@
-"""The HTTP server and what it serves."""
+"""HTTP: the server, its API, authentication and TLS."""

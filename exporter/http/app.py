@@ -1,4 +1,4 @@
-"""The HTTP API: metrics, health, status page and reload, as a handler of requests."""
+"""HTTP API: metrics, health, status page and reload, as a request handler."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Request, Response
 from .scrape import ScrapeCoalescer, ScrapeParams
 
-_OPEN_METRICS: Final = f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
-_HTML: Final = "text/html; charset=utf-8"
+_OPEN_METRICS_CONTENT_TYPE: Final = (
+    f"application/openmetrics-text; version={OPEN_METRICS_VERSION}; charset=utf-8"
+)
+_HTML_CONTENT_TYPE: Final = "text/html; charset=utf-8"
 _RELOAD_PATH: Final = "/-/reload"
 
 
 class App:
     """Request handler: the metrics at `telemetry_path`, `/`, `/-/healthy`, `/-/ready` and `/-/reload`.
 
-    The response to HEAD has the body of GET, which the server leaves out.
+    The response to HEAD has the body of GET, which the server does not send.
 
     title, description: plain text of the landing page.
-    status_page: renders `/` as an HTML document, in the collection thread; None serves a landing page with
-        links there. Either is replaced by the metrics where the telemetry path is `/`.
-    reload: reads the configuration again and returns whether it could be used; None forbids it.
+    status_page: returns the HTML document for `/`, called in the collection thread; if None, `/` is a landing
+        page with links. If the telemetry path is `/`, the metrics are served there instead.
+    reload: reloads the configuration and returns whether that succeeded; None disables `/-/reload`.
 
-    Raises ValueError for a telemetry path that is relative or hides a path of health checks.
+    Raises ValueError for a telemetry path that is relative or begins with `/-/`.
     """
 
     def __init__(
@@ -51,9 +53,9 @@ class App:
         self._telemetry_path = telemetry_path
         self._render_status_page = status_page
         self._reload_configuration = reload
-        self._max_wait = limits.max_scrape_wait
+        self._max_wait_seconds = limits.max_scrape_wait
         self._static_pages = {
-            "/": _html(html.landing_page(title, description, telemetry_path).encode()),
+            "/": _html_response(html.render_landing_page(title, description, telemetry_path).encode()),
             "/-/healthy": Response(200, f"{title} is healthy.\n".encode()),
             "/-/ready": Response(200, f"{title} is ready.\n".encode()),
         }
@@ -68,9 +70,9 @@ class App:
         if request.method not in ("GET", "HEAD"):
             return _method_not_allowed(b"GET, HEAD")
         if path == self._telemetry_path:
-            return await self._metrics(request)
+            return await self._serve_metrics(request)
         if path == "/" and self._render_status_page:
-            return await self._status_page(self._render_status_page)
+            return await self._serve_status_page(self._render_status_page)
         return self._static_pages[path]
 
     def _reload(self, method: str) -> Response:
@@ -82,17 +84,17 @@ class App:
             return Response(200, b"")
         return Response(500, b"not reloaded: see the log of the exporter\n")
 
-    async def _status_page(self, render: Callable[[], str]) -> Response:
+    async def _serve_status_page(self, render: Callable[[], str]) -> Response:
         rendered = self._scrapes.status_page(render)
-        # Unlike wait_for(), wait() does not cancel what other requests share.
-        await asyncio.wait([rendered], timeout=self._max_wait)
+        # Unlike wait_for(), wait() does not cancel the future, which other requests share.
+        await asyncio.wait([rendered], timeout=self._max_wait_seconds)
         if not rendered.done():
             return Response(503, b"the status page takes too long to render\n")
         if rendered.exception():
             return Response(500, b"the status page failed: see the log of the exporter\n")
-        return _html(rendered.result())
+        return _html_response(rendered.result())
 
-    async def _metrics(self, request: Request) -> Response:
+    async def _serve_metrics(self, request: Request) -> Response:
         query = parse_qs(request.query)
         try:
             collectors = self._selected_collectors(query)
@@ -115,7 +117,7 @@ class App:
         headers = [(b"vary", b"Accept, Accept-Encoding")]
         if params.gzipped:
             headers.append((b"content-encoding", b"gzip"))
-        content_type = _OPEN_METRICS if params.open_metrics else CONTENT_TYPE_PLAIN_0_0_4
+        content_type = _OPEN_METRICS_CONTENT_TYPE if params.open_metrics else CONTENT_TYPE_PLAIN_0_0_4
         return Response(200, body.result(), content_type, tuple(headers))
 
     def _selected_collectors(self, query: Mapping[str, list[str]]) -> frozenset[str] | None:
@@ -134,19 +136,19 @@ class App:
         return collected or known - excluded
 
     def _scrape_timeout(self, headers: Mapping[str, str]) -> float:
-        """Return the seconds that a scrape waits: Prometheus' timeout, less up to 0.5 s for the response.
+        """Return the seconds that a scrape waits: Prometheus' timeout minus up to 0.5 s for the response.
 
-        A response in time keeps the connection; a scraper that gives up has to close it.
+        A response in time keeps the connection open; a scraper that times out closes it.
         """
         seconds = _parse_positive(headers.get("x-prometheus-scrape-timeout-seconds", ""))
-        return min(seconds - min(0.5, seconds / 2) or self._max_wait, self._max_wait)
+        return min(seconds - min(0.5, seconds / 2) or self._max_wait_seconds, self._max_wait_seconds)
 
 
 def _method_not_allowed(allowed: bytes) -> Response:
     return Response(405, b"method not allowed\n", headers=((b"allow", allowed),))
 
 
-def _html(body: bytes) -> Response:
+def _html_response(body: bytes) -> Response:
     """Return an HTML page that is not cached, loads nothing and sends no referrer."""
     headers = (
         (b"cache-control", b"no-store"),
@@ -154,11 +156,11 @@ def _html(body: bytes) -> Response:
         (b"referrer-policy", b"no-referrer"),
         (b"x-content-type-options", b"nosniff"),
     )
-    return Response(200, body, _HTML, headers)
+    return Response(200, body, _HTML_CONTENT_TYPE, headers)
 
 
 def _accepts_open_metrics(accept: str) -> bool:
-    # prometheus_client's choose_encoder claims any version asked for, and fails on `version=x`.
+    # prometheus_client's choose_encoder() accepts any requested version, and fails on `version=x`.
     for media_type, parameters in _parse_accept(accept):
         if media_type == "application/openmetrics-text":
             if parameters.get("version", OPEN_METRICS_VERSION) == OPEN_METRICS_VERSION:
@@ -174,11 +176,11 @@ def _accepts_gzip(accept_encoding: str) -> bool:
 
 
 def _parse_accept(header: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the values and parameters of an Accept header by descending quality, without those at 0."""
+    """Return values and parameters of an Accept header by descending quality, without those of quality 0."""
     choices = []
     for choice in header.lower().split(","):
-        value, *rest = (part.strip() for part in choice.split(";"))
-        pairs = (part.partition("=") for part in rest)
+        value, *attributes = (part.strip() for part in choice.split(";"))
+        pairs = (attribute.partition("=") for attribute in attributes)
         parameters = {name.strip(): text.strip(' "') for name, _, text in pairs}
         choices.append((_parse_positive(parameters.get("q", "1")), value, parameters))
     choices.sort(key=lambda choice: -choice[0])
@@ -186,7 +188,7 @@ def _parse_accept(header: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _parse_positive(text: str) -> float:
-    """Return the number in the text if it is positive, 0 for any other text and NaN."""
+    """Return the number in the text if it is positive, otherwise 0."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One client's connection: TLS handshake, then requests and responses, each step with a timeout."""
+"""Connection of one client: TLS handshake, requests and responses, each with a timeout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HTTP_ON_TLS_PORT: Final = Response(400, b"Client sent an HTTP request to an HTT
 
 
 def format_socket_address(address: Any) -> str:
-    """Return the address of a socket as `host:port` or `[IPv6]:port`; the path of a Unix socket."""
+    """Return a socket address as `host:port` or `[IPv6]:port`, that of a Unix socket as its path."""
     if not isinstance(address, tuple):
         return str(address) or "unknown"
     host, port = address[:2]
@@ -46,9 +46,12 @@ def format_socket_address(address: Any) -> str:
 
 
 class Connection:
-    """A client's connection, served by one task.
+    """Connection of one client, served by one task.
 
-    It ends in a reset, which leaves no TIME_WAIT on the server's port, except after a complete exchange.
+    The connection is reset, which leaves no TIME_WAIT on the server's port, unless it ends after a complete
+    response.
+
+    client: address, for the log. handler: called for each request. tls: None for plain HTTP.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Connection:
         self._resets = True
 
     def start(self, closed: Callable[[Connection], object]) -> None:
-        """Serve the client. closed: called when its socket has been closed."""
+        """Start the task. closed: called when the socket has been closed."""
 
         def close(task: asyncio.Task[None]) -> None:
             self.close()
@@ -84,26 +87,26 @@ class Connection:
             closed(self)
 
         self._task = self._loop.create_task(self._serve())
-        # A callback rather than `finally`: it is called even if the task is cancelled before it has begun.
+        # A callback instead of `finally`: it is called even if the task is cancelled before it starts.
         self._task.add_done_callback(close)
 
     def reset(self) -> None:
-        """Close the connection soon, whatever it is doing."""
+        """Cancel the task, which closes the connection in any phase."""
         self._task.cancel()
 
     def stop(self) -> asyncio.Task[None]:
-        """Close the connection, after the response in progress if there is one; return the task that does."""
+        """Close the connection, after the response in progress if there is one. Return the task."""
         self._stopping = True
         if self.phase is Phase.READING:
             self.reset()
         elif self.phase is Phase.IDLE and self._keep_alive:
-            # RuntimeError: the wait is over just now.
+            # RuntimeError: the timeout has just expired or ended.
             with contextlib.suppress(RuntimeError):
                 self._keep_alive.reschedule(self._loop.time())
         return self._task
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket, by a reset unless the last response is complete."""
         if self._resets:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -117,22 +120,22 @@ class Connection:
                 request = await self._read_request()
             while request:
                 self._enter(Phase.RESPONDING)
-                # Not in a variable: an idle connection would keep the response in memory.
-                await self._send(await self._response(request), head_only=request.method == "HEAD")
+                # The response has no variable: an idle connection would keep it in memory.
+                await self._send(await self._await_response(request), head_only=request.method == "HEAD")
                 if self._stopping or not self._keeps_alive():
                     break
                 self._http.start_next_cycle()
                 self._enter(Phase.IDLE)
-                request = await self._next_request()
+                request = await self._await_next_request()
             async with asyncio.timeout(self._limits.write_timeout):
                 await self._stream.end()
             self._resets = False
         except OSError:
-            # The client has gone, or exceeded a timeout.
+            # The client has closed the connection or exceeded a timeout.
             pass
         finally:
             if self._reading:
-                # Before the socket is closed: the event loop knows it by a number that is used again.
+                # Before the socket is closed: the event loop knows it by its fd, which will be reused.
                 self._reading.cancel()
                 await asyncio.gather(self._reading, return_exceptions=True)
 
@@ -143,28 +146,28 @@ class Connection:
         self.phase, self.since = phase, self._loop.time()
 
     async def _handshake(self, tls: TlsContextFactory) -> None:
-        """Agree on TLS. Raises OSError where that fails, after the client has been told why."""
+        """Perform the TLS handshake. Raises OSError if it fails, after the alert has been sent."""
         self._stream = stream = TlsStream(self._sock, self._limits, tls.context())
         try:
-            agreed = await stream.handshake()
+            ssl_object = await stream.handshake()
         except OSError as error:
             tls.log_handshake_failure(error, self._client)
             if isinstance(error, ssl.SSLError):
                 if error.reason == "HTTP_REQUEST":
                     self._stream = Stream(self._sock, self._limits)
                     await self._send(_HTTP_ON_TLS_PORT, close=True)
-                # In TLS 1.3 the client has taken the handshake for complete and sent its request: a reset now
-                # would have its kernel discard the alert.
+                # In TLS 1.3 the client considers the handshake complete and has sent its request: after a
+                # reset its kernel would discard the alert.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.tls_alert_timeout):
                         await stream.wait_closed()
             raise
-        if not tls.san_allowed(agreed):
+        if not tls.san_allowed(ssl_object):
             tls.log_handshake_failure("no name of its certificate is allowed", self._client)
             raise ConnectionAbortedError
 
-    async def _next_request(self) -> Request | None:
-        """Return the next request; None when the client has closed, or exceeded keep_alive_timeout."""
+    async def _await_next_request(self) -> Request | None:
+        """Return the next request; None if the client closes the connection or exceeds keep_alive_timeout."""
         if not self._http.trailing_data[0]:
             try:
                 async with asyncio.timeout(self._limits.keep_alive_timeout) as self._keep_alive:
@@ -176,9 +179,9 @@ class Connection:
             return await self._read_request()
 
     async def _read_request(self) -> Request | None:
-        """Return a request, its body discarded; None when the client has closed.
+        """Return a request, whose body is discarded; None if the client closes the connection.
 
-        Raises OSError for what is no request, after it has been answered.
+        Raises OSError for an invalid request, after an error response.
         """
         request: h11.Request | None = None
         body_bytes = 0
@@ -186,7 +189,7 @@ class Connection:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError:
-                # What comes after the response to a request cannot be answered.
+                # In other states no response can be sent.
                 if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                     await self._send(_BAD_REQUEST, close=True)
                 raise ConnectionAbortedError from None
@@ -203,14 +206,14 @@ class Connection:
                     await self._send(_BODY_TOO_LARGE, close=True)
                     raise ConnectionAbortedError
             else:
-                return _request(request) if request and isinstance(event, h11.EndOfMessage) else None
+                return _to_request(request) if request and isinstance(event, h11.EndOfMessage) else None
 
-    async def _response(self, request: Request) -> Response:
-        """Return the handler's response. Raises OSError when the client closes before there is one."""
+    async def _await_response(self, request: Request) -> Response:
+        """Return the handler's response. Raises OSError if the client closes the connection before."""
         handling = self._loop.create_task(self._handle(request))
         try:
-            # A client that sends much ahead is no longer watched.
-            while not handling.done() and len(self._http.trailing_data[0]) < self._limits.read_size:
+            # A client that has sent more than read_chunk_bytes of further requests is not read from any more.
+            while not handling.done() and len(self._http.trailing_data[0]) < self._limits.read_chunk_bytes:
                 self._reading = self._reading or self._loop.create_task(self._stream.read())
                 await asyncio.wait((handling, self._reading), return_when=asyncio.FIRST_COMPLETED)
                 if self._reading.done():
@@ -223,7 +226,7 @@ class Connection:
             handling.cancel()
 
     async def _read(self) -> bytes:
-        """Return the next bytes, be it from a read that has begun during the last response."""
+        """Return the next bytes, from the read that has started during the last response if there is one."""
         if self._reading is None:
             return await self._stream.read()
         received = await self._reading
@@ -250,18 +253,18 @@ class Connection:
         start = h11.Response(status_code=response.status, headers=headers, reason=reason)
         head = self._http.send(start) or b""
         body = b"" if head_only else response.body
-        # Only to be counted: what it returns is the body itself, without a copy.
+        # h11 only counts the body; it is written below without a copy.
         self._http.send_with_data_passthrough(h11.Data(data=body))
         self._http.send(h11.EndOfMessage())
         async with asyncio.timeout(self._limits.write_timeout):
-            if len(body) <= self._limits.write_size:
-                # In one segment, if it fits.
+            if len(body) <= self._limits.write_chunk_bytes:
+                # One write: head and body are one segment if they fit.
                 await self._stream.write(head + body)
             else:
                 await self._stream.write(head)
                 await self._stream.write(body)
 
 
-def _request(request: h11.Request) -> Request:
+def _to_request(request: h11.Request) -> Request:
     path, _, query = request.target.decode("ascii").partition("?")
     return Request(request.method.decode("ascii"), unquote(path), query, header_dict(request.headers))

@@ -1,4 +1,4 @@
-"""The limit on open connections, and which of them is closed at the limit."""
+"""Limit on open connections, with eviction of idle ones."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Phase(enum.IntEnum):
-    """What a connection is doing, in the order in which connections are evicted."""
+    """Phase of a connection. Connections are evicted in the order of these values."""
 
     READING = 0
-    """Its request is not complete, or has not begun."""
+    """The request is not complete, or has not started."""
     IDLE = 1
-    """It has had a response, and its client may send another request."""
+    """A response has been sent; the client may send another request."""
     RESPONDING = 2
-    """Never evicted."""
+    """A response is in progress: the connection is never evicted."""
 
 
 class Evictable(Protocol):
-    """A connection, as the limiter sees it."""
+    """Connection that the limiter can close."""
 
     phase: Phase
     since: float
-    """When it entered its phase, by the event loop's clock."""
+    """Start of the phase, in seconds of the event loop's clock."""
 
     def reset(self) -> None:
-        """Close it soon, by a reset."""
+        """Close the connection soon, by a reset."""
 
 
 _T = TypeVar("_T", bound=Evictable)
@@ -48,15 +48,15 @@ class ConnectionLimiter(Generic[_T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._connections: dict[_T, None] = {}
-        self._once = LogOnChange(logger)
+        self._log = LogOnChange(logger)
 
     def __iter__(self) -> Iterator[_T]:
         return iter(list(self._connections))
 
-    def add(self, new: _T) -> bool:
-        """Track a connection; False where there is no place for it."""
+    def add(self, connection: _T) -> bool:
+        """Track a new connection. Return False if it is refused."""
         if len(self._connections) >= self._limit:
-            self._once.failing(
+            self._log.failing(
                 "limit", "Connection limit reached, closing the longest idle connection", limit=self._limit
             )
             victim = min(self._connections, key=lambda connection: (connection.phase, connection.since))
@@ -64,12 +64,12 @@ class ConnectionLimiter(Generic[_T]):
                 return False
             del self._connections[victim]
             victim.reset()
-        self._connections[new] = None
+        self._connections[connection] = None
         return True
 
     def remove(self, connection: _T) -> None:
-        """Stop tracking a connection, if it has not been evicted."""
+        """Stop tracking a connection, unless it has been evicted."""
         self._connections.pop(connection, None)
-        # At half the limit, so that a few clients that come and go do not fill the log.
+        # At half the limit, so that a few clients that connect and disconnect do not fill the log.
         if len(self._connections) <= self._limit // 2:
-            self._once.recovered("limit", "Connection count is below the limit again")
+            self._log.recovered("limit", "Connection count is below the limit again")

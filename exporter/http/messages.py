@@ -1,15 +1,15 @@
-"""HTTP requests and responses, as the handlers see them."""
+"""HTTP requests and responses of the request handlers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
-TEXT: str = "text/plain; charset=utf-8"
+TEXT_CONTENT_TYPE: str = "text/plain; charset=utf-8"
 
 
 class Request(NamedTuple):
-    """A complete request; its body, if it had one, has been discarded."""
+    """Complete request. Its body, if any, has been discarded."""
 
     method: str
     path: str
@@ -17,21 +17,21 @@ class Request(NamedTuple):
     query: str
     """The query string, without `?`, still encoded."""
     headers: Mapping[str, str]
-    """By lower-case name; repeated ones are joined by commas."""
+    """Value by lower-case name; repeated headers are joined by commas."""
 
 
 class Response(NamedTuple):
-    """A complete response. The server adds `date`, `content-length` and, where it is due, `connection`."""
+    """Complete response. The server adds `date`, `content-length` and, if needed, `connection`."""
 
     status: int
     body: bytes
-    content_type: str = TEXT
+    content_type: str = TEXT_CONTENT_TYPE
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Further headers, with lower-case names."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-"""Returns the response to a request. What it raises is logged, and answered with status 500."""
+"""Request handler: returns the response. An exception is logged and answered with status 500."""
 
 
 def header_dict(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Middleware in front of the app, configured by --web.config.file: rate limit, authentication, headers."""
+"""Middleware configured by --web.config.file: rate limit, authentication, response headers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="socket-state-exporter",
 
 
 class TokenBucket:
-    """Token bucket of `limit.burst` tokens, refilled with one every `limit.interval_seconds`.
+    """Token bucket with `limit.burst` tokens, refilled with one token every `limit.interval_seconds`.
 
     clock: returns monotonic seconds.
     """
@@ -34,7 +34,7 @@ class TokenBucket:
         self._refilled_at = clock()
 
     def acquire(self) -> float:
-        """Take a token and return 0, or return the seconds until there is one."""
+        """Take a token and return 0; if there is none, return the seconds until the next one."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) / self._interval)
         self._refilled_at = now
@@ -45,9 +45,9 @@ class TokenBucket:
 
 
 class WebConfig:
-    """Web configuration, ready for use: its files have been read and its password hashes checked.
+    """Web configuration, ready for use: certificates have been loaded and password hashes checked.
 
-    directory: base of relative paths in the settings. Raises ValueError, `PLACE: PROBLEM`.
+    directory: base of relative paths in the settings. Raises ValueError(`PLACE: PROBLEM`).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class WebConfig:
         )
         self._header_names = frozenset(name for name, _ in self._headers)
         self._bucket = TokenBucket(settings.rate_limit) if settings.rate_limit.interval_seconds else None
-        # OpenSSL and bcrypt are imported only where they are configured.
+        # OpenSSL and bcrypt are imported only if they are needed.
         self.tls: TlsContextFactory | None = None
         if settings.tls_server_config:
             from .tls import TlsContextFactory
@@ -73,7 +73,10 @@ class WebConfig:
 
     @classmethod
     def from_file(cls, path: str | None) -> WebConfig:
-        """Return the configuration in a file, or the default: plain HTTP, no users. Raises ConfigError."""
+        """Return the configuration in a file; for None the default, plain HTTP without users.
+
+        Raises ConfigError.
+        """
         if path is None:
             return cls(WebConfigFile(), Path())
         try:
@@ -82,9 +85,9 @@ class WebConfig:
             raise ConfigError(f"{path}: {error}") from None
 
     async def reject(self, request: Request) -> Response | None:
-        """Return the response to a request that must not reach the app, None for one that may."""
-        if self._bucket and (seconds := self._bucket.acquire()):
-            return _too_many_requests(math.ceil(seconds))
+        """Return the response to a request that is rejected, None if it is not."""
+        if self._bucket and (wait_seconds := self._bucket.acquire()):
+            return _too_many_requests(math.ceil(wait_seconds))
         if self._basic_auth is None:
             return None
         from .basic_auth import TooManyPendingError
@@ -99,34 +102,36 @@ class WebConfig:
         """Return the response with the configured headers, which replace its own of the same names."""
         if not self._headers:
             return response
-        own = tuple(header for header in response.headers if header[0] not in self._header_names)
-        return response._replace(headers=own + self._headers)
+        others = tuple(header for header in response.headers if header[0] not in self._header_names)
+        return response._replace(headers=others + self._headers)
 
 
 class WebConfigHolder:
-    """The web configuration in force, replaced when its file is read again."""
+    """Holder of the active web configuration, which is replaced by a reload."""
 
     def __init__(self, config: WebConfig) -> None:
         self.current = config
 
     def tls(self) -> TlsContextFactory | None:
-        """Return what makes the TLS context of the next connection, None for plain HTTP."""
+        """Return the factory of TLS contexts for the next connection, None for plain HTTP."""
         return self.current.tls
 
 
 class WebConfigMiddleware:
-    """Request handler that applies the web configuration in force to each request to another handler."""
+    """Request handler that applies the active web configuration to another handler."""
 
-    def __init__(self, handler: Handler, owner_key: WebConfigHolder) -> None:
+    def __init__(self, handler: Handler, holder: WebConfigHolder) -> None:
         self._handler = handler
-        self._holder = owner_key
+        self._holder = holder
 
     async def __call__(self, request: Request) -> Response:
-        """Return the response of the handler, or that of the configuration where it rejects the request."""
+        """Return the response of the other handler, or the rejection."""
         config = self._holder.current
         rejection = await config.reject(request)
         return config.with_headers(rejection or await self._handler(request))
 
 
-def _too_many_requests(seconds: int) -> Response:
-    return Response(429, b"too many requests\n", headers=((b"retry-after", str(seconds).encode()),))
+def _too_many_requests(retry_after_seconds: int) -> Response:
+    return Response(
+        429, b"too many requests\n", headers=((b"retry-after", str(retry_after_seconds).encode()),)
+    )

@@ -1,4 +1,4 @@
-"""Scrapes: one thread that collects, and requests that share its results."""
+"""Scrapes: the collection thread, and the requests that share its results."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _T = TypeVar("_T")
 
 logger: Final = logging.getLogger(__name__)
 
-# Of a body of 317 kB: level 1 leaves 46 kB in 2.5 ms, 3 leaves 39 kB in 2.8 ms, 5 leaves 35 kB in 3.3 ms,
-# 6 leaves 33 kB in 5 ms, 9 leaves 30 kB in 20 ms.
+# For a body of 317 kB: level 1 gives 46 kB in 2.5 ms, 3 gives 39 kB in 2.8 ms, 5 gives 35 kB in 3.3 ms, 6
+# gives 33 kB in 5 ms, 9 gives 30 kB in 20 ms.
 _GZIP_LEVEL: Final = 5
 
 
 class ScrapeParams(NamedTuple):
-    """What a scrape asks for. Requests with equal parameters get the same response body."""
+    """Parameters of a scrape. Requests with equal parameters share one response body."""
 
     open_metrics: bool
     """OpenMetrics 1.0.0; otherwise the text format 0.0.4."""
     gzipped: bool
     names: frozenset[str]
-    """Names of the metric families wanted, or of samples in them; all if empty."""
+    """Names of the requested metric families, or of samples in them; all if empty."""
     collectors: frozenset[str] | None = None
-    """Collectors whose families are wanted; all if None."""
+    """Collectors whose families are requested; all if None."""
 
 
 FilterFunc = Callable[[Iterable[Metric], frozenset[str]], Iterable[Metric]]
-"""Returns the families of these collectors, and those of no collector. Does not change the families."""
+"""Returns the families of these collectors, and those that do not belong to any; must not change them."""
 
 
 class CollectorFilter(NamedTuple):
-    """The collectors that a request can select, and the function that selects their families."""
+    """Collectors that a request can select, and the function that selects their families."""
 
     collectors: tuple[str, ...]
     select: FilterFunc
@@ -54,16 +54,16 @@ class CollectorFilter(NamedTuple):
 NO_FILTER: Final = CollectorFilter((), lambda families, _: families)
 
 PartialCollect = Callable[[float], Iterable[Metric]]
-"""Returns what the running collection has found so far, if it began at this time (seconds of the monotonic
-clock) or later, with the collectors that are missing marked as failed. Called in the event loop's thread,
-while the collection runs in another."""
+"""Returns the results of the running collection, if it started at this time (seconds of the monotonic clock)
+or later, with unfinished collectors marked as failed. Called in the event loop's thread, while the collection
+runs in another one."""
 
 
 class CollectionThread:
     """Thread that runs tasks one after the other, so that collectors need no locks.
 
-    The thread starts with the first task. Not a ThreadPoolExecutor, which waits for its threads when the
-    program ends: reading a file in /proc can block in the kernel for as long as another process does.
+    It starts with the first task. ThreadPoolExecutor is not used because it waits for its threads at exit:
+    reading a file in /proc can block in the kernel for as long as another process does.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class CollectionThread:
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
-        """Return the future result of the function. To be called in one thread only."""
+        """Run the function in the thread, and return its future. To be called in one thread only."""
         future: Future[_T] = Future()
 
         def task() -> None:
@@ -79,7 +79,7 @@ class CollectionThread:
                 return
             try:
                 future.set_result(function())
-            except BaseException as error:  # noqa: BLE001  # raised where the result is used
+            except BaseException as error:  # noqa: BLE001  # the future raises it
                 future.set_exception(error)
 
         self._tasks.put(task)
@@ -99,9 +99,9 @@ class ScrapeCoalescer:
     Requests that arrive while a collection is running, or while its first response is being encoded, share
     its result: N scrapers cost as much as one. Collecting, encoding and compressing run in the thread and do
     not block the event loop; only partial responses, which are small, are encoded in the loop. The status
-    page is shared the same way. Belongs to one event loop.
+    page is shared the same way. To be used in one event loop.
 
-    collector: anything with `collect()`, such as a registry; called in the collection thread only.
+    collector: object with `collect()`, such as a registry; called in the collection thread only.
     collector_filter: for requests that select collectors.
     partial_collect: for scrapes that time out before the collection is complete.
     """
@@ -124,18 +124,18 @@ class ScrapeCoalescer:
         self._bodies: dict[ScrapeParams, asyncio.Future[bytes]] = {}
         self._status_page: asyncio.Future[bytes] | None = None
         self._timed_out_at: float | None = None
-        self._once = LogOnChange(logger)
+        self._log = LogOnChange(logger)
 
     def prefetch(self) -> None:
-        """Start the first collection, the most expensive one, while the server is still starting.
+        """Start the first, most expensive collection while the server is still starting.
 
-        A scrape that arrives while it runs gets its result; one that arrives later gets a new collection.
+        A scrape that arrives while it runs gets its result; a later one gets a new collection.
         """
         self._prefetched = self._thread.submit(self._collect)
         self._prefetched.add_done_callback(lambda _: self._forget_prefetched())
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
-        """Return the future result of a function that runs in the collection thread, between collections."""
+        """Run a function in the collection thread, between two collections, and return its future."""
         return self._thread.submit(function)
 
     def metrics(self, params: ScrapeParams) -> asyncio.Future[bytes]:
@@ -148,77 +148,76 @@ class ScrapeCoalescer:
             self._families = self._prefetched or self._thread.submit(self._collect)
             self._prefetched = None
         if params not in self._bodies:
-            # The thread runs its tasks in order: the families are complete when it comes to this one.
+            # The thread runs its tasks in order: the families are complete when this one starts.
             families = self._families
             body = asyncio.wrap_future(self._thread.submit(lambda: self._encode(families.result(), params)))
-            body.add_done_callback(lambda body: self._encoded(families, body))
+            body.add_done_callback(lambda body: self._on_encoded(families, body))
             self._bodies[params] = body
         return self._bodies[params]
 
     def partial(self, params: ScrapeParams, requested_at: float) -> asyncio.Future[bytes] | None:
-        """Return the response body of a scrape that timed out, of what the running collection has found.
+        """Return a completed future with the partial response body of a scrape that timed out.
 
-        The collection goes on, and the next scrape shares it.
+        The collection continues, and the next scrape shares it. Returns None without `partial_collect`.
 
         requested_at: seconds of the monotonic clock.
-        Returns None where there is no `partial_collect`; otherwise a future that is done, as of metrics().
         """
         if self._partial_collect is None:
             return None
         self._timed_out_at = time.monotonic()
-        self._once.failing("timeout", "Scrape timeout exceeded, serving partial metrics")
+        self._log.failing("timeout", "Scrape timeout exceeded, serving partial metrics")
         body = asyncio.get_running_loop().create_future()
         try:
             families = self._partial_collect(requested_at - self._limits.max_partial_age)
             body.set_result(self._encode(families, params))
-        except Exception as error:  # noqa: BLE001  # logged and answered as a failed collection is
+        except Exception as error:  # noqa: BLE001  # logged and answered like a failed collection
             body.set_exception(error)
         self._log_outcome(body, "Partial response")
         return body
 
     def status_page(self, render: Callable[[], str]) -> asyncio.Future[bytes]:
-        """Return the status page, under the same conditions as metrics(). `render` runs in the thread."""
+        """Return the status page, as a shared future like that of metrics(). render: called in the thread."""
         if self._status_page is None:
             self._status_page = asyncio.wrap_future(self._thread.submit(lambda: render().encode()))
-            self._status_page.add_done_callback(self._rendered)
+            self._status_page.add_done_callback(self._on_rendered)
         return self._status_page
 
     def _collect(self) -> list[Metric]:
         return list(self._collector.collect())
 
     def _forget_prefetched(self) -> None:
-        """Drop the first result where no scrape waits for it. Called in the collection thread."""
+        """Drop the first result if no scrape waits for it. Called in the collection thread."""
         self._prefetched = None
 
     def _encode(self, families: Iterable[Metric], params: ScrapeParams) -> bytes:
         selected = families if params.collectors is None else self._select(families, params.collectors)
-        body = encode(_named(selected, params.names), open_metrics=params.open_metrics)
+        body = encode(_filter_by_name(selected, params.names), open_metrics=params.open_metrics)
         return gzip.compress(body, _GZIP_LEVEL, mtime=0) if params.gzipped else body
 
-    def _encoded(self, families: Future[list[Metric]], body: asyncio.Future[bytes]) -> None:
-        # A request after the first response gets a new collection. The families, megabytes on a big host, are
-        # freed as soon as the last body is encoded.
+    def _on_encoded(self, families: Future[list[Metric]], body: asyncio.Future[bytes]) -> None:
+        # Requests after the first response get a new collection. The families, megabytes on a big host, are
+        # freed when the last body is encoded.
         if self._families is families:
             self._families, self._bodies = None, {}
         self._log_outcome(body, "Collection")
         recovery_time = self._limits.scrape_recovery_time
         if self._timed_out_at is not None and time.monotonic() - self._timed_out_at > recovery_time:
             self._timed_out_at = None
-            self._once.recovered("timeout", "Scrapes complete within the timeout again")
+            self._log.recovered("timeout", "Scrapes complete within the timeout again")
 
-    def _rendered(self, page: asyncio.Future[bytes]) -> None:
+    def _on_rendered(self, page: asyncio.Future[bytes]) -> None:
         self._status_page = None
         self._log_outcome(page, "Status page")
 
     def _log_outcome(self, done: asyncio.Future[bytes], subject: str) -> None:
-        """Log the first of several failures, and the success after it."""
+        """Log the first of consecutive failures, and the recovery."""
         if error := done.exception():
-            self._once.failing(subject, f"{subject} failed", error=error)
+            self._log.failing(subject, f"{subject} failed", error=error)
         else:
-            self._once.recovered(subject, f"{subject} recovered")
+            self._log.recovered(subject, f"{subject} recovered")
 
 
-def _named(families: Iterable[Metric], names: frozenset[str]) -> Iterator[Metric]:
+def _filter_by_name(families: Iterable[Metric], names: frozenset[str]) -> Iterator[Metric]:
     for family in families:
         if not names or not names.isdisjoint([family.name, *(sample.name for sample in family.samples)]):
             yield family

@@ -1,6 +1,6 @@
 """HTTP/1.1 server on listening sockets.
 
-Connections are kept alive: one for each scrape would leave a TIME_WAIT each on the exporter's port.
+Connections are kept alive: otherwise each scrape would leave a TIME_WAIT on the exporter's port.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def parse_listen_address(address: str) -> tuple[str, int]:
 
 
 def listen(address: str, backlog: int = DEFAULT_LIMITS.backlog) -> socket.socket:
-    """Return a socket that listens on an address in the form that parse_address takes.
+    """Return a socket that listens on an address, in the form that parse_listen_address() accepts.
 
-    `:port` means every interface, over IPv6 and IPv4 where the host has both. Raises ValueError for a
-    malformed address, OSError where it cannot be listened on.
+    `:port` means all interfaces, with IPv6 and IPv4 if the host has both. Raises ValueError for a malformed
+    address, OSError if it is not available.
     """
     host, port = parse_listen_address(address)
     try:
-        return _listener(*_endpoint(host, port), backlog)
+        return _open_listener(*_resolve_address(host, port), backlog)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
 
@@ -64,8 +64,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM (on Windows also SIGBREAK), finish responses in progress, and return.
 
-    A second SIGINT ends the responses in progress too. Signals are handled only if this is called in the main
-    thread. Notifies systemd when it serves and when it stops. Closes the listeners.
+    A second SIGINT cancels the responses in progress too. Signals are handled only in the main thread.
+    Notifies systemd when the server is ready and when it stops. Closes the listeners.
 
     tls: called for each new connection.
     reload: called in this thread for each SIGHUP.
@@ -74,19 +74,19 @@ def serve(
     logger.info("Stopped")
 
 
-def _endpoint(host: str, port: int) -> tuple[int, Any]:
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # IPv4 for a name with both, such as localhost: as Go's listeners do.
-    wanted = socket.AF_INET6 if not host and socket.has_dualstack_ipv6() else socket.AF_INET
-    family, _, _, _, endpoint = min(found, key=lambda info: info[0] != wanted)
+def _resolve_address(host: str, port: int) -> tuple[int, Any]:
+    candidates = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # IPv4 for a name with both families, such as localhost, like Go's listeners.
+    preferred_family = socket.AF_INET6 if not host and socket.has_dualstack_ipv6() else socket.AF_INET
+    family, _, _, _, endpoint = min(candidates, key=lambda info: info[0] != preferred_family)
     return family, endpoint
 
 
-def _listener(family: int, endpoint: Any, backlog: int) -> socket.socket:
+def _open_listener(family: int, endpoint: Any, backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform == "win32":
-            # There SO_REUSEADDR would let any other program take the port.
+            # On Windows SO_REUSEADDR would allow any other program to take over the port.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,7 +101,7 @@ def _listener(family: int, endpoint: Any, backlog: int) -> socket.socket:
 
 
 class _Server:
-    """Accepts connections until a signal stops it. Without connections it does not wake up."""
+    """Accepts connections until a signal stops it. Does not wake up without connections."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Server:
         self._reload = reload
         self._limiter = ConnectionLimiter[Connection](limits.max_connections)
         self._stopping = asyncio.Event()
-        self._once = LogOnChange(logger)
+        self._log = LogOnChange(logger)
 
     async def run(self, listeners: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
@@ -126,9 +126,9 @@ class _Server:
             address, is_tls = format_socket_address(listener.getsockname()), self._tls() is not None
             logger.info("Listening on", extra=fields(address=address, tls=is_tls))
         accepting = [loop.create_task(self._accept(listener)) for listener in listeners]
-        systemd.ready()
+        systemd.notify_ready()
         await self._stopping.wait()
-        systemd.stopping()
+        systemd.notify_stopping()
         for task in accepting:
             task.cancel()
         await asyncio.wait(accepting)
@@ -139,10 +139,10 @@ class _Server:
 
     def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         def call(action: Callable[[int], object]) -> Callable[[int, object], None]:
-            """Return a signal handler that has the loop call the action, not in the middle of other code."""
+            """Return a signal handler that has the event loop call the action."""
 
             def handle(number: int, _frame: object) -> None:
-                # After its end there is nothing left to stop.
+                # RuntimeError: the loop is closed, there is nothing left to stop.
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(action, number)
 
@@ -155,7 +155,7 @@ class _Server:
             ("SIGHUP", lambda _number: self._reload()),
         ):
             if number := getattr(signal, name, None):
-                # ValueError: in another thread than the main one.
+                # ValueError: this is not the main thread.
                 with contextlib.suppress(ValueError):
                     signal.signal(number, call(action))
 
@@ -166,27 +166,27 @@ class _Server:
         self._stopping.set()
 
     async def _accept(self, listener: socket.socket) -> None:
-        """Accept connections for ever."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
         while True:
             try:
                 sock, client = await loop.sock_accept(listener)
             except ConnectionError:
-                # The client has gone again.
+                # The client has closed the connection already.
                 pass
             except OSError as error:
-                self._once.failing("accept", "Accepting connections failed", error=error)
+                self._log.failing("accept", "Accepting connections failed", error=error)
                 await asyncio.sleep(self._limits.accept_retry_interval)
             else:
-                self._once.recovered("accept", "Accepting connections recovered")
+                self._log.recovered("accept", "Accepting connections recovered")
                 self._serve(sock, client)
-            # One connection at a time: those that are evicted are closed before the next is accepted.
+            # One connection at a time: an evicted one is closed before the next is accepted.
             await asyncio.sleep(0)
 
     def _serve(self, sock: socket.socket, client: Any) -> None:
         if sock.family != getattr(socket, "AF_UNIX", None):
-            # asyncio does so for its transports, and on Linux only. OSError: the client has gone.
+            # asyncio sets it for its transports only, and only on Linux. OSError: the client has closed.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(sock, format_socket_address(client), self._handler, self._limits, self._tls())
@@ -196,6 +196,6 @@ class _Server:
             connection.close()
 
     def _log_loop_error(self, context: dict[str, Any]) -> None:
-        """Log what asyncio reports, once."""
+        """Log an error that asyncio reports, once."""
         message = context["message"]
-        self._once.failing(message, message, error=context.get("exception"))
+        self._log.failing(message, message, error=context.get("exception"))

@@ -1,8 +1,8 @@
-"""Bytes from and to a client: plain, or through TLS.
+"""Byte streams from and to a client: plain, or through TLS.
 
-Built on asyncio's socket functions and `ssl.SSLObject` rather than on transports: nothing is read that was
-not asked for, a response is sent without being copied, and each TLS alert reaches the client. asyncio's own
-TLS keeps 256 KiB of buffer for each connection, and in Python 3.11 closes before the alert is sent.
+Built on asyncio's socket functions and `ssl.SSLObject` instead of transports: nothing is read before it is
+needed, a response is sent without a copy, and each TLS alert reaches the client. asyncio's TLS transport
+keeps buffers of 256 KiB for each connection, and in Python 3.11 closes the socket before the alert is sent.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _T = TypeVar("_T")
 
 
 class Stream:
-    """A connected, non-blocking socket. One task at a time may read, and one may write.
+    """Plain stream on a connected, non-blocking socket. One task at a time may read, and one may write.
 
-    Methods raise OSError when the connection fails.
+    Methods raise OSError if the connection fails.
     """
 
     def __init__(self, sock: socket.socket, limits: ServerLimits) -> None:
@@ -33,22 +33,22 @@ class Stream:
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""
-        return await self._loop.sock_recv(self._sock, self._limits.read_size)
+        return await self._loop.sock_recv(self._sock, self._limits.read_chunk_bytes)
 
     async def write(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._sock, data)
 
     async def end(self) -> None:
-        """Tell the client that nothing follows, where the protocol has a way to do so."""
+        """Notify the client that no data follow, if the protocol has a message for that."""
 
     async def wait_closed(self) -> None:
-        """Discard what the client sends, until it closes."""
+        """Discard received data until the client closes the connection."""
         while await Stream.read(self):
             pass
 
 
 class TlsStream(Stream):
-    """A stream through TLS. Call handshake() first."""
+    """Stream through TLS. handshake() must be called first."""
 
     def __init__(self, sock: socket.socket, limits: ServerLimits, context: ssl.SSLContext) -> None:
         super().__init__(sock, limits)
@@ -58,9 +58,9 @@ class TlsStream(Stream):
         self._flushing = asyncio.Lock()
 
     async def handshake(self) -> ssl.SSLObject:
-        """Agree on TLS with the client, and return what was agreed on.
+        """Perform the handshake, and return the SSLObject with its results.
 
-        Raises ssl.SSLError when that fails: the alert, if there is one, has been sent then.
+        Raises ssl.SSLError if it fails; the alert, if any, has been sent then.
         """
         try:
             await self._run(self._tls.do_handshake)
@@ -70,25 +70,28 @@ class TlsStream(Stream):
 
     async def read(self) -> bytes:
         try:
-            return await self._run(partial(self._tls.read, self._limits.read_size))
+            return await self._run(partial(self._tls.read, self._limits.read_chunk_bytes))
         except (EOFError, ssl.SSLZeroReturnError):
             return b""
 
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            written = self._tls.write(view[: self._limits.write_size])
+            written = self._tls.write(view[: self._limits.write_chunk_bytes])
             view = view[written:]
             await self._flush()
 
     async def end(self) -> None:
-        # Queues the close_notify. Its counterpart is not waited for, as in Go.
+        # unwrap() queues the close_notify. The client's own is not awaited, as in Go.
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
         await self._flush()
 
     async def _run(self, operation: Callable[[], _T]) -> _T:
-        """Return what the operation returns, once it has been given enough bytes. Raises EOFError."""
+        """Call the operation until it has received enough bytes, and return its result.
+
+        Raises EOFError if the client closes the connection before.
+        """
         while True:
             try:
                 result = operation()
@@ -107,7 +110,7 @@ class TlsStream(Stream):
             self._incoming.write(received)
 
     async def _flush(self) -> None:
-        # The lock, because reading can have something to send too, such as new keys, during a write.
+        # Locked, because reading may have data to send during a write, such as new keys.
         async with self._flushing:
             if data := self._outgoing.read():
                 await super().write(data)

@@ -15,25 +15,25 @@ from ..log import fields
 logger: Final = logging.getLogger(__name__)
 
 SD_LISTEN_FDS_START: Final = 3
-"""The first inherited file descriptor."""
+"""First inherited file descriptor."""
 
 
 def inherited_sockets() -> list[socket.socket]:
     """Return the listening sockets that systemd has passed to this process.
 
-    Removes their variables from the environment, so that child processes do not inherit them.
+    Removes systemd's variables from the environment, so that child processes do not inherit them.
 
-    Raises OSError where systemd has passed none, or one that does not listen.
+    Raises OSError if systemd has passed no socket, or one that does not listen.
     """
     count = _env_int("LISTEN_FDS") if _env_int("LISTEN_PID") == os.getpid() else 0
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
     if not count:
         raise OSError("systemd has passed no sockets: start this by a .socket unit (LISTEN_FDS, LISTEN_PID)")
-    return [_listener(fd) for fd in range(SD_LISTEN_FDS_START, SD_LISTEN_FDS_START + count)]
+    return [_inherited_socket(fd) for fd in range(SD_LISTEN_FDS_START, SD_LISTEN_FDS_START + count)]
 
 
-def _listener(fd: int) -> socket.socket:
+def _inherited_socket(fd: int) -> socket.socket:
     try:
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
@@ -50,34 +50,34 @@ def _env_int(name: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def ready() -> None:
-    """Notify systemd that requests are answered."""
+def notify_ready() -> None:
+    """Notify systemd that the service is ready."""
     _sd_notify("READY=1")
 
 
-def stopping() -> None:
+def notify_stopping() -> None:
     """Notify systemd that the service is stopping."""
     _sd_notify("STOPPING=1")
 
 
 @contextlib.contextmanager
-def reloading() -> Iterator[None]:
-    """Notify systemd, for Type=notify-reload, when a reload of the configuration begins and when it ends."""
+def notify_reloading() -> Iterator[None]:
+    """Notify systemd, for Type=notify-reload, when a reload of the configuration starts and ends."""
     _sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
         yield
     finally:
-        ready()
+        notify_ready()
 
 
 def _sd_notify(state: str) -> None:
-    """Send a state to the socket that NOTIFY_SOCKET names, if any. A failure is logged and not raised."""
+    """Send a state to the socket in NOTIFY_SOCKET, if any. A failure is logged, not raised."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            # @ stands for the NUL of Linux' abstract names.
+            # A leading @ stands for the NUL byte of Linux' abstract names.
             sender.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
     except OSError as error:
-        logger.warning("sd_notify failed", extra=fields(state=state, error=error))
+        logger.warning("sd_notify failed", extra=fields(state=state, err=error))

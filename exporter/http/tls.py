@@ -1,4 +1,4 @@
-"""TLS contexts from exporter-toolkit's settings, reloaded when a certificate file changes."""
+"""TLS contexts by exporter-toolkit's settings, reloaded when a certificate file changes."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ VERIFY_MODES: Final = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
-"""The values of client_auth_type. Python always verifies a certificate that it requests."""
+"""client_auth_type -> verify mode. Python always verifies a certificate that it requests."""
 
 
 class TlsContextFactory:
-    """Source of the TLS context of each connection, and check of client certificates.
+    """Makes the TLS context of each connection, and checks client certificates.
 
-    directory: base of relative paths in the settings. Raises ValueError, `PLACE: PROBLEM`, for files that
+    directory: base of relative paths in the settings. Raises ValueError(`PLACE: PROBLEM`) for files that
     cannot be used.
     """
 
     def __init__(self, settings: TlsServerConfig, directory: Path) -> None:
         self._settings = settings
         self._directory = directory
-        self._once = LogOnChange(logger)
+        self._log = LogOnChange(logger)
         self._logged_reasons = set[str]()
         self._fingerprint = self._current_fingerprint()
         self._context = self._build()
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a new connection, with the certificates as they are now.
+        """Return the context for a new connection, with the current certificates.
 
-        Never raises: where changed files cannot be used, which is logged once, the previous ones stay in use.
+        Never raises: if changed files cannot be used, that is logged, and the previous ones stay in use.
         """
         fingerprint = self._current_fingerprint()
         if fingerprint != self._fingerprint:
@@ -56,7 +56,7 @@ class TlsContextFactory:
     def san_allowed(self, ssl_object: ssl.SSLObject) -> bool:
         """Return whether the client's certificate has one of the allowed subject alternative names.
 
-        To be called after the handshake.
+        ssl_object: after the handshake.
         """
         allowed = self._settings.client_allowed_sans
         if allowed is None:
@@ -66,9 +66,9 @@ class TlsContextFactory:
         return not {_normalize_san(kind, san) for kind, san in sans}.isdisjoint(allowed)
 
     def log_handshake_failure(self, failure: Exception | str, client: object) -> None:
-        """Log why a handshake failed: at level info the first failure of each reason, the others at debug."""
-        reason = _reason(failure)
-        # A connection that is lost or times out is nothing that an operator could fix.
+        """Log a failed handshake: the first failure for each reason at level info, others at debug."""
+        reason = _failure_reason(failure)
+        # An operator cannot fix connections that are lost or time out: they are logged at debug only.
         is_new = isinstance(failure, ssl.SSLError | str) and reason not in self._logged_reasons
         details = fields(reason=reason, client=client)
         if is_new:
@@ -84,12 +84,12 @@ class TlsContextFactory:
             self._context = self._build()
         except ValueError as error:
             message = f"Error reloading TLS certificates, keeping the previous ones: {error}"
-            self._once.failing("certificates", message)
+            self._log.failing("certificates", message)
         else:
-            self._once.recovered("certificates", "TLS certificates reloaded")
+            self._log.recovered("certificates", "TLS certificates reloaded")
 
     def _current_fingerprint(self) -> tuple[object, ...]:
-        """Return a value that differs when a file was written, replaced, or a symbolic link to it changed."""
+        """Return a value that changes when a file or a symbolic link to it is written or replaced."""
         fingerprint: list[object] = []
         for name in ("cert_file", "key_file", "client_ca_file"):
             if file := getattr(self._settings, name):
@@ -117,35 +117,37 @@ class TlsContextFactory:
     def _load_server_certificate(self, context: ssl.SSLContext) -> None:
         with self._file("cert") as (place, cert), self._file("key") as (_, key):
             try:
-                context.load_cert_chain(cert, key, password=_no_password)
+                context.load_cert_chain(cert, key, password=_refuse_password)
             except ssl.SSLError as error:
                 if error.reason == "KEY_VALUES_MISMATCH":
                     raise ValueError(f"{place}: the key does not belong to this certificate") from None
-                raise ValueError(f"{place}: no certificate and key in PEM ({_reason(error)})") from None
+                raise ValueError(
+                    f"{place}: no certificate and key in PEM ({_failure_reason(error)})"
+                ) from None
 
     def _load_client_ca(self, context: ssl.SSLContext) -> None:
         if not (self._settings.client_ca or self._settings.client_ca_file):
-            # As in Go: the CAs that this system trusts.
+            # As in Go, the default is the CAs that this system trusts.
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
             return
         with self._file("client_ca") as (place, file):
             try:
                 context.load_verify_locations(cafile=file)
             except ssl.SSLError as error:
-                raise ValueError(f"{place}: no certificate in PEM ({_reason(error)})") from None
+                raise ValueError(f"{place}: no certificate in PEM ({_failure_reason(error)})") from None
 
     @contextlib.contextmanager
     def _file(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield the place of a setting and the path of a file with its text: OpenSSL reads files only."""
+        """Yield the place of a setting, for errors, and the path of a file with its text, for OpenSSL."""
         text: str | None = getattr(self._settings, name)
         if text:
-            with _memfd(text) as path:
+            with _memory_file(text) as path:
                 yield f"tls_server_config.{name}", path
             return
         path = str(self._directory / getattr(self._settings, f"{name}_file"))
         place = f"tls_server_config.{name}_file: {path}"
         try:
-            with open(path, "rb"):  # noqa: PTH123  # OpenSSL's own error names no file
+            with open(path, "rb"):  # noqa: PTH123  # OpenSSL's own error does not name the file
                 pass
         except OSError as error:
             raise ValueError(f"{place}: {error.strerror}") from None
@@ -153,8 +155,8 @@ class TlsContextFactory:
 
 
 @contextlib.contextmanager
-def _memfd(text: str) -> Iterator[str]:
-    """Yield the path of a temporary file with this text, in memory where the system can: it may be a key."""
+def _memory_file(text: str) -> Iterator[str]:
+    """Yield the path of a temporary file with this text, in memory if possible: the text may be a key."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pem")
         try:
@@ -169,19 +171,19 @@ def _memfd(text: str) -> Iterator[str]:
         yield str(path)
 
 
-def _no_password() -> str:
-    """Raise an error where OpenSSL would ask the terminal for a passphrase."""
+def _refuse_password() -> str:
+    """Raise ValueError. OpenSSL calls this instead of prompting for a passphrase."""
     raise ValueError("tls_server_config: the key is encrypted; it must not have a passphrase")
 
 
-def _normalize_san(kind: str, san: str) -> str:
-    if kind == "IP Address":
+def _normalize_san(san_type: str, san: str) -> str:
+    if san_type == "IP Address":
         with contextlib.suppress(ValueError):
             return str(ipaddress.ip_address(san))
     return san
 
 
-def _reason(failure: Exception | str) -> str:
+def _failure_reason(failure: Exception | str) -> str:
     if isinstance(failure, ssl.SSLError):
         return (failure.reason or failure.strerror or "unknown").lower().replace("_", " ")
     return str(failure)

@@ -1,1 +1,1 @@
-"""Metrics: from a snapshot of the host to Prometheus metric families and their text."""
+"""Metrics: conversion of a snapshot into Prometheus metric families, and of these into text."""

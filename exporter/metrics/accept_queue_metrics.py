@@ -1,4 +1,4 @@
-"""Accept queues and their limits."""
+"""Metrics of accept queues and their limits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Queues = Mapping[tuple[str, str], tuple[int, int]]
 
 
 def build_accept_queues(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
-    """Build length and limit of the most utilized accept queue of each process and port."""
+    """Build the length and limit of the most utilized accept queue of each process and port."""
     if snapshot.listeners is None:
         return
-    queues = _highest_usage(snapshot, limiter.limits.max_series)
+    queues = _most_utilized_queues(snapshot, limiter.limits.max_series)
     yield catalog.SOCKET_LISTENER_ACCEPT_QUEUE_LENGTH.build(
         (labels, length) for labels, (length, _) in queues.items()
     )
@@ -28,7 +28,7 @@ def build_accept_queues(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[
     )
 
 
-def _highest_usage(snapshot: Snapshot, max_series: int) -> _Queues:
+def _most_utilized_queues(snapshot: Snapshot, max_series: int) -> _Queues:
     """Return the most utilized queue of each process and port, so that an idle listener does not hide it."""
     queues = [
         (
@@ -38,14 +38,14 @@ def _highest_usage(snapshot: Snapshot, max_series: int) -> _Queues:
         for listener, owner in snapshot.listeners or ()
         if listener.queue_length is not None and listener.queue_limit is not None
     ]
-    queues.sort(key=lambda queue: _usage(*queue[1]))
+    queues.sort(key=lambda queue: _usage_key(*queue[1]))
     by_labels = dict(queues)
     if len(by_labels) <= max_series:
         return by_labels
-    by_usage = sorted(by_labels.items(), key=lambda queue: _usage(*queue[1]))
+    by_usage = sorted(by_labels.items(), key=lambda queue: _usage_key(*queue[1]))
     aggregated, kept = by_usage[: 1 - max_series], by_usage[1 - max_series :]
     return {(OTHER, OTHER): aggregated[-1][1], **dict(kept)}
 
 
-def _usage(length: int, limit: int) -> tuple[float, int]:
+def _usage_key(length: int, limit: int) -> tuple[float, int]:
     return length / max(limit, 1), length

@@ -1,7 +1,7 @@
 """Cardinality limit: aggregation of the smallest processes, ports and series into `other`.
 
-No socket is lost: the values of aggregated series are added up. Label values that were kept in the previous
-scrape stay until another one is clearly bigger, so that series near the limit do not come and go.
+Aggregated series are added up, so that every sum stays correct. Label values that were kept in the previous
+scrape stay until another one is clearly bigger: series near the limit do not appear and disappear.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final, NamedTuple, TypeVar
 from .labels import OTHER
 
 HYSTERESIS: Final = 1.25
-"""How many times bigger a label value must be to displace one that was kept in the previous scrape."""
+"""Factor by which a label value must be bigger to displace one that was kept in the previous scrape."""
 
 _Item = TypeVar("_Item", bound=Hashable)
 
 
 class Series(NamedTuple):
-    """Label values of one series."""
+    """Label values that identify one series."""
 
     labels: tuple[str, ...]
     """Values of the labels that are never aggregated, such as the state."""
@@ -51,7 +51,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """Series within the limits, and how many label values and series went into `other`."""
+    """Series within the limits, and the numbers of label values and series aggregated into `other`."""
 
     counts: Mapping[Series, int]
     kept: Kept
@@ -68,13 +68,15 @@ def aggregate(
     The sum over each value of `Series.labels` stays the same.
 
     previous: what the previous scrape kept.
-    exempt: values of process and port that do not count towards the limits and are kept, unless the series
-        limit leaves no place for them.
+    exempt: values of process and port that are kept and do not count towards the limits, unless the series
+        limit requires their aggregation.
     """
-    if whole := _if_within_limits(counts, limits, exempt):
-        return whole
-    processes = _biggest(_totals(counts, "process", exempt), limits.max_processes, previous.processes)
-    ports = _biggest(_totals(counts, "port", exempt), limits.max_ports, previous.ports)
+    if unchanged := _if_within_limits(counts, limits, exempt):
+        return unchanged
+    processes = _select_biggest(
+        _sum_by_label(counts, "process", exempt), limits.max_processes, previous.processes
+    )
+    ports = _select_biggest(_sum_by_label(counts, "port", exempt), limits.max_ports, previous.ports)
 
     def relabel(series: Series) -> Series:
         process = series.process if series.process in processes or series.process in exempt else OTHER
@@ -95,7 +97,7 @@ def aggregate(
 def _if_within_limits(
     counts: Mapping[Series, int], limits: SeriesLimits, exempt: Collection[str]
 ) -> Aggregation | None:
-    """Return all series unchanged if they are within the limits, as on most hosts."""
+    """Return all series unchanged if they are within the limits, as on most hosts, otherwise None."""
     processes = {series.process for series in counts}.difference(exempt, {OTHER})
     ports = {series.port for series in counts}.difference(exempt, {OTHER})
     if (
@@ -111,12 +113,15 @@ def _if_within_limits(
 def _limit_series(
     counts: Mapping[Series, int], limit: int, previous: Collection[Series]
 ) -> tuple[Mapping[Series, int], frozenset[Series]]:
-    """Aggregate the ports of the smallest series and, if that is not enough, their processes."""
+    """Aggregate the ports of the smallest series and, if too many remain, their processes.
+
+    Return the series, and those to keep in the next scrape.
+    """
     for coarsen in (_without_port, _without_process):
         if len(counts) <= limit:
             break
-        room = limit - len({coarsen(series) for series in counts})
-        kept = _biggest(counts, max(room, 0), previous)
+        remaining = limit - len({coarsen(series) for series in counts})
+        kept = _select_biggest(counts, max(remaining, 0), previous)
         counts = _regroup(counts, _keep_or(kept, coarsen))
     return counts, frozenset(counts)
 
@@ -133,8 +138,8 @@ def _without_process(series: Series) -> Series:
     return Series(series.labels, OTHER, OTHER)
 
 
-def _biggest(totals: Mapping[_Item, int], limit: int, previous: Collection[_Item]) -> frozenset[_Item]:
-    """Return the `limit` biggest items; ties are broken by name, whatever the order of the mapping."""
+def _select_biggest(totals: Mapping[_Item, int], limit: int, previous: Collection[_Item]) -> frozenset[_Item]:
+    """Return the `limit` biggest items. Ties are broken by name, not by the order of `totals`."""
 
     def rank(item: _Item) -> tuple[float, str]:
         return -totals[item] * (HYSTERESIS if item in previous else 1), str(item)
@@ -142,7 +147,7 @@ def _biggest(totals: Mapping[_Item, int], limit: int, previous: Collection[_Item
     return frozenset(sorted(totals, key=rank)[:limit])
 
 
-def _totals(counts: Mapping[Series, int], label: str, exempt: Collection[str]) -> Counter[str]:
+def _sum_by_label(counts: Mapping[Series, int], label: str, exempt: Collection[str]) -> Counter[str]:
     totals: Counter[str] = Counter()
     for series, count in counts.items():
         totals[getattr(series, label)] += count

@@ -1,7 +1,7 @@
 """Metric catalog: each metric is declared here, once, with its name, help text, labels and collector.
 
-To add a metric, declare it here and build it in the module of its subject. The constant of a metric is its
-name in upper case.
+To add a metric, declare it here and build it in the module of its subject (`*_metrics.py`). The constant of a
+metric is its name in upper case.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def counter(
 def gauge_histogram(
     name: str, help_text: str, labels: tuple[str, ...] = (), *, collector: CollectorName | None
 ) -> GaugeHistogramSpec:
-    """Declare a histogram whose counts may decrease."""
+    """Declare a gauge histogram: its counts may decrease."""
     return _declare(GaugeHistogramSpec(name, help_text, labels, collector))
 
 
@@ -305,7 +305,7 @@ _PER_COLLECTOR: Final = frozenset(
 
 
 def filter_by_collector(families: Iterable[Metric], collectors: frozenset[str]) -> Iterator[Metric]:
-    """Return the families of these collectors, and those that do not belong to a collector.
+    """Return the families of these collectors, and those that do not belong to any collector.
 
     The collector `owners` has no metrics of its own; its duration and success are always included.
     """
@@ -321,8 +321,8 @@ def filter_by_collector(families: Iterable[Metric], collectors: frozenset[str]) 
             yield family
 
 
-def _filter_samples(family: Metric, wanted: Callable[[Sample], bool]) -> Metric:
-    """Return a copy of the family: the family itself is shared with other requests."""
+def _filter_samples(family: Metric, is_wanted: Callable[[Sample], bool]) -> Metric:
+    """Return a copy of the family with the wanted samples. The original is shared with other requests."""
     filtered = Metric(family.name, family.documentation, family.type)
-    filtered.samples = list(filter(wanted, family.samples))
+    filtered.samples = list(filter(is_wanted, family.samples))
     return filtered

@@ -1,4 +1,4 @@
-"""Connections in CLOSE_WAIT by cause, and their ages."""
+"""Metrics of connections in CLOSE_WAIT: causes and ages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .cardinality import Series
 from .series_limiter import SeriesLimiter, display_name, with_unlimited_ports
 from .spec import Buckets
 
-BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 14400)
-"""Upper bounds of the buckets of ages in seconds, inclusive; `+Inf` follows."""
+AGE_BUCKETS_SECONDS: Final = (1, 10, 60, 300, 900, 3600, 14400)
+"""Upper bounds of the age buckets, inclusive; `+Inf` follows."""
 
 
 def build_close_wait(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
@@ -36,26 +36,26 @@ def build_close_wait(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Met
         ((process, port, direction, cause), count)
         for ((direction, cause), process, port), count in aggregation.counts.items()
     )
-    by_name = _ages_by_name(snapshot, display_name(aggregation))
+    by_name = _ages_by_display_name(snapshot, display_name(aggregation))
     yield catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build(
-        ((name,), *histogram(ages)) for name, ages in by_name.items()
+        ((name,), *age_histogram(ages)) for name, ages in by_name.items()
     )
     yield catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS.build(
         ((name,), round(max(ages), 3)) for name, ages in by_name.items()
     )
 
 
-def histogram(ages: Iterable[float]) -> tuple[Buckets, float]:
-    """Return ages in seconds as cumulative buckets, and their sum to a millisecond."""
+def age_histogram(ages: Iterable[float]) -> tuple[Buckets, float]:
+    """Return ages in seconds as cumulative buckets, and their sum rounded to milliseconds."""
     ordered = sorted(ages)
-    buckets = [(f"{bound:.1f}", bisect_right(ordered, bound)) for bound in BUCKETS]
+    buckets = [(f"{bound:.1f}", bisect_right(ordered, bound)) for bound in AGE_BUCKETS_SECONDS]
     return [*buckets, ("+Inf", len(ordered))], round(fsum(ordered), 3)
 
 
-def _ages_by_name(snapshot: Snapshot, display: Callable[[str], str]) -> dict[str, list[float]]:
+def _ages_by_display_name(snapshot: Snapshot, display: Callable[[str], str]) -> dict[str, list[float]]:
     by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
     for row in snapshot.close_wait or ():
-        by_owner[row.group.owner].append(row.age)
+        by_owner[row.group.owner].append(row.age_seconds)
     by_name: defaultdict[str, list[float]] = defaultdict(list)
     for owner, ages in by_owner.items():
         by_name[display(snapshot.process_name(owner))] += ages

@@ -1,4 +1,4 @@
-"""The prometheus_client collector: snapshots of the host as metric families."""
+"""Collector for prometheus_client: snapshots of the host as metric families."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..model.collectors import MEASURED_COLLECTORS, CollectorName
 from ..model.reload_status import ReloadStatus
-from ..model.snapshot import PartialSnapshot, Snapshot, empty_partial_snapshot
+from ..model.snapshot import PartialSnapshot, Snapshot, build_empty_partial_snapshot
 from . import catalog
 from .accept_queue_metrics import build_accept_queues
 from .cardinality import SeriesLimits
@@ -35,7 +35,8 @@ _BUILDERS: Final[tuple[tuple[CollectorName, Callable[[Snapshot, SeriesLimiter], 
     (CollectorName.QUEUES, build_queues),
     (CollectorName.LIMITS, build_kernel),
 )
-"""A builder runs if its collector is enabled; of its metrics, those of disabled collectors are left out."""
+"""(collector, builder). A builder runs if the collector is enabled; metrics of other, disabled collectors are
+then removed from its result."""
 
 
 class SocketCollector(Collector):
@@ -44,8 +45,8 @@ class SocketCollector(Collector):
     take_snapshot: returns a new snapshot.
     source: name of the socket source, for build_info.
     collectors: the enabled collectors.
-    reload_status: returns the result of the last configuration reload.
-    partial: returns what the current collection has found so far, None if there is none.
+    reload_status: returns the outcome of the last configuration reload.
+    partial: returns the results of the running collection, None if none is running.
     """
 
     def __init__(
@@ -65,45 +66,45 @@ class SocketCollector(Collector):
         self._partial = partial
 
     def set_limits(self, limits: SeriesLimits) -> None:
-        """Apply other limits from the next collection on, and forget which label values were kept."""
+        """Use other limits from the next collection on, and forget which label values were kept."""
         self._limiter = SeriesLimiter(limits)
 
     def describe(self) -> Iterable[Metric]:
-        """Return the families that collect() may return, without a collection."""
+        """Return all families that collect() may return, without samples."""
         return [spec.describe() for spec in catalog.METRICS]
 
     def collect(self) -> Iterator[Metric]:
-        """Return all families. Never raises because of a collector that failed: its families are absent."""
+        """Return all families. The families of a collector that failed are absent."""
         snapshot, limiter = self._take_snapshot(), self._limiter
         for collector, build in _BUILDERS:
             if collector in self._collectors:
                 yield from filter(self._is_enabled, build(snapshot, limiter))
         yield limiter.build_aggregated()
         yield catalog.SOCKET_EXPORTER_UNREADABLE_PROCESSES.build(
-            ((reason,), snapshot.unreadable.get(reason, 0)) for reason in UNREADABLE_REASONS
+            ((reason,), snapshot.unreadable_processes.get(reason, 0)) for reason in UNREADABLE_REASONS
         )
-        yield from self._configuration_metrics()
-        yield from self._scrape_metrics(snapshot, self._collectors & snapshot.durations.keys())
+        yield from self._build_config_metrics()
+        yield from self._build_scrape_metrics(snapshot, self._collectors & snapshot.durations.keys())
 
     def collect_partial(self, since: float) -> Iterator[Metric]:
-        """Return the families that the current collection has completed; missing collectors have success 0.
+        """Return the families that the running collection has completed. Other collectors have success 0.
 
         May be called in any thread, also during collect().
 
-        since: of a collection that began earlier, in seconds of the monotonic clock, nothing is returned.
+        since: seconds of the monotonic clock; results of a collection that started earlier are not returned.
         """
         partial = self._partial()
         if partial is None or partial.started_at < since:
-            partial = empty_partial_snapshot(since)
+            partial = build_empty_partial_snapshot(since)
         snapshot = partial.snapshot
         if CollectorName.STATES in self._collectors:
             yield from build_states(snapshot, self._limiter)
         if CollectorName.LIMITS in self._collectors:
             yield from build_kernel(snapshot, self._limiter)
-        yield from self._configuration_metrics()
-        yield from self._scrape_metrics(snapshot, self._collectors & MEASURED_COLLECTORS)
+        yield from self._build_config_metrics()
+        yield from self._build_scrape_metrics(snapshot, self._collectors & MEASURED_COLLECTORS)
 
-    def _configuration_metrics(self) -> Iterator[Metric]:
+    def _build_config_metrics(self) -> Iterator[Metric]:
         status = self._reload_status()
         yield catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESSFUL.build([((), int(status.success))])
         yield catalog.SOCKET_EXPORTER_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS.build(
@@ -113,7 +114,7 @@ class SocketCollector(Collector):
     def _is_enabled(self, family: Metric) -> bool:
         return catalog.COLLECTOR_BY_METRIC[family.name] in self._collectors
 
-    def _scrape_metrics(self, snapshot: Snapshot, collectors: Set[CollectorName]) -> Iterator[Metric]:
+    def _build_scrape_metrics(self, snapshot: Snapshot, collectors: Set[CollectorName]) -> Iterator[Metric]:
         measured = sorted(collectors & snapshot.durations.keys())
         yield catalog.SOCKET_SCRAPE_COLLECTOR_DURATION_SECONDS.build(
             ((name,), snapshot.durations[name]) for name in measured

@@ -1,4 +1,4 @@
-"""Ephemeral ports: usage per destination and per local address, and the limits."""
+"""Metrics of ephemeral ports: usage per destination and per local address, and the limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_DESTINATION_SERIES: Final = 10
 
 
 def build_ephemeral_ports(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
-    """Build the metrics of ephemeral ports; none where the range is not known."""
+    """Build the metrics of ephemeral ports; none if the range is unknown."""
     ephemeral = snapshot.limits.ephemeral if snapshot.limits else None
     if snapshot.groups is None or ephemeral is None:
         return

@@ -1,4 +1,4 @@
-"""TCP limits of the host and counters of the kernel. What the system does not report is absent."""
+"""Metrics of TCP limits and kernel counters. Values that the system does not report are absent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .spec import CounterSpec, GaugeSpec
 
 
 def build_kernel(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric]:
-    """Build a metric of each value that is known."""
-    for spec, value in (*_limits(snapshot), *_counters(snapshot)):
+    """Build a metric for each known value."""
+    for spec, value in (*_limit_values(snapshot), *_counter_values(snapshot)):
         if value is not None:
             yield spec.build([((), value)])
     if snapshot.counters and snapshot.counters.aborts:
@@ -22,16 +22,16 @@ def build_kernel(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterator[Metric
         yield catalog.SOCKET_KERNEL_ABORTS.build(((reason,), count) for reason, count in aborts.items())
 
 
-def _limits(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec, float | None]]:
+def _limit_values(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec, float | None]]:
     if limits := snapshot.limits:
         yield catalog.SOCKET_TIME_WAIT_LIMIT, limits.max_time_wait_sockets
         yield catalog.SOCKET_TIME_WAIT_DURATION_SECONDS, limits.time_wait_seconds
         yield catalog.SOCKET_TIME_WAIT_REUSE, limits.time_wait_reuse
         yield catalog.SOCKET_ORPHANS_LIMIT, limits.max_orphans
-        yield catalog.SOCKET_MEMORY_LIMIT_BYTES, limits.memory_bytes
+        yield catalog.SOCKET_MEMORY_LIMIT_BYTES, limits.max_memory_bytes
 
 
-def _counters(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec | CounterSpec, float | None]]:
+def _counter_values(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec | CounterSpec, float | None]]:
     if counters := snapshot.counters:
         yield catalog.SOCKET_ORPHANS, counters.orphans
         yield catalog.SOCKET_MEMORY_BYTES, counters.memory_bytes

@@ -1,4 +1,4 @@
-"""What processes use: file descriptors, and bytes in socket queues."""
+"""Metrics of resource usage by process: file descriptors, and bytes in socket queues."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from .spec import GaugeSpec
 
 def build_descriptors(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the open file descriptors of processes that own sockets, and their highest usage ratio."""
-    opened: Counter[str] = Counter()
-    worst: dict[str, float] = {}
-    for owner, fds in snapshot.fd_usage.items():
+    open_fds: Counter[str] = Counter()
+    max_ratios: dict[str, float] = {}
+    for owner, usage in snapshot.fd_usage.items():
         name = snapshot.process_name(owner)
-        opened[name] += fds.open
-        if fds.limit:
-            worst[name] = max(worst.get(name, 0.0), fds.open / fds.limit)
-    display = _display_names(catalog.SOCKET_PROCESS_OPEN_FDS, opened, limiter)
-    yield _sum_by_name(catalog.SOCKET_PROCESS_OPEN_FDS, opened, display)
+        open_fds[name] += usage.open
+        if usage.limit:
+            max_ratios[name] = max(max_ratios.get(name, 0.0), usage.open / usage.limit)
+    display = _display_names(catalog.SOCKET_PROCESS_OPEN_FDS, open_fds, limiter)
+    yield _sum_by_name(catalog.SOCKET_PROCESS_OPEN_FDS, open_fds, display)
     ratios: dict[str, float] = {}
-    for name, ratio in worst.items():
+    for name, ratio in max_ratios.items():
         ratios[display(name)] = max(ratios.get(display(name), 0.0), ratio)
     yield catalog.SOCKET_PROCESS_WORST_FD_RATIO.build(((name,), ratio) for name, ratio in ratios.items())
 
 
 def build_queues(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
     """Build the bytes in receive and send queues; processes without any have no series."""
-    if snapshot.queues is None:
+    if snapshot.queue_bytes is None:
         return
-    unread: Counter[str] = Counter()
-    unacknowledged: Counter[str] = Counter()
-    for group, (received, sent) in snapshot.queues.items():
-        unread[snapshot.process_name(group.owner)] += received
-        unacknowledged[snapshot.process_name(group.owner)] += sent
+    receive_bytes: Counter[str] = Counter()
+    send_bytes: Counter[str] = Counter()
+    for group, (receive_queue, send_queue) in snapshot.queue_bytes.items():
+        receive_bytes[snapshot.process_name(group.owner)] += receive_queue
+        send_bytes[snapshot.process_name(group.owner)] += send_queue
     for spec, sums in (
-        (catalog.SOCKET_RECEIVE_QUEUE_BYTES, unread),
-        (catalog.SOCKET_SEND_QUEUE_BYTES, unacknowledged),
+        (catalog.SOCKET_RECEIVE_QUEUE_BYTES, receive_bytes),
+        (catalog.SOCKET_SEND_QUEUE_BYTES, send_bytes),
     ):
         yield _sum_by_name(spec, sums, _display_names(spec, sums, limiter))
 
 
 def _display_names(spec: GaugeSpec, sums: Counter[str], limiter: SeriesLimiter) -> Callable[[str], str]:
-    # These metrics have no port: with OTHER as port, the first label to be aggregated is the process.
+    # These metrics have no port: with OTHER as the port of all series, only processes are aggregated.
     series = {Series((), name, OTHER): value for name, value in sums.items()}
     return display_name(limiter.aggregate(spec, series, limiter.limits))
 

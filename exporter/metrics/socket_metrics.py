@@ -1,4 +1,4 @@
-"""Sockets by state, process and port, and sockets without an owner."""
+"""Metrics of sockets by state, process and port, of unowned sockets, and of TIME_WAIT attribution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .series_limiter import SeriesLimiter, with_unlimited_ports
 
 
 def build_states(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
-    """Build the metrics of the collector `states`; of an unfinished collection only the totals by state."""
+    """Build the metrics of the collector `states`; for an unfinished collection only totals by state."""
     if snapshot.totals_by_state is not None:
         yield catalog.SOCKET_HOST_STATES.build(
             ((STATE_NAMES[state],), count) for state, count in snapshot.totals_by_state.items()
@@ -34,7 +34,7 @@ def build_states(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]
         series[Series((state,), snapshot.process_name(group.owner), remote_port_label(group))] += count
     yield catalog.SOCKET_HOST_STATES.build(((state,), count) for state, count in by_state.items())
     yield limiter.build(catalog.SOCKET_STATES, series)
-    yield catalog.SOCKET_EXPORTER_UNOWNED_SOCKETS.build(_unowned(snapshot, snapshot.groups))
+    yield catalog.SOCKET_EXPORTER_UNOWNED_SOCKETS.build(_count_unowned(snapshot, snapshot.groups))
 
 
 def build_listeners(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
@@ -53,7 +53,7 @@ def _is_known(state: int, snapshot: Snapshot) -> bool:
     return state != LISTEN or CollectorName.LISTENERS not in snapshot.failed
 
 
-def _unowned(snapshot: Snapshot, groups: Mapping[SocketGroup, int]) -> Iterator[tuple[tuple[str], int]]:
+def _count_unowned(snapshot: Snapshot, groups: Mapping[SocketGroup, int]) -> Iterator[tuple[tuple[str], int]]:
     counts: Counter[str] = Counter()
     for group, count in groups.items():
         if group.owner is Unowned.NOT_FOUND:

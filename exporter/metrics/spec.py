@@ -1,4 +1,4 @@
-"""Metric specs: what a metric is called, what it means, and which labels it has."""
+"""Metric specs: name, help text, labels and collector of a metric, and how its samples are built."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class CounterSpec(MetricSpec):
 
 @dataclass(frozen=True, slots=True)
 class GaugeHistogramSpec(MetricSpec):
-    """Declaration of a histogram whose counts may decrease."""
+    """Declaration of a gauge histogram: its counts may decrease."""
 
     type = "gaugehistogram"
 

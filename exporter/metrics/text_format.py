@@ -1,4 +1,4 @@
-"""Prometheus' text formats, byte for byte as prometheus_client writes them."""
+"""Prometheus text formats, with the same bytes as prometheus_client's."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ _format_float: Callable[[float], str] = floatToGoString
 _generate_open_metrics: Callable[..., bytes] = openmetrics.generate_latest
 _END: Final = b"# EOF\n"
 
-# Each sample of these types is one line, in order; samples of other types may be moved to the end.
+# Types whose samples are one line each, in order. prometheus_client may move samples of other types.
 _ONE_LINE_PER_SAMPLE: Final = frozenset({"gauge", "counter"})
 
 
 class _Families(Collector):
+    """Collector of these families, as generate_latest() takes one."""
+
     def __init__(self, *families: Metric) -> None:
         self._families = families
 
@@ -30,28 +32,28 @@ class _Families(Collector):
 
 
 def encode(families: Iterable[Metric], *, open_metrics: bool) -> bytes:
-    """Return the families as OpenMetrics 1.0.0, or else as the text format 0.0.4.
+    """Return the families in OpenMetrics 1.0.0 if `open_metrics`, otherwise in the text format 0.0.4.
 
-    Samples must have neither timestamps nor exemplars, and counters no creation time.
+    Samples must not have timestamps or exemplars, counters no creation time.
     """
     text = b"".join(_encode_family(family, open_metrics=open_metrics) for family in families)
     return text + _END if open_metrics else text
 
 
 def _encode_family(family: Metric, *, open_metrics: bool) -> bytes:
-    """Return one family. prometheus_client writes HELP and TYPE.
+    """Return one family. prometheus_client writes the lines HELP and TYPE.
 
-    Writing the lines of samples here takes 1.8 us a sample instead of 4.5 us: 3.7 ms instead of 9.1 ms for
+    The lines of samples are written here, in 1.8 us a sample instead of 4.5 us: 3.7 ms instead of 9.1 ms for
     2,000 samples.
     """
     if family.type not in _ONE_LINE_PER_SAMPLE:
         return _encode_by_library(family, open_metrics=open_metrics)
     head = Metric(family.name, family.documentation, family.type, family.unit)
-    lines = "".join(map(_line, family.samples))
+    lines = "".join(map(_format_line, family.samples))
     return _encode_by_library(head, open_metrics=open_metrics) + lines.encode()
 
 
-def _line(sample: Sample) -> str:
+def _format_line(sample: Sample) -> str:
     labels = ",".join([f'{name}="{_escape(value)}"' for name, value in sorted(sample.labels.items())])
     braced = f"{{{labels}}}" if labels else ""
     return f"{sample.name}{braced} {_format_float(sample.value)}\n"

@@ -1,1 +1,1 @@
-"""Plain values that all other packages share. Imports none of them, and does no I/O."""
+"""Plain values that all other packages share. The package imports none of them and does no I/O."""

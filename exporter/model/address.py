@@ -22,5 +22,5 @@ def parse_address(text: str) -> bytes:
 
 
 def unmap_ipv4(address: bytes) -> bytes:
-    """Return the 4 bytes of an IPv4-mapped address, and every other one as it is."""
+    """Return the 4 bytes of an IPv4-mapped address, and any other address unchanged."""
     return address[12:] if address.startswith(IPV4_MAPPED_PREFIX) else address

@@ -10,30 +10,31 @@ from .sockets import CloseWaitSocket
 
 
 class Cause(StrEnum):
-    """What the local program has not done yet. The values are those of the label `cause`.
+    """Reason why a connection is in CLOSE_WAIT: what the local process has not done yet.
 
-    Each use is a `match` that ends with assert_never(), so that mypy lists what a new cause lacks.
+    The values are those of the label `cause`. Each use is a `match` that ends with assert_never(): mypy then
+    reports every use that lacks a new cause.
     """
 
-    __hash__ = str.__hash__  # Enum's own runs Python code, and this is hashed for every socket in CLOSE_WAIT
+    __hash__ = str.__hash__  # Enum.__hash__ is Python code, and is called for every socket in CLOSE_WAIT
 
     NOT_ACCEPTED = "not_accepted"
-    """accept(): the connection is still in the accept queue."""
+    """accept() is missing: the connection is still in the accept queue."""
     NOT_READ = "not_read"
-    """recv(): data or the FIN are unread."""
+    """recv() is missing: data or the FIN are unread."""
     NOT_CLOSED = "not_closed"
-    """close(): everything has been read."""
+    """close() is missing: everything has been read."""
     SENDING = "sending"
-    """The program still sends: the peer has not acknowledged everything."""
+    """The process still sends: the peer has not acknowledged everything."""
     UNKNOWN = "unknown"
-    """The source has no queue lengths."""
+    """The source reports no queue lengths."""
 
 
 class ClassifiedCloseWait(NamedTuple):
-    """A connection in CLOSE_WAIT, with the group that it is counted in."""
+    """Connection in CLOSE_WAIT with its group, cause and age."""
 
     close_wait: CloseWaitSocket
     group: SocketGroup
     cause: Cause
-    age: float
-    """Seconds in CLOSE_WAIT."""
+    age_seconds: float
+    """Time in CLOSE_WAIT."""

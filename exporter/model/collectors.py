@@ -36,7 +36,7 @@ COLLECTOR_HELP: Final[Mapping[CollectorName, str]] = {
     CollectorName.QUEUES: "receive and send queue bytes by process",
     CollectorName.LIMITS: "TCP sysctl limits and kernel counters",
 }
-"""What each collector exports, as a noun phrase."""
+"""Collector -> what it exports, as a noun phrase."""
 
 MEASURED_COLLECTORS: Final = frozenset(
     {
@@ -49,5 +49,5 @@ MEASURED_COLLECTORS: Final = frozenset(
         CollectorName.LIMITS,
     }
 )
-"""Collectors that read or count something themselves and so have a duration. The others are derived from
-their results."""
+"""Collectors that read or count something themselves and therefore have a duration. The metrics of the others
+are derived from their results."""

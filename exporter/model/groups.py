@@ -9,29 +9,29 @@ from .process import Owner
 
 
 class Direction(Enum):
-    """Which side initiated the connection."""
+    """Side that initiated the connection."""
 
     __hash__ = object.__hash__  # as in process.Unowned: called for every new socket
 
     INBOUND = "inbound"
-    """A local listener accepted it; the local port is the service's."""
+    """A local listener accepted the connection; the local port is that of the service."""
     OUTBOUND = "outbound"
-    """The local side initiated the connection; the remote port is the service's."""
+    """The local side initiated the connection; the remote port is that of the service."""
     NONE = "none"
-    """No connection: listening, or only bound."""
+    """There is no connection: the socket is listening or only bound."""
 
 
 class Attribution(Enum):
-    """How the owner of a socket in TIME_WAIT was found; the kernel names none."""
+    """Method by which the owner of a socket in TIME_WAIT was found; the kernel reports none."""
 
     __hash__ = object.__hash__  # as in process.Unowned: called for every new socket
 
     LISTENER = "listener"
-    """Its local port has a listener, whose process accepted it."""
+    """The owner is that of the listener on the local port, which accepted the connection."""
     OBSERVED = "observed"
-    """An earlier collection contained the same socket with an owner."""
+    """A previous collection contained the same socket with an owner."""
     INFERRED = "inferred"
-    """Exactly one process has, or recently had, connections to that remote address and port."""
+    """The owner is the only process that has, or recently had, connections to the remote address and port."""
     NONE = "none"
     """The owner is unknown."""
 
@@ -42,7 +42,8 @@ class AddressPair(NamedTuple):
     local_address: bytes
     remote_address: bytes
     ephemeral: bool
-    """Whether the local port is in the ephemeral range, so that it counts against the destination's ports."""
+    """Whether the local port is in the ephemeral range, and counts towards the ports in use for the
+    destination."""
 
 
 class SocketGroup(NamedTuple):
@@ -54,6 +55,6 @@ class SocketGroup(NamedTuple):
     port: int
     """Port of the service: the remote port of outbound connections, otherwise the local port."""
     addresses: AddressPair | None = None
-    """None for all but outbound sockets."""
+    """None except for outbound sockets."""
     attribution: Attribution | None = None
-    """None for all but sockets in TIME_WAIT."""
+    """None except for sockets in TIME_WAIT."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MAX_PORT: Final = 65_535
+PORT_COUNT: Final = MAX_PORT + 1
 
 
 @dataclass(frozen=True, slots=True)
 class EphemeralRange:
-    """Range of local ports for sockets that are not bound to one."""
+    """Range of local ports for sockets that are not bound to a port."""
 
     low: int
     high: int
@@ -28,7 +31,7 @@ class EphemeralRange:
 
     def as_bitmap(self) -> bytearray:
         """Return 65,536 bytes, one for each port: 1 if it can be chosen, else 0."""
-        ports = bytearray(1 << 16)
+        ports = bytearray(PORT_COUNT)
         ports[self.low : self.high + 1] = b"\1" * (self.high + 1 - self.low)
         for port in self.reserved:
             ports[port] = 0
@@ -37,7 +40,7 @@ class EphemeralRange:
 
 @dataclass(frozen=True, slots=True)
 class SysctlLimits:
-    """Limits of TCP on this host. None stands for what the system does not report."""
+    """TCP limits of this host. None means that the system does not report the value."""
 
     max_time_wait_sockets: int | None = None
     """Maximum number of sockets in TIME_WAIT; further ones are closed immediately."""
@@ -47,8 +50,8 @@ class SysctlLimits:
     """Whether connect() takes ports in TIME_WAIT: 0 never, 1 always, 2 on loopback only."""
     ephemeral: EphemeralRange | None = None
     max_orphans: int | None = None
-    """Maximum number of sockets without a process; further ones are reset."""
-    memory_bytes: int | None = None
+    """Maximum number of orphaned sockets, which no process has open; further ones are reset."""
+    max_memory_bytes: int | None = None
     """Maximum memory of all TCP buffers."""
     errors: tuple[str, ...] = ()
     """One sentence for each value that exists but is unreadable or malformed."""
@@ -56,14 +59,14 @@ class SysctlLimits:
 
 @dataclass(frozen=True, slots=True)
 class KernelCounters:
-    """TCP counters and gauges of the kernel. None stands for what this kernel does not report.
+    """TCP counters and gauges of the kernel. None means that this kernel does not report the value.
 
     The counters count since boot, or since the network namespace was made.
     """
 
     time_wait_started: int | None = None
-    """Counter of sockets that entered TIME_WAIT or, closed by us, wait in FIN_WAIT2
-    (TcpExt TW; before Linux 5.17 counted as they leave it)."""
+    """Counter of sockets that entered TIME_WAIT, or FIN_WAIT2 after close() (TcpExt TW; before Linux 5.17
+    counted when they leave these states)."""
     time_wait_reused: int | None = None
     """Counter of sockets in TIME_WAIT whose port connect() took (TcpExt TWRecycled)."""
     time_wait_overflows: int | None = None
@@ -71,24 +74,24 @@ class KernelCounters:
     listen_overflows: int | None = None
     """Counter of SYNs and ACKs refused because the accept queue was full (TcpExt ListenOverflows)."""
     listen_drops: int | None = None
-    """Counter of those refused for any reason, overflows included (TcpExt ListenDrops)."""
+    """Counter of SYNs and ACKs refused for any reason, including overflows (TcpExt ListenDrops)."""
     syn_queue_drops: int | None = None
     """Counter of SYNs dropped because the SYN queue of a listener was full (TcpExt TCPReqQFullDrop). With
     tcp_syncookies the kernel answers them with cookies and counts them as TCPReqQFullDoCookies instead
     (tcp_syn_flood_action in net/ipv4/tcp_input.c)."""
     backlog_drops: int | None = None
-    """Counter of segments dropped because the backlog of a socket was full, where segments wait that arrive
-    while a process holds its lock (TcpExt TCPBacklogDrop, tcp_add_backlog in net/ipv4/tcp_ipv4.c)."""
+    """Counter of segments dropped because the backlog of a socket was full: the queue of segments that arrive
+    while a process has locked the socket (TcpExt TCPBacklogDrop, tcp_add_backlog in net/ipv4/tcp_ipv4.c)."""
     aborts: Mapping[str, int] = field(default_factory=dict)
-    """Counters of connections aborted, by reason: close (with data unread), data (came after close()),
-    timeout, linger, memory (orphans and buffers), as far as this kernel counts them (TcpExt TCPAbortOn...)
-    and failed, the aborts of any reason whose RST could not be sent (TcpExt TCPAbortFailed)."""
+    """Counters of aborted connections by reason: close (data unread), data (received after close()), timeout,
+    linger, memory (orphans and buffers) (TcpExt TCPAbortOn...), and failed, the aborts for any reason whose
+    RST could not be sent (TcpExt TCPAbortFailed). Reasons that this kernel does not count are absent."""
     time_wait: int | None = None
-    """Sockets in TIME_WAIT, and those in FIN_WAIT2 that no process holds (sockstat, TCP tw)."""
+    """Number of sockets in TIME_WAIT, and of orphans in FIN_WAIT2 (sockstat, TCP tw)."""
     orphans: int | None = None
-    """Sockets that no process holds, of all network namespaces (sockstat, TCP orphan)."""
+    """Number of orphaned sockets in all network namespaces (sockstat, TCP orphan)."""
     memory_bytes: int | None = None
-    """Memory of TCP buffers in bytes, of all network namespaces (sockstat, TCP mem)."""
+    """Memory of TCP buffers in all network namespaces (sockstat, TCP mem)."""
     errors: tuple[str, ...] = ()
     """One sentence for each file that exists but is unreadable or malformed."""
 

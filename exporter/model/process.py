@@ -11,22 +11,22 @@ UNKNOWN_PROCESS: Final = "unknown"
 
 
 class ProcessId(NamedTuple):
-    """Identity of a process, which another process with the same pid later does not share."""
+    """Identity of a process. A later process with the same pid has another one."""
 
     pid: int
     start_time: float
-    """Seconds since boot (Linux) or since the epoch (psutil): for comparison only."""
+    """Seconds since boot (procfs) or since the epoch (psutil): for comparison only."""
 
 
 class Unowned(Enum):
-    """Why a socket has no owner."""
+    """Reason why a socket has no owner."""
 
     __hash__ = object.__hash__  # Enum.__hash__ is Python code, and this is called for every new socket
 
     RELEASED = "released"
-    """The kernel names no owner and no listener has its port: TIME_WAIT, orphans."""
+    """No process has the socket open, and none is listening on its port: TIME_WAIT, orphans."""
     NOT_FOUND = "not_found"
-    """It has an owner, but no process was found to have it open."""
+    """The socket has an owner, but no process was found that has it open."""
 
 
 Owner = ProcessId | Unowned

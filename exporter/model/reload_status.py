@@ -1,4 +1,4 @@
-"""The outcome of the last reload of the configuration."""
+"""Outcome of the last reload of the configuration."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class ReloadStatus(NamedTuple):
 
     success: bool
     timestamp: float
-    """Unix seconds."""
+    """Seconds since the epoch."""

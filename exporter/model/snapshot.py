@@ -1,4 +1,4 @@
-"""Snapshot of a host's sockets: the result of one collection, from which metrics and findings are made."""
+"""Snapshot of a host's sockets: the result of one collection, and the input of metrics and diagnosis."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from .sockets import Listener
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one collection found. None stands for what could not be read or was not requested."""
+    """Result of one collection. None means that the data could not be read or the collector is disabled."""
 
     groups: Mapping[SocketGroup, int] | None
     """Number of sockets by group, listeners included."""
     listeners: Sequence[tuple[Listener, Owner]] | None
     names: Mapping[Owner, str]
-    """Name of each owner's process. Unowned sockets have no name."""
-    unreadable: Mapping[str, int]
-    """Number of processes whose file descriptors could not be read, by reason."""
+    """Owner -> name of its process. Only processes have names."""
+    unreadable_processes: Mapping[str, int]
+    """Number of processes whose file descriptors were not readable, by value of the label `reason`."""
     unresolved_reason: str
-    """Why sockets have no known owner: a value of the label `reason`."""
+    """Most likely reason why owners are Unowned.NOT_FOUND: a value of the label `reason`."""
     durations: Mapping[CollectorName, float]
-    """Duration of each collector."""
+    """Seconds that each collector took; those that did not run are absent."""
     failed: frozenset[CollectorName]
+    """Collectors that failed, at least in part."""
     close_wait: Sequence[ClassifiedCloseWait] | None = None
-    queues: Mapping[SocketGroup, tuple[int, int]] | None = None
-    """Unread and unacknowledged bytes by group."""
+    queue_bytes: Mapping[SocketGroup, tuple[int, int]] | None = None
+    """(receive queue, send queue) by group: bytes unread and bytes unacknowledged."""
     max_bound_ports: int | None = None
     """Number of distinct ephemeral ports in use on the local address with most of them."""
     limits: SysctlLimits | None = None
     counters: KernelCounters | None = None
     fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
     totals_by_state: Mapping[int, int] | None = None
-    """Number of sockets by state, if `groups` are not known yet: of an unfinished collection."""
+    """Number of sockets by state in the snapshot of an unfinished collection, which has no `groups` yet."""
     source: str = ""
     """Name of the socket source, such as `netlink`; empty in the snapshot of an unfinished collection."""
 
@@ -49,27 +50,30 @@ class Snapshot:
 
 
 class PartialSnapshot(NamedTuple):
-    """What an unfinished collection has found so far."""
+    """Results of an unfinished collection."""
 
     started_at: float
-    """Seconds of the monotonic clock."""
+    """Start of the collection, in seconds of the monotonic clock."""
     snapshot: Snapshot
     """Collectors that have not finished count as failed."""
 
 
-def unfinished_snapshot(
+def build_unfinished_snapshot(
     durations: Mapping[CollectorName, float] | None = None,
     limits: SysctlLimits | None = None,
     counters: KernelCounters | None = None,
     totals: Mapping[int, int] | None = None,
 ) -> Snapshot:
-    """Return the snapshot of a collection of which only these results are known."""
+    """Return the snapshot of a collection that has only these results so far.
+
+    durations: seconds of the finished collectors. totals: number of sockets by state.
+    """
     durations = durations or {}
     return Snapshot(
         groups=None,
         listeners=None,
         names={},
-        unreadable={},
+        unreadable_processes={},
         unresolved_reason="not_found",
         durations=durations,
         failed=MEASURED_COLLECTORS - durations.keys(),
@@ -79,6 +83,6 @@ def unfinished_snapshot(
     )
 
 
-def empty_partial_snapshot(started_at: float) -> PartialSnapshot:
-    """Return the snapshot of a collection that has just started, at this time of the monotonic clock."""
-    return PartialSnapshot(started_at, unfinished_snapshot())
+def build_empty_partial_snapshot(started_at: float) -> PartialSnapshot:
+    """Return the partial snapshot of a collection without results. started_at: as in PartialSnapshot."""
+    return PartialSnapshot(started_at, build_unfinished_snapshot())

@@ -1,4 +1,4 @@
-"""Sockets, one by one and in batches, as the sources return them."""
+"""Sockets as the sources return them: single sockets, tables and batches."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ STATE_NAMES: Final[dict[int, str]] = {
 """Number of each TCP state in Linux (include/net/tcp_states.h) -> value of the label `state`."""
 
 NO_OWNER_KEY: Final = 0
-"""Owner key of a socket without a process: not accepted yet, an orphan, or in TIME_WAIT."""
+"""Owner key of a socket that no process has open: not accepted yet, orphaned, or in TIME_WAIT."""
 
 HIDDEN_OWNER_KEY: Final = 0xFFFFFFFF
-"""Owner key of a socket that has a process which the source is not allowed to see."""
+"""Owner key of a socket whose process the source has no permission to see."""
 
 SocketKey = Hashable
-"""Identifies one socket in one state, within a key space. If two collections contain an equal key, nothing
-that is exported about that socket has changed. Opaque to every module but the source."""
+"""Identity of one socket in one state, within a key space. If two collections contain an equal key, nothing
+that is exported about that socket has changed, except its queues. Opaque to every module but the source."""
 
 _Row = TypeVar("_Row", bound=tuple[object, ...])
 
@@ -52,7 +52,7 @@ class KeySpace(NamedTuple):
 
     state: int
     owned: bool = True
-    """False if none of them has an owner, which the keys do not show."""
+    """False if none of the sockets has an owner; a socket that gets one keeps its key."""
 
 
 class Socket(NamedTuple):
@@ -65,7 +65,7 @@ class Socket(NamedTuple):
     remote_address: bytes
     remote_port: int
     owner_key: int
-    """What the source knows of the owner: the socket's inode (netlink), a pid (psutil), NO_OWNER_KEY or
+    """Key by which the owner is looked up: the socket's inode (netlink), a pid (psutil), NO_OWNER_KEY or
     HIDDEN_OWNER_KEY."""
     cookie: int
     """The kernel's SO_COOKIE; 0 if the source has none."""
@@ -78,7 +78,7 @@ class Listener(NamedTuple):
     local_port: int
     owner_key: int
     queue_length: int | None
-    """Connections that wait for accept(); None if the source does not report it."""
+    """Number of connections in the accept queue; None if the source does not report it."""
     queue_limit: int | None
     """Maximum length of the accept queue; None if the source does not report it."""
 
@@ -94,7 +94,7 @@ class SocketTable(Protocol):
         """Return the sockets at these positions."""
 
     def concat(self, others: Iterable[Any]) -> SocketTable:
-        """Return a table of these sockets and the others, which are tables of the same class."""
+        """Return one table of these sockets and those of `others`, which are tables of the same class."""
 
     def local_ports(self) -> Sequence[int]: ...
 
@@ -103,46 +103,46 @@ class SocketTable(Protocol):
     def cookies(self) -> Sequence[int]: ...
 
     def inbound_signatures(self) -> Iterable[Hashable]:
-        """Return what decides the group of an inbound socket: state, local address and local port."""
+        """Return what determines the group of an inbound socket: state, local address and local port."""
 
     def outbound_signatures(self) -> Iterable[Hashable]:
-        """Return what decides the group of an outbound socket: state, both addresses and the remote port.
+        """Return what determines the group of an outbound socket: state, both addresses and the remote port.
 
-        None for a socket that has no remote end: its local port matters as well.
+        None for a socket without a remote end, whose group also depends on the local port.
         """
 
     def local_endpoints(self, min_port: int, max_port: int) -> Iterable[tuple[bytes, int]]:
-        """Return local address and port of the sockets whose local port is in that range."""
+        """Return local address and port of the sockets with a local port in this range (inclusive)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketBatch:
-    """Sockets of one key space from one dump, as columns: counting a known socket decodes no row."""
+    """Sockets of one key space from one dump, as columns: counting a known socket does not decode it."""
 
     keyspace: KeySpace
     keys: Sequence[SocketKey]
     """One key for each socket; the cookie if the source has cookies."""
-    owner_keys: bytes
-    """Owner keys as unsigned 32 bit integers in native order, 0 for none. May be part of another batch of
-    the same dump."""
-    rows_at: Callable[[Sequence[int]], SocketTable]
-    """Return the sockets at these positions."""
+    owner_key_column: bytes
+    """Owner keys as unsigned 32 bit integers in native order. One batch of a dump may have those of others
+    as well, whose own column is then empty."""
+    select: Callable[[Sequence[int]], SocketTable]
+    """As SocketTable.select(): returns the sockets at these positions."""
     local_endpoints: Callable[[int, int], Iterable[tuple[bytes, int]]]
-    """Return local address and port of the sockets with a local port between two ports, both included."""
+    """As SocketTable.local_endpoints()."""
     nonempty_queues: Sequence[tuple[SocketKey, int, int]] = ()
-    """(key, unread bytes, unacknowledged bytes) of the sockets where one of them is not zero."""
+    """(key, receive queue, send queue), in bytes, of the sockets where one of the queues is not empty."""
 
 
 class CloseWaitSocket(NamedTuple):
     """One socket in CLOSE_WAIT: the peer has closed the connection, the local process has not.
 
-    None stands for what the source does not report.
+    None means that the source does not report the value.
     """
 
     socket: Socket
-    receive_queue: int | None
-    """Unread bytes; the FIN counts as one. MPTCP: the memory that they take, without the FIN."""
-    send_queue: int | None
+    receive_queue_bytes: int | None
+    """Unread bytes, of which the FIN counts as one. MPTCP: memory of the unread data, without the FIN."""
+    send_queue_bytes: int | None
     """Bytes that the peer has not acknowledged."""
     timer: int | None
     """idiag_timer: 0 none, 1 retransmission, 2 keepalive, 4 zero window probe. MPTCP: always 0."""
@@ -151,14 +151,14 @@ class CloseWaitSocket(NamedTuple):
     seconds_since_data: float | None
     """Seconds since the last data was received: upper bound of the time in CLOSE_WAIT."""
     mptcp: bool
-    """Whether it is an MPTCP connection. Unless it fell back to TCP, its subflows stay in ESTABLISHED, and
-    only the MPTCP socket is in CLOSE_WAIT."""
+    """Whether the connection is MPTCP. Unless it fell back to TCP, its subflows stay in ESTABLISHED, and only
+    the MPTCP socket is in CLOSE_WAIT."""
 
 
 def fast_maker(cls: type[_Row]) -> Callable[[tuple[object, ...]], _Row]:
-    """Return a function that makes a named tuple of this class from the tuple of all its fields.
+    """Return a function that makes a named tuple of this class from a tuple of all its fields.
 
-    Takes three quarters of the time of its _make() (collections.namedtuple): it runs no Python code and does
-    not check the number of fields.
+    Takes three quarters of the time of _make() (collections.namedtuple): the function runs no Python code and
+    does not check the number of fields.
     """
     return cast(Callable[[tuple[object, ...]], _Row], partial(tuple.__new__, cls))

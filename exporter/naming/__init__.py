@@ -1,1 +1,1 @@
-"""The name of each process: the `process_names` rules of the configuration."""
+"""Names of processes, by the `process_names` rules of the configuration."""

@@ -1,12 +1,16 @@
 """Names of processes by process-exporter's `process_names` rules, so that its files work here too.
 
-The first matching rule names the process, with process-exporter's meaning of selectors and templates
-except where that looks like an accident: every path of an `exe` list counts (there the last one of those
-with the same basename does), `{{.Matches}}` prints named groups only, and a group that no pattern has is an
-error at start rather than `<no value>`. `{{.Unit}}` and `{{.Container}}` exist here only.
+The first matching rule names the process. Selectors and templates have process-exporter's meaning, except
+where that looks like an accident:
 
-A process that is really called `other` or `unknown` is counted together with the sockets that were
-aggregated into `other` or have no known owner; every sum stays right.
+- Every path of an `exe` list counts; in process-exporter only the last one of those with the same basename.
+- `{{.Matches}}` prints named groups only.
+- A group that no pattern has is an error at startup; in process-exporter it prints `<no value>`.
+
+`{{.Unit}}` and `{{.Container}}` exist only here.
+
+A process whose name is `other` or `unknown` is counted together with the sockets that are aggregated into
+`other` or have no known owner; every sum stays correct.
 """
 
 from __future__ import annotations
@@ -19,16 +23,14 @@ from typing import Final
 
 import msgspec
 
-from ..model.process import Process, ProcessId
-from .go_regex import GoRegex, PatternError, encode_text
+from ..model.process import UNKNOWN_PROCESS, Process, ProcessId
+from .go_regex import GoRegex, PatternError, encode_text, replace_surrogates
 
-UNKNOWN: Final = "unknown"
-"""Name of a process of which nothing could be read."""
 MAX_NAME_LENGTH: Final = 200
+"""Maximum number of characters of a name."""
 
 _DEFAULT_TEMPLATE: Final = "{{.ExeBase}}"
 _SHORT_CONTAINER_ID: Final = 12
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 _BLANKS: Final = " \t\r\n"
 _ACTION: Final = re.compile(
@@ -41,24 +43,24 @@ _ACTION: Final = re.compile(
 Groups = Mapping[str, str]
 """Text captured by a rule's patterns, by group name; empty where an optional group did not match."""
 TemplatePart = Callable[[Process, Groups], str]
-"""Part of a name template: returns its text for a process."""
+"""Function for one part of a name template: returns its text for a process."""
 
 
 class NameRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Item of `process_names`, as written. Every selector given must match; None means not given."""
+    """Item of `process_names`, as in the file. Every given selector must match; None means not given."""
 
     name: str = ""
     """Template of the name; empty means `{{.ExeBase}}`."""
     comm: tuple[str, ...] | None = None
     """The comm of the process is one of these."""
     exe: tuple[str, ...] | None = None
-    """argv[0] is one of these, or its basename is, for those without a slash."""
+    """argv[0] is one of these, or its basename is one of those without a slash."""
     cmdline: tuple[str, ...] | None = None
     """All of these regular expressions (Go's syntax) match somewhere in the arguments joined by spaces."""
 
 
 class RuleError(ValueError):
-    """Invalid rule. path: its place in the list of rules, as `[2].cmdline[0]`."""
+    """Invalid rule. path: its place in the list of rules, such as `[2].cmdline[0]`."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -86,10 +88,10 @@ class _Rule:
             return None
         groups: dict[str, str] = {}
         for pattern in self.patterns:
-            found = pattern.search(command_line)
-            if found is None:
+            captured = pattern.search(command_line)
+            if captured is None:
                 return None
-            groups |= found
+            groups |= captured
         return "".join(part(process, groups) for part in self.template)
 
 
@@ -99,32 +101,32 @@ class Namer:
 
     _rules: tuple[_Rule, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What is valid in the rules but unwise, each beginning with its path in the list of rules."""
+    """Rules that are valid but unwise, as `PATH: PROBLEM`, with the path in the list of rules."""
 
     @property
     def needs_details(self) -> bool:
-        """Whether names depend on more of a process than its comm."""
+        """Whether names depend on more attributes of a process than its comm."""
         return bool(self._rules)
 
     def name(self, process: Process) -> str:
         """Return the value of the `process` label: valid UTF-8 of 1 to MAX_NAME_LENGTH characters.
 
-        It is the name by the first matching rule, else comm (process-exporter leaves such a process out),
-        else `unknown`.
+        It is the name by the first matching rule; without one comm (process-exporter leaves such a process
+        out); without a comm `unknown`.
         """
-        return _label(self._first_match(process)) or _label(process.comm) or UNKNOWN
+        return _sanitize(self._first_matching_name(process)) or _sanitize(process.comm) or UNKNOWN_PROCESS
 
-    def _first_match(self, process: Process) -> str:
+    def _first_matching_name(self, process: Process) -> str:
         command_line = encode_text(" ".join(process.cmdline))
         names = (rule.name(process, command_line) for rule in self._rules)
         return next((name for name in names if name is not None), "")
 
 
 class NameCache:
-    """Names of processes, each made once and again only when an attribute of the process changes.
+    """Cache of process names: a name is made again only when an attribute of its process changes.
 
-    An evaluation costs up to 11 ms a pattern at 128 KiB of arguments (see processes); looking it up costs
-    less than 1 us.
+    Making a name takes up to 11 ms a pattern for 128 KiB of arguments (procfs.process_reader limits them to
+    that size), looking it up less than 1 us.
     """
 
     def __init__(self, namer: Namer) -> None:
@@ -134,23 +136,23 @@ class NameCache:
     def name(self, owner: ProcessId, process: Process) -> str:
         """Return the name of a process.
 
-        process: its attributes; the same object as before if none has changed since.
+        process: its attributes; the same object as in the previous call if none of them has changed.
         """
-        known, name = self._names.get(owner, (None, ""))
-        if known is not process:
+        named_process, name = self._names.get(owner, (None, ""))
+        if named_process is not process:
             name = self._namer.name(process)
             self._names[owner] = process, name
         return name
 
     def retain(self, is_used: Callable[[ProcessId], bool]) -> None:
-        """Drop the names of all other processes."""
+        """Drop the names of processes that are not used."""
         self._names = {owner: known for owner, known in self._names.items() if is_used(owner)}
 
 
 def compile_rules(rules: Sequence[NameRule]) -> Namer:
     """Return the namer for `rules`. Raises RuleError for the first invalid rule."""
     compiled = tuple(_compile_rule(rule, f"[{number}]") for number, rule in enumerate(rules))
-    return Namer(compiled, tuple(_warnings(rules)))
+    return Namer(compiled, tuple(_find_warnings(rules)))
 
 
 def _compile_rule(rule: NameRule, path: str) -> _Rule:
@@ -178,29 +180,32 @@ def _compile_pattern(pattern: str, path: str) -> GoRegex:
 def _compile_template(template: str, patterns: Sequence[GoRegex], path: str) -> tuple[TemplatePart, ...]:
     groups = {group for pattern in patterns for group in pattern.group_names}
     parts: list[TemplatePart] = []
-    at = 0
-    while (start := template.find("{{", at)) >= 0:
+    position = 0
+    while (start := template.find("{{", position)) >= 0:
         action = _ACTION.match(template, start)
         if action is None:
             raise RuleError(path, _template_error(template, start))
-        text = template[at:start]
-        parts += _text(text.rstrip(_BLANKS) if action["trim_before"] else text), _field(action, groups, path)
-        at = action.end()
-    return (*parts, _text(template[at:]))
+        text = template[position:start]
+        parts += (
+            _literal_part(text.rstrip(_BLANKS) if action["trim_before"] else text),
+            _field_part(action, groups, path),
+        )
+        position = action.end()
+    return (*parts, _literal_part(template[position:]))
 
 
-def _template_error(template: str, start: int) -> str:
-    end = template.find("}}", start)
+def _template_error(template: str, offset: int) -> str:
+    end = template.find("}}", offset)
     if end < 0:
-        return f"unclosed {{{{ at position {start}"
-    return f"{template[start : end + 2]} at position {start}: only fields such as {{{{.Comm}}}} can be used"
+        return f"unclosed {{{{ at position {offset}"
+    return f"{template[offset : end + 2]} at position {offset}: only fields such as {{{{.Comm}}}} can be used"
 
 
-def _text(text: str) -> TemplatePart:
+def _literal_part(text: str) -> TemplatePart:
     return lambda _process, _groups: text
 
 
-def _field(action: re.Match[str], known_groups: set[str], path: str) -> TemplatePart:
+def _field_part(action: re.Match[str], known_groups: set[str], path: str) -> TemplatePart:
     field, group = action["field"], action["group"]
     place = f"{action[0].rstrip()} at position {action.start()}"
     if field == "Matches" and group in known_groups:
@@ -208,7 +213,7 @@ def _field(action: re.Match[str], known_groups: set[str], path: str) -> Template
     if field == "Matches" and group:
         raise RuleError(path, f"{place}: no cmdline pattern has a group {group}")
     if field == "Matches":
-        return lambda _process, groups: _go_map(groups)
+        return lambda _process, groups: _format_go_map(groups)
     if group or field not in _FIELDS:
         known = " ".join(f".{name}" for name in sorted({*_FIELDS, "Matches"}))
         raise RuleError(path, f"{place}: unknown field (known: {known})")
@@ -233,13 +238,13 @@ def _argv0(process: Process) -> str:
 
 
 def _base_name(path: str) -> str:
-    """Return what Go's filepath.Base does, also for Windows paths, but empty for an empty path."""
+    """Return the same as Go's filepath.Base, but empty for an empty path. Accepts Windows paths as well."""
     if _DRIVE.match(path):
         path = path.replace("\\", "/")
     return path.rstrip("/").rpartition("/")[2] or path[:1]
 
 
-def _go_time(seconds: float) -> str:
+def _format_go_time(seconds: float) -> str:
     """Return a time, in seconds since the epoch, as Go prints it; empty if it has no date."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
@@ -249,7 +254,7 @@ def _go_time(seconds: float) -> str:
     return f"{moment.isoformat(' ')[:19]}{fraction} +0000 UTC"
 
 
-def _go_map(groups: Groups) -> str:
+def _format_go_map(groups: Groups) -> str:
     return f"map[{' '.join(f'{name}:{groups[name]}' for name in sorted(groups))}]"
 
 
@@ -261,19 +266,19 @@ _FIELDS: Final[Mapping[str, Callable[[Process], str]]] = {
     "ExeBase": _exe_base,
     "ExeFull": _exe_full,
     "PID": lambda process: str(process.pid),
-    "StartTime": lambda process: _go_time(process.started_at),
+    "StartTime": lambda process: _format_go_time(process.started_at),
     "Unit": lambda process: process.unit,
     "Username": lambda process: process.username,
 }
 _UNIQUE_FIELDS: Final = ("PID", "StartTime")
 
 
-def _warnings(rules: Sequence[NameRule]) -> Iterator[str]:
+def _find_warnings(rules: Sequence[NameRule]) -> Iterator[str]:
     for number, rule in enumerate(rules):
         fields = {action["field"] for action in _ACTION.finditer(rule.name)}
         for field in sorted(fields.intersection(_UNIQUE_FIELDS)):
             yield f"[{number}].name: {{{{.{field}}}}} gives every process a name, and so series, of its own"
 
 
-def _label(text: str) -> str:
-    return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text[:MAX_NAME_LENGTH])
+def _sanitize(name: str) -> str:
+    return replace_surrogates(name[:MAX_NAME_LENGTH])

@@ -1,1 +1,1 @@
-"""TCP sockets from the Linux kernel: `sock_diag` over netlink."""
+"""TCP sockets from the Linux kernel, through netlink (`sock_diag`)."""

@@ -1,7 +1,7 @@
 """Splits the sockets of one message size into a batch for each key space. Pure.
 
 No Python code runs for a single socket: every column is a bytes object, or one big integer with a byte for
-each socket, and is handled in C.
+each socket, and is processed in C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from ..model.sockets import KeySpace, SocketBatch, SocketKey, SocketTable
 from .inet_diag import InetDiagTable
 
-# A key space as one byte: the state, plus this bit for sockets without an owner.
+# Code of a key space in one byte: the state, plus this bit for sockets without an owner.
 _NO_OWNER_BIT: Final = 16
 _NO_OWNER_BIT_WHERE_ZERO: Final = bytes([_NO_OWNER_BIT, *bytes(255)])
 
@@ -22,7 +22,7 @@ _Item = TypeVar("_Item")
 
 
 def split_by_keyspace(table: InetDiagTable) -> Iterator[SocketBatch]:
-    """Yield a batch for each key space of these sockets; the first one has the owner keys of all."""
+    """Yield a batch for each key space of these sockets. The first one has the owner keys of all."""
     codes = _keyspace_codes(table)
     distinct = sorted(set(codes))
     keys, queued = table.cookies(), table.queued_mask()
@@ -46,15 +46,15 @@ def split_by_keyspace(table: InetDiagTable) -> Iterator[SocketBatch]:
 
 
 class _Selection:
-    """Rows of a table. mask: 255 for each selected row, 0 for each other."""
+    """Selection of rows of a table. mask: 255 for each selected row, 0 for each other."""
 
     def __init__(self, table: InetDiagTable, mask: bytes) -> None:
         self._table = table
         self._mask = mask
 
     def select(self, positions: Sequence[int]) -> SocketTable:
-        selected = _select(self._mask, range(len(self._table)))
-        return self._table.select([selected[position] for position in positions])
+        table_positions = _select(self._mask, range(len(self._table)))
+        return self._table.select([table_positions[position] for position in positions])
 
     def local_endpoints(self, min_port: int, max_port: int) -> Iterable[tuple[bytes, int]]:
         return self.select(range(self._mask.count(255))).local_endpoints(min_port, max_port)
@@ -73,7 +73,7 @@ def _bytes_or(left: bytes, right: bytes) -> bytes:
 
 @cache
 def _mask_table(code: int) -> bytes:
-    """Return a translation table that makes this code 255 and every other one 0."""
+    """Return a translation table that maps this code to 255 and every other one to 0."""
     return bytes(255 if other == code else 0 for other in range(256))
 
 
@@ -84,6 +84,6 @@ def _select(mask: bytes, column: Iterable[_Item]) -> list[_Item]:
 def _nonempty_queues(
     table: InetDiagTable, keys: Sequence[SocketKey], mask: int
 ) -> Sequence[tuple[SocketKey, int, int]]:
-    unread, unacknowledged = table.queues()
+    receive_queues, send_queues = table.queues()
     positions = _select(mask.to_bytes(len(table), "little"), range(len(table)))
-    return [(keys[position], unread[position], unacknowledged[position]) for position in positions]
+    return [(keys[position], receive_queues[position], send_queues[position]) for position in positions]

@@ -48,9 +48,9 @@ _MPTCP_FALLBACK_FLAG: Final = 1
 
 
 class CloseWaitSource:
-    """Dumps the sockets in CLOSE_WAIT. Remembers what the kernel does not support.
+    """Dumps the sockets in CLOSE_WAIT. Remembers which requests the kernel does not support.
 
-    The cost is that of these sockets, plus one walk of the kernel's table (net/ipv4/inet_diag.c).
+    A dump costs one walk of the kernel's socket table (net/ipv4/inet_diag.c), and the time for these sockets.
     """
 
     def __init__(self, client: SockDiagClient | None = None) -> None:
@@ -60,9 +60,9 @@ class CloseWaitSource:
 
     def read(self) -> list[CloseWaitSocket]:
         """Return all TCP and MPTCP sockets in CLOSE_WAIT. Raises NetlinkError."""
-        return merge_mptcp(self.tcp(), self.mptcp())
+        return merge_mptcp(self.read_tcp(), self.read_mptcp())
 
-    def tcp(self) -> list[CloseWaitSocket]:
+    def read_tcp(self) -> list[CloseWaitSocket]:
         """Return all TCP sockets in CLOSE_WAIT. Raises NetlinkError."""
         if self._compat_request:
             try:
@@ -73,12 +73,12 @@ class CloseWaitSource:
                 self._compat_request = False
         return self._dump([dump_request(family, _STATES, INFO_EXTENSION) for family in (AF_INET, AF_INET6)])
 
-    def mptcp(self) -> list[CloseWaitSocket]:
+    def read_mptcp(self) -> list[CloseWaitSocket]:
         """Return all MPTCP sockets in CLOSE_WAIT; none if the kernel has no MPTCP. Raises NetlinkError."""
         if not self._has_mptcp:
             return []
         try:
-            # No kernel dumps both families together here: AF_UNSPEC has no handler (__sock_diag_cmd).
+            # One request for each family: AF_UNSPEC has no handler (__sock_diag_cmd).
             requests = [mptcp_dump_request(family, _STATES, INFO_EXTENSION) for family in (AF_INET, AF_INET6)]
             return self._dump(requests, mptcp=True)
         except NetlinkError as error:
@@ -95,11 +95,11 @@ class CloseWaitSource:
 def merge_mptcp(tcp: list[CloseWaitSocket], mptcp: Iterable[CloseWaitSocket]) -> list[CloseWaitSocket]:
     """Return the sockets of both tables, each connection once.
 
-    A connection that fell back to TCP is in both. The TCP socket then has the true times and the data in
-    flight; but data move to the MPTCP socket as they arrive (mptcp_data_ready), so that unread data are
-    there, and written data as well until the subflow takes them.
+    A connection that fell back to TCP is in both. Its TCP socket has the correct times and the data in
+    flight. Received data move to the MPTCP socket (mptcp_data_ready), and written data stay there until the
+    subflow takes them.
     """
-    # By addresses, ports and inode, which subflows share with their connection.
+    # Keyed by addresses, ports and inode, which subflows share with their connection.
     mptcp_only = {sock.socket[1:6]: sock for sock in mptcp}
     if not mptcp_only:
         return tcp
@@ -111,8 +111,8 @@ def _merge_pair(tcp: CloseWaitSocket, mptcp: CloseWaitSocket | None) -> CloseWai
     if mptcp is None:
         return tcp
     return tcp._replace(
-        receive_queue=(tcp.receive_queue or 0) + (mptcp.receive_queue or 0),
-        send_queue=(tcp.send_queue or 0) + (mptcp.send_queue or 0),
+        receive_queue_bytes=(tcp.receive_queue_bytes or 0) + (mptcp.receive_queue_bytes or 0),
+        send_queue_bytes=(tcp.send_queue_bytes or 0) + (mptcp.send_queue_bytes or 0),
         mptcp=True,
     )
 
@@ -122,14 +122,14 @@ def parse_tcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
 
     Raises NetlinkError for an error message, for truncated or malformed data, and if NLMSG_DONE is missing.
     """
-    for sock, _ in _parse(_rows(data), _TIMES_OFFSET_TCP, mptcp=False):
+    for sock, _ in _parse(_iter_rows(data), _TIMES_OFFSET_TCP, mptcp=False):
         yield sock
 
 
 def parse_replies(replies: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """Yield the TCP sockets of replies to get requests. Raises NetlinkError as parse_tcp() does."""
     sorter = SizeSorter()
-    rows = (row for reply in replies for row in _fields(sorter.group_by_size(reply)[0]))
+    rows = (row for reply in replies for row in _iter_fields(sorter.group_by_size(reply)[0]))
     for sock, _ in _parse(rows, _TIMES_OFFSET_TCP, mptcp=False):
         yield sock
 
@@ -137,18 +137,18 @@ def parse_replies(replies: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
 def parse_mptcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """Yield the sockets of an MPTCP dump. Argument and errors as for parse_tcp().
 
-    idiag_wqueue is always 0 there (sk_wmem_alloc, which MPTCP does not use): unacknowledged data are the
-    difference of two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
-    (mptcp_incoming_options), so that it is no lower bound.
+    idiag_wqueue of MPTCP is always 0 (sk_wmem_alloc, which it does not use): the number of unacknowledged
+    bytes is the difference of two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
+    (mptcp_incoming_options): it is then not a lower bound.
     """
-    for sock, info in _parse(_rows(data), _TIMES_OFFSET_MPTCP, mptcp=True):
+    for sock, info in _parse(_iter_rows(data), _TIMES_OFFSET_MPTCP, mptcp=True):
         if len(info) < _MPTCP.size:
             yield sock
             continue
         flags, written, acknowledged = _MPTCP.unpack_from(info)
         yield sock._replace(
-            # The kernel reads the two numbers one after the other, without a lock.
-            send_queue=max(written - acknowledged, 0),
+            # Possibly negative: the kernel reads the two numbers one after the other, without a lock.
+            send_queue_bytes=max(written - acknowledged, 0),
             seconds_since_ack=None if flags & _MPTCP_FALLBACK_FLAG else sock.seconds_since_ack,
         )
 
@@ -160,13 +160,13 @@ def _parse(
     make_socket, make_close_wait = Socket._make, CloseWaitSocket._make
     ntohs, unpack_times = socket.ntohs, _TIMES.unpack_from
     times_end = times_offset + _TIMES.size
-    # Bytes before the payload of INET_DIAG_INFO, with its header -> size of the payload. Nearly all messages
-    # of a dump have the same bytes there: one lookup replaces a walk over the attributes, and is as exact.
+    # Bytes before the payload of INET_DIAG_INFO, including its header -> size of the payload. Nearly all
+    # messages of a dump have the same bytes there: one exact lookup replaces a walk over the attributes.
     size_by_prefix: dict[bytes, int] = {}
-    at = 0
+    offset = 0
     since_data: float | None
     since_ack: float | None
-    # One flat loop: there can be tens of thousands of these sockets.
+    # One loop without function calls: there can be tens of thousands of these sockets.
     for (
         family,
         state,
@@ -177,8 +177,8 @@ def _parse(
         remote,
         cookie_low,
         cookie_high,
-        receive_queue,
-        send_queue,
+        receive_queue_bytes,
+        send_queue_bytes,
         owner_key,
         attributes,
     ) in rows:
@@ -188,49 +188,51 @@ def _parse(
             local, remote = local[:4], remote[:4]
         else:
             local, remote = read_address(family, local), read_address(family, remote)
-        size = size_by_prefix.get(attributes[:at])
-        if size is None or at + size > len(attributes):
-            at, size = _find_attribute(attributes)
+        size = size_by_prefix.get(attributes[:offset])
+        if size is None or offset + size > len(attributes):
+            offset, size = _find_attribute(attributes)
             if size:
-                size_by_prefix[attributes[:at]] = size
+                size_by_prefix[attributes[:offset]] = size
         since_data = since_ack = None
         if size >= times_end:
-            data_milliseconds, ack_milliseconds = unpack_times(attributes, at + times_offset)
+            data_milliseconds, ack_milliseconds = unpack_times(attributes, offset + times_offset)
             since_data, since_ack = data_milliseconds / 1000, ack_milliseconds / 1000
         cookie = cookie_high << 32 | cookie_low
         sock = make_socket((state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, cookie))
         yield (
-            make_close_wait((sock, receive_queue, send_queue, timer, since_ack, since_data, mptcp)),
-            attributes[at : at + size] if mptcp else b"",
+            make_close_wait(
+                (sock, receive_queue_bytes, send_queue_bytes, timer, since_ack, since_data, mptcp)
+            ),
+            attributes[offset : offset + size] if mptcp else b"",
         )
 
 
-def _rows(data: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
-    """Yield the fields of _FIXED and the bytes of the attributes of each message."""
+def _iter_rows(data: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+    """Yield the fields of _FIXED, and the attributes as bytes, of each message."""
     sorter = SizeSorter()
     for received in data:
         groups, done = sorter.group_by_size(received)
-        yield from _fields(groups)
+        yield from _iter_fields(groups)
         if done:
             return
     raise NetlinkError("sock_diag: the reply ended without NLMSG_DONE")
 
 
-def _fields(groups: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
+def _iter_fields(groups: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
     for size, messages in groups.items():
         yield from struct.iter_unpack(f"{_FIXED}{size - _FIXED_SIZE}s", messages)
 
 
 def _find_attribute(attributes: bytes) -> tuple[int, int]:
-    """Return position and size of the payload of INET_DIAG_INFO; (0, 0) if there is none."""
+    """Return offset and size of the payload of INET_DIAG_INFO; (0, 0) if there is none."""
     position = 0
     while position < len(attributes):
         if len(attributes) - position < _ATTRIBUTE.size:
             raise NetlinkError("sock_diag: truncated attribute")
-        size, kind = _ATTRIBUTE.unpack_from(attributes, position)
+        size, attribute_type = _ATTRIBUTE.unpack_from(attributes, position)
         if size < _ATTRIBUTE.size or position + size > len(attributes):
             raise NetlinkError(f"sock_diag: malformed attribute of {size} bytes")
-        if kind == _INET_DIAG_INFO:
+        if attribute_type == _INET_DIAG_INFO:
             return position + _ATTRIBUTE.size, size - _ATTRIBUTE.size
         position += size + 3 & ~3
     return 0, 0

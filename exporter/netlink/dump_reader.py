@@ -1,8 +1,8 @@
 """Read-ahead for netlink dumps: a thread receives datagrams while the caller decodes earlier ones.
 
-The kernel makes a dump while it is read (netlink_dump in net/netlink/af_netlink.c): until the dump ends, the
-next datagram is available immediately, so the thread never waits for one. recv() releases the GIL, and the
-caller releases it when it waits for the thread.
+The kernel writes a dump while it is read (netlink_dump in net/netlink/af_netlink.c): until the dump ends, the
+next datagram is available immediately, and the thread never waits for one. recv() releases the GIL, as does
+the caller while it waits for the thread.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from .recvmmsg import DatagramBuffers
 
-# The kernel fills replies up to the largest buffer it has been offered, 32 KiB at most (netlink_recvmsg);
-# twice that never truncates one.
 RECEIVE_BYTES: Final = 65_536
-_MAX_DATAGRAM: Final = 32_768
+"""Size of the receive buffer. The kernel fills datagrams up to the largest buffer so far, at most 32 KiB
+(netlink_recvmsg): twice that size never truncates one."""
+_MAX_DATAGRAM_BYTES: Final = 32_768
 
-# Datagrams that the caller reads itself, one by one, before the thread is started. Most hosts have no more.
+# Number of datagrams that the caller itself reads before the thread starts. Most hosts have no more.
 _SYNC_READS: Final = 8
-# Datagrams that tell the typical size: the first is small, the second as long as nearly all others.
+# Number of datagrams that give the typical size: the first is small, the second as long as nearly all others.
 _PROBE_READS: Final = 2
-# Datagrams for each read of the thread: half a megabyte, which the kernel takes 3 ms to make.
+# Number of datagrams in one read of the thread: 512 KiB, which the kernel takes 3 ms to write.
 _BATCH: Final = 16
-# The same with prefetch, 8 MiB: between two reads the thread would wait for the GIL, up to 5 ms
-# (sys.getswitchinterval) or as long as the caller is inside one C function.
+# The same with prefetch: 8 MiB. Between two reads the thread waits for the GIL, up to 5 ms
+# (sys.getswitchinterval) or as long as the caller runs one C function.
 _BATCH_PREFETCH: Final = 256
-# Reads that wait for the caller at most.
+# Maximum number of reads that wait for the caller.
 _QUEUE_DEPTH: Final = 2
 
 
 class DumpReader:
-    """Reads one dump from a netlink socket. A context manager: on exit, the thread has ended.
+    """Reads one dump from a netlink socket. A context manager, which ends the thread on exit.
 
-    prefetch: start the thread after the first datagram, whatever the caller does in the meantime.
+    prefetch: start the thread after the first datagram, and let it read the whole dump ahead.
     """
 
-    def __init__(self, channel: socket.socket, *, prefetch: bool = False) -> None:
-        self._channel = channel
+    def __init__(self, sock: socket.socket, *, prefetch: bool = False) -> None:
+        self._sock = sock
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         self._prefetch = prefetch
@@ -69,9 +69,9 @@ class DumpReader:
         self._join_thread()
 
     def recv(self) -> bytes:
-        """Return the next datagram, or several joined; nothing if the kernel has closed the socket.
+        """Return the next datagram, or several joined; empty if the kernel has closed the socket.
 
-        Raises BlockingIOError if none arrives in time, and OSError as recv(2) does.
+        Raises BlockingIOError on a timeout, and OSError as recv(2) does.
         """
         for data in self._current:
             return data
@@ -91,7 +91,7 @@ class DumpReader:
         return datagram
 
     def _read_one(self, flags: int = 0) -> bytes:
-        datagram = bytes(self._view[: self._channel.recv_into(self._buffer, 0, flags)])
+        datagram = bytes(self._view[: self._sock.recv_into(self._buffer, 0, flags)])
         self._datagrams_read += 1
         self._typical_size = max(self._typical_size, len(datagram))
         return datagram
@@ -107,18 +107,18 @@ class DumpReader:
         self._sync_reads_left = 1
 
     def _read_ahead(self) -> None:
-        """Read until no datagram is available; the caller itself waits for later ones."""
+        """Read until no datagram is available. The caller itself waits for later ones."""
         try:
             for datagrams in self._batches():
                 self._queue.put(datagrams)
             self._queue.put(None)
         except BlockingIOError:
             self._queue.put(None)
-        except Exception as error:  # noqa: BLE001  # the caller waits, and raises it
+        except Exception as error:  # noqa: BLE001  # recv() raises it in the caller
             self._queue.put(error)
 
     def _batches(self) -> Iterator[Iterable[bytes]]:
-        while self._datagrams_read < _PROBE_READS or self._typical_size < _MAX_DATAGRAM // 2:
+        while self._datagrams_read < _PROBE_READS or self._typical_size < _MAX_DATAGRAM_BYTES // 2:
             yield [self._read_one(socket.MSG_DONTWAIT)]
         receive = self._receive_function()
         while True:
@@ -135,24 +135,24 @@ class DumpReader:
         MemoryDenyWriteExecute, with libffi before 3.4).
         """
         try:
-            # Imported late: ctypes takes a megabyte, which only hosts with many sockets need.
+            # Imported here because ctypes takes 1 MiB: only hosts with many sockets need it.
             from .. import runtime
             from .recvmmsg import DatagramBuffers
 
             runtime.set_mmap_threshold()
-            allocate = partial(DatagramBuffers, self._batch, self._typical_size, _MAX_DATAGRAM)
+            allocate = partial(DatagramBuffers, self._batch, self._typical_size, _MAX_DATAGRAM_BYTES)
             buffers = allocate()
         except (ImportError, AttributeError, OSError, MemoryError):
             return lambda: [self._read_one(socket.MSG_DONTWAIT)]
         if self._prefetch:
-            # The caller takes the datagrams later, from the buffers themselves: each read has its own.
+            # The caller copies the datagrams from the buffers later: each read needs buffers of its own.
             successive = chain([buffers], iter(allocate, None))
             return lambda: self._receive_into(successive)
-        return lambda: list(buffers.receive(self._channel))
+        return lambda: list(buffers.receive(self._sock))
 
     def _receive_into(self, successive: Iterator[DatagramBuffers]) -> Iterable[bytes]:
         try:
             buffers = next(successive)
         except (OSError, MemoryError):
             return [self._read_one(socket.MSG_DONTWAIT)]
-        return buffers.receive(self._channel)
+        return buffers.receive(self._sock)

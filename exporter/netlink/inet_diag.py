@@ -1,5 +1,4 @@
-"""Table of sockets in the kernel's binary form: struct inet_diag_msg (include/uapi/linux/inet_diag.h).
-Pure."""
+"""Table of sockets as the kernel's struct inet_diag_msg (include/uapi/linux/inet_diag.h). Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ from ..model.address import IPV4_MAPPED_PREFIX
 from ..model.sockets import CLOSE, Socket, fast_maker
 from .transport import AF_INET
 
-SIZE: Final = 72
-"""Bytes of struct inet_diag_msg, without the attributes that follow."""
+INET_DIAG_MSG_BYTES: Final = 72
+"""Size of struct inet_diag_msg, without the attributes that follow."""
 
 _make_socket = fast_maker(Socket)
 
-# Offsets in the structure.
+# Offsets in struct inet_diag_msg, in bytes.
 _STATE: Final = 1
 _TIMER: Final = 2
 _LOCAL_PORT: Final = 4
@@ -37,10 +36,10 @@ def read_address(family: int, field: bytes) -> bytes:
 
 
 class _Layouts(NamedTuple):
-    """Structs for messages of one size, with `skip` bytes before struct inet_diag_msg."""
+    """Layouts of messages of one size: some fields of each message."""
 
     socket: struct.Struct
-    """Family, state, ports and addresses. Big-endian, as the ports are."""
+    """Family, state, ports and addresses. Big-endian, like the ports."""
     inbound_signature: struct.Struct
     outbound_signature: struct.Struct
     local_endpoint: struct.Struct
@@ -49,8 +48,8 @@ class _Layouts(NamedTuple):
 @lru_cache(maxsize=64)
 def _layouts(size: int, skip: int) -> _Layouts:
     def layout(order: str, fields: str) -> struct.Struct:
-        rest = size - skip - struct.calcsize(f"={fields}")
-        return struct.Struct(f"{order}{skip}x{fields}{rest}x")
+        padding = size - skip - struct.calcsize(f"={fields}")
+        return struct.Struct(f"{order}{skip}x{fields}{padding}x")
 
     return _Layouts(
         layout(">", "BBxxHH16s16s"),
@@ -61,12 +60,12 @@ def _layouts(size: int, skip: int) -> _Layouts:
 
 
 class InetDiagTable:
-    """Sockets as raw messages of one size, decoded at each iteration.
+    """SocketTable of raw messages of one size, which each iteration decodes.
 
-    raw: the messages. size: bytes of each message. skip: bytes before struct inet_diag_msg.
+    raw: the messages. size: bytes of each message. skip: bytes before its struct inet_diag_msg.
     """
 
-    def __init__(self, raw: bytes, size: int = SIZE, skip: int = 0) -> None:
+    def __init__(self, raw: bytes, size: int = INET_DIAG_MSG_BYTES, skip: int = 0) -> None:
         self._raw = raw
         self._size = size
         self._skip = skip
@@ -76,7 +75,7 @@ class InetDiagTable:
         return len(self._raw) // self._size
 
     def __iter__(self) -> Iterator[Socket]:
-        # One flat loop without a function call for each socket.
+        # One loop without a function call for each socket.
         for (family, state, local_port, remote_port, local, remote), cookie, owner_key in zip(
             self._layouts.socket.iter_unpack(self._raw), self.cookies(), self.owner_keys(), strict=True
         ):
@@ -96,12 +95,12 @@ class InetDiagTable:
 
     def payloads(self) -> bytes:
         """Return the structures one after the other, without headers and attributes."""
-        return self._raw if self._size == SIZE else b"".join(self.messages(range(len(self))))
+        return self._raw if self._size == INET_DIAG_MSG_BYTES else b"".join(self.messages(range(len(self))))
 
     def messages(self, positions: Iterable[int]) -> list[bytes]:
         """Return the structures at these positions."""
-        raw, size, skip, end = self._raw, self._size, self._skip, self._skip + SIZE
-        return [raw[place * size + skip : place * size + end] for place in positions]
+        raw, size, skip, end = self._raw, self._size, self._skip, self._skip + INET_DIAG_MSG_BYTES
+        return [raw[position * size + skip : position * size + end] for position in positions]
 
     def states(self) -> bytes:
         return self._byte_column(_STATE)
@@ -116,7 +115,7 @@ class InetDiagTable:
         return self._column(_INODE).tolist()
 
     def owner_key_column(self) -> bytes:
-        """Return the owner keys as SocketBatch.owner_keys has them."""
+        """Return the owner keys in the form of SocketBatch.owner_key_column."""
         return self._column(_INODE).tobytes()
 
     def cookies(self) -> list[int]:
@@ -129,7 +128,7 @@ class InetDiagTable:
         return self._byte_column(_TIMER)
 
     def queues(self) -> tuple[array[int], array[int]]:
-        """Return the columns of unread and of unacknowledged bytes."""
+        """Return the columns of receive queues and send queues, in bytes."""
         return self._column(_QUEUES[0]), self._column(_QUEUES[1])
 
     def inbound_signatures(self) -> Iterator[Hashable]:
@@ -140,7 +139,7 @@ class InetDiagTable:
         states = self.states()
         if CLOSE not in states:
             return signatures
-        # A bound-only socket has nothing but its local port.
+        # A bound-only socket has no remote end.
         return [
             None if state == CLOSE else signature for state, signature in zip(states, signatures, strict=True)
         ]
@@ -151,12 +150,11 @@ class InetDiagTable:
                 yield local[:4] if family == AF_INET else read_address(family, local), port
 
     def owned_mask(self) -> int:
-        """Return an integer with one byte for each socket, the first lowest: zero if it has no owner."""
+        """Return an integer with a byte for each socket, the first one lowest: 0 if it has no owner."""
         return self._nonzero_mask(_INODE, 4)
 
     def queued_mask(self) -> int:
-        """Return an integer with one byte for each socket, the first lowest: zero if both queues are
-        empty."""
+        """Return an integer with a byte for each socket, the first one lowest: 0 if its queues are empty."""
         return self._nonzero_mask(_QUEUES[0], 8)
 
     def _nonzero_mask(self, offset: int, size: int) -> int:
@@ -167,8 +165,10 @@ class InetDiagTable:
         return self._raw[self._skip + offset :: self._size]
 
     def _column(self, offset: int) -> array[int]:
-        """Return a column of unsigned 32 bit integers. Slicing an array takes a third of slicing a
-        memoryview."""
+        """Return a column of unsigned 32 bit integers.
+
+        Slicing an array takes a third of the time of slicing a memoryview.
+        """
         return self._words[(offset + self._skip) // 4 :: self._size // 4]
 
     @cached_property
@@ -177,5 +177,5 @@ class InetDiagTable:
 
 
 def join_tables(tables: Iterable[InetDiagTable]) -> InetDiagTable:
-    """Return one table of the sockets of all, in their order."""
+    """Return one table of the sockets of all tables, in this order."""
     return InetDiagTable(b"".join([table.payloads() for table in tables]))

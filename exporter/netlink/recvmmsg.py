@@ -18,8 +18,8 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-# Datagrams that are copied together, 128 KiB: together with the rest of the piece before, less than
-# runtime.MMAP_THRESHOLD.
+# Number of datagrams that are copied together: 128 KiB, less than runtime.MMAP_THRESHOLD even when the
+# decoder joins them with the end of the previous ones.
 _COPY_CHUNK: Final = 4
 
 
@@ -31,8 +31,8 @@ class _MsgHdr(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_void_p),
         ("name_size", ctypes.c_uint),
-        ("parts", ctypes.POINTER(_IoVec)),
-        ("number_of_parts", ctypes.c_size_t),
+        ("iovecs", ctypes.POINTER(_IoVec)),
+        ("iovec_count", ctypes.c_size_t),
         ("control", ctypes.c_void_p),
         ("control_size", ctypes.c_size_t),
         ("flags", ctypes.c_int),
@@ -51,43 +51,43 @@ def _recvmmsg() -> Any:
 
 
 class DatagramBuffers:
-    """Buffers for a number of datagrams, reused by each receive().
+    """Buffers for `count` datagrams, reused by each receive().
 
-    typical_size: bytes of most datagrams; those of this size are adjacent in memory.
+    typical_size: bytes of most datagrams; consecutive ones of this size are adjacent in memory.
     max_size: bytes of the longest possible datagram.
     """
 
-    def __init__(self, number: int, typical_size: int, max_size: int) -> None:
-        self._number = number
+    def __init__(self, count: int, typical_size: int, max_size: int) -> None:
+        self._count = count
         self._typical_size = typical_size
         self._overflow_size = max(max_size - typical_size, 0)
         # The kernel allocates pages of a mapping when they are written: unused buffers take no memory.
-        self._bytes = mmap.mmap(-1, number * typical_size)
-        self._overflow = mmap.mmap(-1, max(number * self._overflow_size, 1))
+        self._bytes = mmap.mmap(-1, count * typical_size)
+        self._overflow = mmap.mmap(-1, max(count * self._overflow_size, 1))
         addresses = zip(
-            _slice_addresses(self._bytes, typical_size, number),
-            _slice_addresses(self._overflow, self._overflow_size, number),
+            _slice_addresses(self._bytes, typical_size, count),
+            _slice_addresses(self._overflow, self._overflow_size, count),
             strict=True,
         )
-        self._parts = [
+        self._iovecs = [
             (_IoVec * 2)(_IoVec(start, typical_size), _IoVec(overflow, self._overflow_size))
             for start, overflow in addresses
         ]
-        headers = (_MsgHdr(parts=parts, number_of_parts=2) for parts in self._parts)
-        self._messages = (_MMsgHdr * number)(*map(_MMsgHdr, headers))
+        headers = (_MsgHdr(iovecs=iovecs, iovec_count=2) for iovecs in self._iovecs)
+        self._messages = (_MMsgHdr * count)(*map(_MMsgHdr, headers))
 
-    def receive(self, channel: socket.socket) -> Iterator[bytes]:
+    def receive(self, sock: socket.socket) -> Iterator[bytes]:
         """Return the available datagrams, joined; the last one separately if its size is not the typical one.
 
-        At most as many as there are buffers; an empty one if the kernel has closed the socket. The iterator
-        has to be exhausted before the next call. It copies late, so that the data are in the processor's
-        cache when the caller decodes them.
+        At most as many are returned as there are buffers, and an empty one if the kernel has closed the
+        socket. The iterator must be exhausted before the next call. It copies late: the data are then in the
+        CPU cache when the caller decodes them.
 
         Raises BlockingIOError immediately if no datagram is available, and OSError as recv(2) does.
         """
         received = -1
         while received < 0:
-            received = _recvmmsg()(channel.fileno(), self._messages, self._number, socket.MSG_DONTWAIT, None)
+            received = _recvmmsg()(sock.fileno(), self._messages, self._count, socket.MSG_DONTWAIT, None)
             error = ctypes.get_errno()
             if received < 0 and error != errno.EINTR:
                 raise OSError(error, os.strerror(error))
@@ -95,10 +95,10 @@ class DatagramBuffers:
             raise OSError(errno.EMSGSIZE, "a netlink datagram exceeds the maximum size")
         sizes = [message.size for message in self._messages[:received]]
         last = [] if sizes[-1] == self._typical_size else [self._datagram(received - 1, sizes.pop())]
-        return chain(self._joined(sizes), last)
+        return chain(self._join(sizes), last)
 
-    def _joined(self, sizes: Sequence[int]) -> Iterator[bytes]:
-        """Yield the datagrams in pieces that fit into the processor's cache."""
+    def _join(self, sizes: Sequence[int]) -> Iterator[bytes]:
+        """Yield the datagrams in chunks that fit into the CPU cache."""
         for first in range(0, len(sizes), _COPY_CHUNK):
             chunk = sizes[first : first + _COPY_CHUNK]
             if chunk.count(self._typical_size) == len(chunk):
@@ -115,7 +115,7 @@ class DatagramBuffers:
         )
 
 
-def _slice_addresses(memory: mmap.mmap, size: int, number: int) -> Iterator[int]:
+def _slice_addresses(memory: mmap.mmap, size: int, count: int) -> Iterator[int]:
     """Return the addresses of equal slices of a mapping."""
     first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    return (first + position * size for position in range(number))
+    return (first + position * size for position in range(count))

@@ -12,15 +12,14 @@ from .transport import NetlinkError
 _T = TypeVar("_T")
 
 TRANSIENT_ERRNOS: Final = frozenset({errno.EBUSY, errno.EINTR, errno.ENOBUFS})
-"""Errors that pass (netlink(7)): another dump is running, a signal arrived, no memory for the next datagram.
-All
-others are permanent: EPERM is a decision, and a timeout has been waited for already."""
+"""Errors that are transient (netlink(7)): another dump is running, a signal arrived, no memory for the next
+datagram. All others are permanent: EPERM is a decision, and a timeout has already taken seconds."""
 
 BACKOFF_SECONDS: Final = (0.02, 0.1, 0.4)
 """Delay before each further attempt."""
 
 MAX_RETRY_SECONDS: Final = 2.0
-"""Time after which no further attempt is started: a scrape has a timeout."""
+"""Time after which no further attempt is started, since a scrape has a timeout."""
 
 
 def retry_transient(
@@ -28,7 +27,7 @@ def retry_transient(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
-    """Return what `read` returns, calling it again from the start after a transient error.
+    """Return the result of `read`, which is called again after a transient error.
 
     Raises NetlinkError if the error persists, and every other exception of `read`.
     """

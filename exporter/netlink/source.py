@@ -37,32 +37,35 @@ from .transport import (
 _LISTEN_MASK: Final = 1 << LISTEN
 _CONNECTED_MASK: Final = 0xFFE & ~_LISTEN_MASK
 # States of minisocks, small structures without attributes and without an owner (net/ipv4/tcp_minisocks.c).
-# Their messages differ in size from those of full sockets: dumped separately, the messages of a dump mostly
-# have one size and need no grouping, which takes longer than a second walk over a full table. FIN_WAIT2
-# becomes a minisock when it is closed; before, it has an owner.
+# Their messages differ in size from those of full sockets. If they are dumped separately, the messages of
+# each dump mostly have one size and need no grouping, which takes longer than a second walk over a full
+# table. A socket in FIN_WAIT2 becomes a minisock when its process closes it; before, it has an owner.
 _MINISOCK_STATES: Final = frozenset({TIME_WAIT, SYN_RECV})
 _MINISOCK_MASK: Final = sum(1 << state for state in _MINISOCK_STATES)
 _FULLSOCK_MASK: Final = _CONNECTED_MASK & ~_MINISOCK_MASK
-# Share of the sockets of the previous dump after which the dump of minisocks starts. That one is twice as
-# fast; started here it does not overtake the first: a connection that closes meanwhile is in both instead of
-# in neither.
+# Share of the sockets of the previous dump after which the dump of minisocks starts. Minisocks are dumped
+# twice as fast; with this share their dump does not overtake the first one, and a connection that closes in
+# the meantime is in both dumps instead of in neither.
 _START_SECOND_DUMP_AT: Final = 0.9
-# Sockets that are bound, but neither listening nor connected: the only ones in CLOSE on Linux. The kernel has
-# them in a table of their own since 6.8 (commit 91051f003948); older kernels ignore the bit.
+# Bit that requests sockets that are bound, but neither listening nor connected: the only ones in CLOSE on
+# Linux. Linux 6.8 (commit 91051f003948) added it; older kernels ignore it.
 _BOUND_ONLY_BIT: Final = 1 << 13
 
 SINGLE_DUMP_MAX_SOCKETS: Final = 10_000
-"""Up to this number of sockets one dump of all states is cheapest: a walk costs 2 to 4 ms for an empty
-table."""
+"""Maximum number of sockets for which one dump of all states is cheapest: a walk of an empty table takes 2 to
+4 ms."""
 
 BOUND_ONLY_INTERVAL_SECONDS: Final = 60.0
-"""Time between two reads of the bound-only sockets where there are more. That table contains the connected
-sockets as well: reading it takes 40 ms at 72,000 of them."""
+"""Time between two reads of the bound-only sockets above SINGLE_DUMP_MAX_SOCKETS. The kernel's table of them
+contains the connected sockets as well: a read takes 40 ms at 72,000 of those."""
 
 
 class NetlinkSource:
-    """Reads `sock_diag`. Call full_sockets() first and then listeners(): the listener of every accepted
-    socket is then among the listeners, however young it is."""
+    """Reads sockets through `sock_diag`.
+
+    full_sockets() must be called before listeners(): the listener of every accepted socket is then among the
+    listeners, even if it was opened just before.
+    """
 
     name: Final = "netlink"
 
@@ -74,41 +77,42 @@ class NetlinkSource:
         self._compat_request = True
         self._sorter = SizeSorter()
         self._close_wait_source = CloseWaitSource(self._client)
-        self._tcp_info = TcpInfoCache(self._client, self._close_wait_source.tcp)
-        # Of the previous dump: all sockets, and those of full_sockets().
-        self._number: int | None = None
-        self._number_full = inf
+        self._tcp_info = TcpInfoCache(self._client, self._close_wait_source.read_tcp)
+        # Number of sockets in the previous dump: in all states, and those of full_sockets().
+        self._previous_count: int | None = None
+        self._previous_full_count = inf
         self._close_wait: InetDiagTable | None = None
         self._minisocks: Iterator[SocketBatch] = iter(())
         self.pending_states: frozenset[int] = frozenset()
-        """States that minisocks() is going to return, once full_sockets() is exhausted."""
+        """States that only minisocks() returns. Valid when full_sockets() is exhausted."""
         self._bound_only = InetDiagTable(b"")
-        self._read_bound_only_at = 0.0
+        self._next_bound_only_read = 0.0
 
     def full_sockets(self) -> Iterator[SocketBatch]:
-        """Yield all TCP sockets except listeners and those of pending_states. Raises NetlinkError, also half
-        way.
+        """Yield all TCP sockets except listeners and those of pending_states.
 
-        A connection that is closed between this and minisocks() is in both, never in neither.
+        A connection that closes between this and minisocks() is in both, never in neither.
+
+        Raises NetlinkError, possibly after some batches.
         """
         self._minisocks, self.pending_states = iter(()), frozenset()
-        single_dump = self._number is not None and self._number <= SINGLE_DUMP_MAX_SOCKETS
-        bound_only = _BOUND_ONLY_BIT if single_dump or self._clock() >= self._read_bound_only_at else 0
-        kept: dict[int, list[InetDiagTable]] = {CLOSE_WAIT: [], CLOSE: []}
-        number, self._close_wait = 0, None
+        single_dump = self._previous_count is not None and self._previous_count <= SINGLE_DUMP_MAX_SOCKETS
+        bound_only = _BOUND_ONLY_BIT if single_dump or self._clock() >= self._next_bound_only_read else 0
+        tables_by_state: dict[int, list[InetDiagTable]] = {CLOSE_WAIT: [], CLOSE: []}
+        count, self._close_wait = 0, None
         for batch in self._dump((_CONNECTED_MASK if single_dump else _FULLSOCK_MASK) | bound_only):
-            number += len(batch.keys)
-            if batch.keyspace.state in kept:
-                kept[batch.keyspace.state].append(_table(batch))
-            started = single_dump or self.pending_states
-            if not started and number > _START_SECOND_DUMP_AT * self._number_full:
+            count += len(batch.keys)
+            if batch.keyspace.state in tables_by_state:
+                tables_by_state[batch.keyspace.state].append(_table_of(batch))
+            has_started_minisocks = single_dump or self.pending_states
+            if not has_started_minisocks and count > _START_SECOND_DUMP_AT * self._previous_full_count:
                 self._start_minisocks()
             yield batch
-        self._number = self._number_full = number
-        self._close_wait = join_tables(kept[CLOSE_WAIT])
+        self._previous_count = self._previous_full_count = count
+        self._close_wait = join_tables(tables_by_state[CLOSE_WAIT])
         if bound_only:
-            self._bound_only = join_tables(kept[CLOSE])
-            self._read_bound_only_at = self._clock() + BOUND_ONLY_INTERVAL_SECONDS
+            self._bound_only = join_tables(tables_by_state[CLOSE])
+            self._next_bound_only_read = self._clock() + BOUND_ONLY_INTERVAL_SECONDS
         else:
             yield from split_by_keyspace(self._bound_only)
         if not single_dump and not self.pending_states:
@@ -117,19 +121,19 @@ class NetlinkSource:
     def minisocks(self) -> Iterator[SocketBatch]:
         """Yield the sockets of pending_states, which a thread has been reading since full_sockets().
 
-        Raises NetlinkError, also half way; the next call then starts a new dump.
+        Raises NetlinkError, possibly after some batches; the next call then starts a new dump.
         """
-        number = 0
+        count = 0
         try:
             for batch in self._minisocks:
-                number += len(batch.keys)
+                count += len(batch.keys)
                 yield batch
         except NetlinkError:
-            # The whole count fails if this is not repeated: the next one has to read everything.
-            self._read_bound_only_at = 0.0
+            # If the caller does not retry, its count fails, and the next one needs the bound-only sockets.
+            self._next_bound_only_read = 0.0
             self._minisocks = self._dump(_MINISOCK_MASK)
             raise
-        self._number = (self._number or 0) + number
+        self._previous_count = (self._previous_count or 0) + count
 
     def listeners(self) -> list[Listener]:
         """Return all listening TCP sockets. Raises NetlinkError."""
@@ -140,14 +144,14 @@ class NetlinkSource:
         ]
 
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
-        """Return the connections in CLOSE_WAIT of the last full_sockets(), with queues and times.
+        """Return the connections in CLOSE_WAIT with queues and times. Raises NetlinkError.
 
-        If that failed, those that exist now. Raises NetlinkError.
+        They are those of the last full_sockets() or, if that failed, those of a new dump.
         """
         if self._close_wait is None:
             return self._close_wait_source.read()
-        tcp = self._tcp_info.with_tcp_info(self._close_wait, self._number or 0)
-        return merge_mptcp(tcp, self._close_wait_source.mptcp())
+        tcp = self._tcp_info.with_tcp_info(self._close_wait, self._previous_count or 0)
+        return merge_mptcp(tcp, self._close_wait_source.read_mptcp())
 
     def probe(self) -> None:
         """Raise NetlinkError if the kernel, container or sandbox refuses sock_diag."""
@@ -176,10 +180,10 @@ class NetlinkSource:
 
 
 def _start(reply: Iterator[bytes]) -> Iterator[bytes]:
-    """Return an equal iterator after taking the first item, which sends the request."""
+    """Return an equal iterator whose first item has been read, which sends the request."""
     first = next(reply)
     return chain([first], reply)
 
 
-def _table(batch: SocketBatch) -> InetDiagTable:
-    return cast(InetDiagTable, batch.rows_at(range(len(batch.keys))))  # the only class that the decoder makes
+def _table_of(batch: SocketBatch) -> InetDiagTable:
+    return cast(InetDiagTable, batch.select(range(len(batch.keys))))  # the decoder returns no other class

@@ -1,9 +1,9 @@
-"""Times of the last ACK and the last data of connections in CLOSE_WAIT, queried once for each new one.
+"""Times of the last ACK and the last data of connections in CLOSE_WAIT, queried once for each new connection.
 
-The dump of all sockets has the queue lengths; the times are in INET_DIAG_INFO (struct tcp_info), which it
-leaves out. Later values would only be later times, which tell less about the age in CLOSE_WAIT: the first
-answer is kept. A second dump, of CLOSE_WAIT with INET_DIAG_INFO, would walk the kernel's whole table once
-more: 40 ms at 150,000 sockets.
+The dump of all sockets has the queue lengths, but not the times, which are in INET_DIAG_INFO (struct
+tcp_info). The times are cached: a later query would only return later times, which say less about the age in
+CLOSE_WAIT. A second dump, of CLOSE_WAIT with INET_DIAG_INFO, would take 40 ms at 150,000 sockets: the kernel
+walks its whole table.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from .transport import HEADER, NLMSG_ERROR, NetlinkError, SockDiagClient, get_re
 
 _ERROR: Final = struct.Struct("=i")
 
-# Above this number of new sockets one dump is cheaper: a query costs 45 us; a dump 4 ms for an empty table
-# and 0.25 us for each socket in it.
+# One dump is cheaper than more queries for single sockets than 90 plus one for each 180 sockets in the table.
+# A query takes 45 us, a dump 4 ms for an empty table and 0.25 us for each socket in it.
 _MAX_SINGLE_QUERIES: Final = 90
-_DUMP_COST_RATIO: Final = 180
+_SOCKETS_PER_QUERY: Final = 180
 
 _VANISHED_ERRNOS: Final = frozenset({errno.ENOENT, errno.ESTALE})
 
 _Times = tuple[float | None, float | None]
-"""When the last ACK and the last data were received, in seconds of the clock."""
+"""Times at which the last ACK and the last data were received, in seconds of the monotonic clock."""
 _UNKNOWN: Final[_Times] = (None, None)
 
 _make_close_wait = fast_maker(CloseWaitSocket)
 
 
 class TcpInfoCache:
-    """Adds times to the sockets of a dump. Remembers those in CLOSE_WAIT by cookie.
+    """Adds times to the sockets of a dump. Caches sockets in CLOSE_WAIT and their times by cookie.
 
-    dump: returns all connections in CLOSE_WAIT with their times; used if many are new.
+    dump: returns all connections in CLOSE_WAIT with their times; called if many are new.
     """
 
     def __init__(
@@ -57,25 +57,27 @@ class TcpInfoCache:
     def with_tcp_info(self, table: InetDiagTable, dump_size: int) -> list[CloseWaitSocket]:
         """Return the sockets of the table, which are all in CLOSE_WAIT, with their times.
 
-        Sockets that have vanished since the dump were counted in CLOSE_WAIT, and stay without times.
+        Sockets that have vanished since the dump have no times.
 
         dump_size: number of sockets in the dump that the table is from.
 
         Raises NetlinkError.
         """
         cookies = table.cookies()
-        new = [position for position, cookie in enumerate(cookies) if cookie not in self._times]
-        if new:
-            dump = len(new) > _MAX_SINGLE_QUERIES + dump_size // _DUMP_COST_RATIO
-            self._store(self._dump() if dump else self._query(table.messages(new)))
-        if new or len(self._times) > len(cookies):
+        new_positions = [position for position, cookie in enumerate(cookies) if cookie not in self._times]
+        if new_positions:
+            use_dump = len(new_positions) > _MAX_SINGLE_QUERIES + dump_size // _SOCKETS_PER_QUERY
+            self._store(self._dump() if use_dump else self._query(table.messages(new_positions)))
+        if new_positions or len(self._times) > len(cookies):
             self._times = {cookie: self._times[cookie] for cookie in cookies if cookie in self._times}
-        self._sockets = self._decoded(cookies, table)
-        return self._combined(cookies, table)
+        self._sockets = self._decode(cookies, table)
+        return self._combine(cookies, table)
 
-    def _decoded(self, cookies: Sequence[int], table: InetDiagTable) -> dict[int, Socket]:
-        """Return the sockets by cookie. Of sockets decoded earlier only the owner key can change, by
-        accept()."""
+    def _decode(self, cookies: Sequence[int], table: InetDiagTable) -> dict[int, Socket]:
+        """Return the sockets by cookie. Only new ones, and those with a new owner key, are decoded.
+
+        While a socket is in CLOSE_WAIT, only its owner key can change, by accept().
+        """
         known = map(self._sockets.get, cookies)
         changed = [
             position
@@ -87,8 +89,8 @@ class TcpInfoCache:
         sockets = self._sockets | {sock.cookie: sock for sock in table.select(changed)}
         return {cookie: sockets[cookie] for cookie in cookies}
 
-    def _combined(self, cookies: Sequence[int], table: InetDiagTable) -> list[CloseWaitSocket]:
-        # Column by column: there can be tens of thousands of these sockets.
+    def _combine(self, cookies: Sequence[int], table: InetDiagTable) -> list[CloseWaitSocket]:
+        # Column by column, since there can be tens of thousands of these sockets.
         now = self._clock()
         times = list(map(self._times.get, cookies, repeat(_UNKNOWN)))
         columns = (
@@ -113,9 +115,9 @@ class TcpInfoCache:
 
 
 def _has_vanished(reply: bytes) -> bool:
-    """Return whether the socket does not exist any more. Raises NetlinkError for every other error."""
-    _, kind, _, _, _ = HEADER.unpack_from(reply)
-    if kind != NLMSG_ERROR:
+    """Return whether the reply means that the socket has vanished. Raises NetlinkError for other errors."""
+    _, message_type, _, _, _ = HEADER.unpack_from(reply)
+    if message_type != NLMSG_ERROR:
         return False
     (code,) = _ERROR.unpack_from(reply, HEADER.size)
     if -code not in _VANISHED_ERRNOS:

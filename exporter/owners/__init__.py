@@ -1,1 +1,1 @@
-"""Which process owns a socket."""
+"""Owner resolution: the process that owns a socket."""

@@ -1,8 +1,8 @@
-"""Searches the file descriptors of all processes for inodes, likely places first.
+"""Searches the file descriptors of all processes for inodes, likely descriptors first.
 
-Scanning everything takes 185 ms for 75,000 descriptors. So the search starts at descriptors whose sockets
-were closed, continues where the number of descriptors has changed, and scans the rest only within a share of
-the time.
+Scanning all of 75,000 descriptors takes 185 ms. The search therefore starts with descriptors whose sockets
+were closed, continues with processes whose number of descriptors has changed, and scans all others only
+within a maximum share of the time.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ from types import MappingProxyType
 from typing import Final
 
 from ..model.sockets import NO_OWNER_KEY
-from ..procfs.process_reader import list_pids, network_namespace
+from ..procfs.process_reader import list_pids, read_network_namespace
 from .fd_table import FdTable
 from .resolver import failure_reason
 
-Found = Iterator[tuple[list[int], int]]
-"""(inodes, pid): some of the sockets that a process has open."""
+FoundInodes = Iterator[tuple[list[int], int]]
+"""(inodes, pid): inodes of some of the sockets that a process has open."""
 
 ClosedFds = Mapping[int, Collection[int]]
-"""pid -> file descriptors of sockets that are closed."""
+"""pid -> file descriptors whose sockets were closed."""
 
-# Maximum share of the time for scanning places where nothing seems to have changed.
+# Maximum share of the time for scanning processes that seem unchanged.
 _FULL_SCAN_TIME_SHARE: Final = 0.005
 
-# Descriptors re-read in each collection, for sockets that were closed, or passed to a forked child.
+# Number of descriptors to re-read in each collection, to detect sockets that were closed or passed to a
+# child.
 _FDS_RECHECKED: Final = 32
 
 
 class FdScanner:
-    """Descriptor tables of all readable processes in this network namespace."""
+    """Searches the descriptor tables of all readable processes in this network namespace, which it keeps."""
 
     def __init__(self, procfs: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._procfs = procfs
         self._clock = clock
-        # Sockets of containers are never searched for: their descriptors are not read.
-        self._namespace = network_namespace(f"{procfs}/self")
+        # Processes in other network namespaces (containers) are not read.
+        self._namespace = read_network_namespace(f"{procfs}/self")
         self._tables: dict[int, FdTable] = {}
-        # Processes that were unknown: all their descriptors have just been read.
-        self._just_read: set[int] = set()
-        self._full_scan_at = 0.0
-        self._rechecked_up_to = (0, 0)
-        self.unreadable: Counter[str] = Counter()
-        """Number of processes that were not readable in the last scan, by reason."""
-        self.hidden = False
+        # Processes all of whose descriptors have been read in this search, since they were unknown.
+        self._just_read_pids: set[int] = set()
+        self._next_full_scan_at = 0.0
+        # (pid, fd) at which find_released() continues.
+        self._next_recheck = (0, 0)
+        self.unreadable_processes: Counter[str] = Counter()
+        """Number of processes that were not readable in the last search, by reason."""
+        self.has_hidden_processes = False
         """Whether processes of other users are invisible (/proc mounted with hidepid)."""
 
     def search(
         self, wanted: Collection[int], live: Callable[[], set[int]], closed: ClosedFds = MappingProxyType({})
-    ) -> Found:
-        """Yield the sockets found until every wanted inode is found or all places are scanned.
+    ) -> FoundInodes:
+        """Yield the inodes found until every wanted one is found or all processes are scanned.
 
-        A process may be yielded more than once. Pids come in ascending order, init last.
+        A process may be yielded more than once. In each pass pids are in ascending order, init last.
 
-        live: returns the inodes of all sockets. closed: descriptors whose sockets were closed, to be read
-        first.
+        live: returns the inodes of all sockets. closed: descriptors to read first.
 
         Raises OSError if there is no /proc.
         """
@@ -72,13 +73,13 @@ class FdScanner:
                 return
 
     def closed_fds(self, live: Container[int]) -> dict[int, dict[int, int]]:
-        """Return by pid the descriptors whose sockets, when last read, are not live now, and their inodes."""
+        """Return pid -> fd -> inode of the descriptors whose sockets, when last read, are not live now."""
         return {pid: closed for pid, table in self._tables.items() if (closed := table.closed_sockets(live))}
 
     def has_open(self, pid: int, inodes: Collection[int]) -> bool | None:
-        """Return whether the process that has this pid now has one of these sockets open.
+        """Return whether the process with this pid now has one of these sockets open.
 
-        None if the descriptors that had them are unknown.
+        None if the descriptors of these sockets are unknown.
         """
         table = self._tables.get(pid)
         try:
@@ -87,80 +88,84 @@ class FdScanner:
             return False
 
     def forget(self, pid: int) -> None:
-        """Drop a process: another one has, or will have, its pid."""
+        """Drop the table of a process that has vanished: the pid may be reused."""
         self._tables.pop(pid, None)
 
-    def find_released(self) -> Found:
-        """Re-read some descriptors, others in each call; yield the sockets that their process has
-        released."""
-        left = _FDS_RECHECKED
-        pid, first = self._rechecked_up_to
-        for table in sorted(self._tables.values(), key=lambda table: (table.pid < pid, table.pid)):
-            fds = list(islice(table.socket_fds(first if table.pid == pid else 0), left))
+    def find_released(self) -> FoundInodes:
+        """Re-read some descriptors, and yield the sockets that their process has released.
+
+        Each call continues with the next descriptors.
+        """
+        remaining = _FDS_RECHECKED
+        next_pid, next_fd = self._next_recheck
+        for table in sorted(self._tables.values(), key=lambda table: (table.pid < next_pid, table.pid)):
+            fds = list(islice(table.socket_fds(next_fd if table.pid == next_pid else 0), remaining))
             if not fds:
                 continue
-            yield from self._guarded(table, (table.find_released(some) for some in [fds]))
-            self._rechecked_up_to = (table.pid, fds[-1] + 1)
-            left -= len(fds)
-            if not left:
+            yield from self._skip_unreadable(table, map(table.find_released, [fds]))
+            self._next_recheck = (table.pid, fds[-1] + 1)
+            remaining -= len(fds)
+            if not remaining:
                 return
-        self._rechecked_up_to = (0, 0)
+        self._next_recheck = (0, 0)
 
-    def _scan_closed_fds(self, closed: ClosedFds) -> Found:
+    def _scan_closed_fds(self, closed: ClosedFds) -> FoundInodes:
         for table in self._same_netns_tables():
-            yield from self._guarded(table, table.read_freed(closed.get(table.pid, ())))
+            yield from self._skip_unreadable(table, table.read_freed(closed.get(table.pid, ())))
 
-    def _scan_rest(self, live: Callable[[], set[int]], missing: Set[int]) -> Found:
+    def _scan_rest(self, live: Callable[[], set[int]], missing: Set[int]) -> FoundInodes:
         resolved = live().difference(missing, {NO_OWNER_KEY})
         for scan in (self._scan_freed_fds, self._scan_changed_processes, self._scan_all):
             yield from scan(resolved)
 
-    def _scan_freed_fds(self, live: Set[int]) -> Found:
-        """Scan descriptors whose sockets had no owner, or were not TCP."""
+    def _scan_freed_fds(self, live: Set[int]) -> FoundInodes:
+        """Scan descriptors whose sockets are not live: they had no owner, or were not TCP."""
         for table in self._same_netns_tables():
-            yield from self._guarded(table, table.read_freed(table.closed_sockets(live)))
+            yield from self._skip_unreadable(table, table.read_freed(table.closed_sockets(live)))
 
-    def _scan_changed_processes(self, live: Set[int]) -> Found:
-        self.unreadable = Counter()
+    def _scan_changed_processes(self, live: Set[int]) -> FoundInodes:
+        self.unreadable_processes = Counter()
         pids = list_pids(self._procfs)
-        self.hidden = 1 not in pids
+        self.has_hidden_processes = 1 not in pids
         self._tables = {pid: self._tables.get(pid) or FdTable(self._procfs, pid) for pid in pids}
         tables = self._same_netns_tables()
-        self._just_read = {table.pid for table in tables if not len(table)}
+        self._just_read_pids = {table.pid for table in tables if not len(table)}
         for table in tables:
-            yield from self._guarded(table, _unless_unchanged(table, table.read_non_sockets))
+            yield from self._skip_unreadable(table, _unless_unchanged(table, table.read_non_sockets))
         for table in tables:
-            yield from self._guarded(table, _unless_unchanged(table, partial(table.read_unknown, live)))
+            yield from self._skip_unreadable(
+                table, _unless_unchanged(table, partial(table.read_unknown, live))
+            )
 
-    def _scan_all(self, live: Set[int]) -> Found:
+    def _scan_all(self, live: Set[int]) -> FoundInodes:
         started = self._clock()
-        if started < self._full_scan_at:
+        if started < self._next_full_scan_at:
             return
-        tables = [table for table in self._tables.values() if table.pid not in self._just_read]
+        tables = [table for table in self._tables.values() if table.pid not in self._just_read_pids]
         try:
             for table in tables:
-                yield from self._guarded(table, table.read_non_sockets())
+                yield from self._skip_unreadable(table, table.read_non_sockets())
             for table in tables:
-                yield from self._guarded(table, table.read_unknown(live))
+                yield from self._skip_unreadable(table, table.read_unknown(live))
             for table in tables:
-                yield from self._guarded(table, table.read_all())
+                yield from self._skip_unreadable(table, table.read_all())
         finally:
             finished = self._clock()
-            self._full_scan_at = finished + (finished - started) / _FULL_SCAN_TIME_SHARE
+            self._next_full_scan_at = finished + (finished - started) / _FULL_SCAN_TIME_SHARE
 
     def _same_netns_tables(self) -> list[FdTable]:
         return [table for table in self._tables.values() if not table.in_other_netns(self._namespace)]
 
-    def _guarded(self, table: FdTable, inodes: Iterable[list[int]]) -> Found:
-        """Yield the inodes; count and drop a process that vanishes or is not readable."""
+    def _skip_unreadable(self, table: FdTable, chunks: Iterable[list[int]]) -> FoundInodes:
+        """Yield the inodes with the pid. Count and drop a process that has vanished or is not readable."""
         if table.pid not in self._tables:
             return
         try:
-            for some in inodes:
-                yield some, table.pid
+            for inodes in chunks:
+                yield inodes, table.pid
         except OSError as error:
             self._tables.pop(table.pid, None)
-            self.unreadable[failure_reason(error)] += 1
+            self.unreadable_processes[failure_reason(error)] += 1
 
 
 def _unless_unchanged(table: FdTable, read: Callable[[], Iterator[list[int]]]) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""File descriptors of one process, cached so that most need not be read again (proc_pid_fd(5))."""
+"""Table of the file descriptors of one process, most of which need not be read again (proc_pid_fd(5))."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from operator import not_
 from pathlib import Path
 from typing import Final
 
-from ..procfs.process_reader import network_namespace
+from ..procfs.process_reader import read_network_namespace
 
 _SOCKET_PREFIX: Final = "socket:["
 _NOT_A_SOCKET: Final = 0
-# Maximum length of a table: a process can choose descriptors up to a billion (fcntl F_DUPFD), so it depends
-# on the number of open ones.
+# The maximum length of a table depends on the number of open descriptors, since a process can choose numbers
+# up to a billion (fcntl F_DUPFD).
 _MIN_LENGTH: Final = 1024
 _LENGTH_PER_FD: Final = 8
-# Lowest free descriptors that are remembered: new sockets get them.
+# Number of the lowest free descriptors that are kept: new sockets get them.
 _MAX_FREE: Final = 64
-# Descriptors without a socket, lowest first, that are read again, and descriptors after the last known one.
+# Number of the lowest descriptors without a socket that are re-read, and of descriptors after the last known
+# one.
 _MAX_NON_SOCKETS: Final = 128
 _MAX_OPENED: Final = 16
-# Descriptors read before the results are yielded: first chunk and, after doubling, largest chunk.
+# Number of descriptors in the first chunk; each chunk has twice as many as the one before, up to the maximum.
 _FIRST_CHUNK: Final = 64
 _MAX_CHUNK: Final = 8192
-# Sockets of a process that has_open() re-reads: one may have been closed in the meantime.
+# Number of sockets that has_open() re-reads: some may have been closed in the meantime.
 _SOCKETS_RECHECKED: Final = 4
 
 
 class FdTable:
-    """Inode of each file descriptor of one process, when it was last read; 0 if it is not a socket.
+    """Inode of each file descriptor of one process when last read; 0 if it is not a socket.
 
-    Reading a descriptor costs 1 to 2 us, and a process may have 20,000. The kernel assigns the lowest free
-    number, so that a new socket mostly has the descriptor of a closed one: those are read first.
+    Reading a descriptor takes 1 to 2 us, and a process may have 20,000. The kernel assigns the lowest free
+    number: a new socket mostly has the descriptor of a closed one, and those are read first.
 
     Every method that reads raises OSError if the process has vanished or is not readable. The read_...
     methods yield the inodes of sockets, one chunk at a time.
@@ -49,49 +50,48 @@ class FdTable:
         self._namespace: str | None = None
         self._inodes = array("Q")
         self._max_length = _MIN_LENGTH
-        self._open_at_full_read = -1
+        self._open_count_at_full_read = -1
         self._free: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._inodes)
 
     def count_open(self) -> int:
-        """Return the number of open descriptors. Linux before 6.2 (commit f1f1f2569901) always gives 0."""
+        """Return the number of open descriptors; always 0 before Linux 6.2 (commit f1f1f2569901)."""
         return os.stat(self._directory).st_size
 
     def is_unchanged(self) -> bool:
-        """Return whether the number of open descriptors is that of the last full read."""
+        """Return whether the number of open descriptors is the same as at the last full read."""
         now_open = self.count_open()
-        return now_open > 0 and now_open == self._open_at_full_read
+        return now_open > 0 and now_open == self._open_count_at_full_read
 
     def in_other_netns(self, namespace: str | None) -> bool:
         """Return whether the process is known to be in another network namespace.
 
-        It may still have sockets of this one that were passed to it, but hardly ever does.
+        It may still have sockets of this namespace that were passed to it, which is rare.
         """
         if self._namespace is None:
-            self._namespace = network_namespace(self._process)
+            self._namespace = read_network_namespace(self._process)
         return None not in (self._namespace, namespace) and self._namespace != namespace
 
     def closed_sockets(self, live: Container[int]) -> dict[int, int]:
-        """Return the descriptors whose sockets, when last read, are not live now, and their inodes."""
+        """Return fd -> inode of the descriptors whose sockets, when last read, are not live now."""
         return {fd: inode for fd, inode in enumerate(self._inodes) if inode not in live and inode}
 
     def read_freed(self, fds: Iterable[int]) -> Iterator[list[int]]:
-        """Read descriptors whose sockets were closed, and free ones: the next socket gets the lowest of
-        them."""
+        """Read these descriptors, whose sockets were closed, and free ones: new sockets get the lowest."""
         likely = [*fds, *self._free]
         return self._read(likely) if likely else iter(())
 
     def read_non_sockets(self) -> Iterator[list[int]]:
-        """Read the lowest descriptors that were no sockets, and those after the last known one.
+        """Read the lowest descriptors that were not sockets, and those after the last known one.
 
-        New sockets are mostly there, and listing the directory is expensive. After the last one as many are
-        read as have been opened, at least one.
+        New sockets are mostly there, and listing the directory is expensive. After the last one, as many
+        descriptors are read as have been opened, at least one.
         """
         if not self._inodes:
             return
-        end, opened = len(self._inodes), min(self.count_open() - self._open_at_full_read, _MAX_OPENED)
+        end, opened = len(self._inodes), min(self.count_open() - self._open_count_at_full_read, _MAX_OPENED)
         lowest = islice(compress(count(), map(not_, self._inodes)), _MAX_NON_SOCKETS)
         yield from self._read([*lowest, *range(end, end + max(opened, 1))])
         self._trim()
@@ -105,7 +105,7 @@ class FdTable:
         known = self._inodes
         fds = self._list_fds()
         yield from self._read([fd for fd in fds if fd >= len(known) or known[fd] not in live])
-        self._open_at_full_read = now_open
+        self._open_count_at_full_read = now_open
 
     def read_all(self) -> Iterator[list[int]]:
         """Drop the table and read all descriptors."""
@@ -118,18 +118,18 @@ class FdTable:
             self._trim()
         if not found_all:
             yield from self._read([fd for fd in self._list_fds() if fd >= read_so_far])
-        self._open_at_full_read = now_open
+        self._open_count_at_full_read = now_open
 
-    def _read_lowest(self, number: int) -> Generator[list[int], None, bool]:
-        """Read the lowest descriptors until `number` open ones are found; return whether they are.
+    def _read_lowest(self, count: int) -> Generator[list[int], None, bool]:
+        """Read the lowest descriptors until `number` open ones are found; return whether they were.
 
         With few gaps between them, the usual case, this saves listing the directory, a quarter of the time.
-        With many gaps or a wide one, listing is faster: gives up then.
+        With many or wide gaps listing is faster, and the method stops.
         """
         start = gaps = 0
-        while start < (end := number + gaps):
-            for some in self._read(range(start, end)):
-                yield some
+        while start < (end := count + gaps):
+            for inodes in self._read(range(start, end)):
+                yield inodes
                 if len(self._free) == _MAX_FREE:
                     return False
             if len(self._free) == gaps + end - start:
@@ -137,24 +137,24 @@ class FdTable:
             start, gaps = end, len(self._free)
         return True
 
-    def socket_fds(self, first: int = 0) -> Iterator[int]:
+    def socket_fds(self, min_fd: int = 0) -> Iterator[int]:
         """Return the descriptors, from `first` on, that were sockets when last read."""
-        return compress(range(first, len(self._inodes)), self._inodes[first:])
+        return compress(range(min_fd, len(self._inodes)), self._inodes[min_fd:])
 
     def find_released(self, fds: Sequence[int]) -> list[int]:
-        """Re-read descriptors; return the inodes that none of them has any more."""
-        before = [self._inodes[fd] for fd in fds]
-        now = self._read_chunk(fds)
-        # Their new sockets have not been yielded: they are left to read_freed().
-        changed = [fd for fd, old, new in zip(fds, before, now, strict=True) if new and new != old]
+        """Re-read descriptors. Return the inodes that none of them has any more."""
+        old_inodes = [self._inodes[fd] for fd in fds]
+        new_inodes = self._read_chunk(fds)
+        # Their new sockets are not yielded here: read_freed() will read and yield them.
+        changed = [fd for fd, old, new in zip(fds, old_inodes, new_inodes, strict=True) if new and new != old]
         self._store(changed, [_NOT_A_SOCKET] * len(changed))
         self._set_free(self._free.union(changed))
-        return list(set(before).difference(now))
+        return list(set(old_inodes).difference(new_inodes))
 
     def has_open(self, inodes: Collection[int]) -> bool | None:
-        """Return whether a descriptor that had one of these sockets still has one; None if there was none.
+        """Return whether a descriptor that had one of these sockets still has one; None if none had.
 
-        Reads a few descriptors.
+        Re-reads a few descriptors.
         """
         fds = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _SOCKETS_RECHECKED))
         return any(inode in inodes for inode in self._read_chunk(fds)) if fds else None
@@ -177,7 +177,7 @@ class FdTable:
             targets = read_links(fds, directory)
         finally:
             os.close(directory)
-        inodes = _inodes(targets)
+        inodes = _parse_inodes(targets)
         self._store(fds, inodes)
         self._set_free(self._free.difference(fds).union(compress(fds, map(not_, targets))))
         return inodes
@@ -186,7 +186,7 @@ class FdTable:
         self._free = free if len(free) <= _MAX_FREE else set(nsmallest(_MAX_FREE, free))
 
     def _trim(self) -> None:
-        """Remove trailing entries that are no sockets."""
+        """Remove trailing entries that are not sockets."""
         while self._inodes and self._inodes[-1] == _NOT_A_SOCKET:
             self._inodes.pop()
         self._free = {fd for fd in self._free if fd < len(self._inodes)}
@@ -213,15 +213,15 @@ class FdTable:
 def read_links(fds: Iterable[int], directory: int) -> list[str]:
     """Return the link target of each descriptor, an empty string for closed ones.
 
-    A link takes 4 us, nearly all of it in the kernel. A second thread would not help: both would wait for the
-    GIL at each link.
+    A link takes 4 us, nearly all of it in the kernel. A second thread would not help, since both would wait
+    for the GIL at each link.
 
     directory: file descriptor of /proc/PID/fd.
 
     Raises OSError if the process has vanished or is not readable.
     """
     targets: list[str] = []
-    # extend() keeps what it has when map() raises, and map() then continues with the next link.
+    # When map() raises, extend() keeps the items so far, and map() can continue with the next link.
     remaining = map(partial(os.readlink, dir_fd=directory), map(str, fds))
     while True:
         try:
@@ -232,7 +232,7 @@ def read_links(fds: Iterable[int], directory: int) -> list[str]:
             return targets
 
 
-def _inodes(targets: Iterable[str]) -> list[int]:
+def _parse_inodes(targets: Iterable[str]) -> list[int]:
     start, end = len(_SOCKET_PREFIX), -1
     return [
         int(target[start:end]) if target.startswith(_SOCKET_PREFIX) else _NOT_A_SOCKET for target in targets

@@ -1,4 +1,4 @@
-"""Owners resolved so far: the state that both resolvers share."""
+"""Table of resolved owners, and the base class of both resolvers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..model.sockets import NO_OWNER_KEY
 from .process_cache import ProcessCache
 
 MAX_ENTRIES_RATIO: Final = 1.25
-"""Entries of a dict, deleted ones included, for each used one; beyond, the dict is rebuilt. CPython never
-reuses the slots of deleted entries and doubles a full table, by 2.5 MiB at 75,000 entries."""
+"""Maximum ratio of entries in a dict, including deleted ones, to used ones, above which the dict is rebuilt.
+CPython never reuses the slots of deleted entries and doubles a full table, by 2.5 MiB at 75,000 entries."""
 
 
 class OwnerTable(dict[int, ProcessId]):
-    """Resolved owners by owner key. Other keys give NOT_FOUND, and NO_OWNER_KEY gives RELEASED."""
+    """Resolved owners by owner key. NO_OWNER_KEY gives RELEASED, any other missing key NOT_FOUND."""
 
     _deleted = 0
 
     def drop(self, owner_keys: Iterable[int]) -> OwnerTable:
-        """Delete these keys, which must exist; return the table, or a rebuilt one if too many are deleted."""
+        """Delete these keys, which must exist. Return the table, or a new one if too many are deleted."""
         for owner_key in owner_keys:
             del self[owner_key]
             self._deleted += 1
@@ -31,7 +31,7 @@ class OwnerTable(dict[int, ProcessId]):
 
 
 class CachedOwnerResolver:
-    """Base of the resolvers: the resolved owners and the attributes of their processes."""
+    """Base class of the resolvers: resolved owners, and the attributes of their processes."""
 
     def __init__(self, processes: ProcessCache) -> None:
         self._processes = processes
@@ -39,8 +39,7 @@ class CachedOwnerResolver:
 
     @property
     def owner_of(self) -> Callable[[int], Owner]:
-        """Function from owner key to owner. Called for each socket, it runs no Python code for a known
-        owner."""
+        """Function: owner key -> owner. Called for each socket, it runs no Python code for a known key."""
         return self._owners.__getitem__
 
     def process(self, owner: ProcessId) -> Process:

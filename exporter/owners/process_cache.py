@@ -15,30 +15,32 @@ class ProcessReader(Protocol):
         """Return the process that has this pid now, and its comm. Raises OSError if there is none."""
 
     def describe(self, pid: int, details: bool) -> Process:
-        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+        """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
 
         details: read more than the comm.
         """
 
 
 class ProcessCache:
-    """Attributes of the owners of sockets, re-checked at each refresh.
+    """Cache of the attributes of owners, which each refresh() updates.
 
-    details: whether naming rules need more than the comm; may change at any time.
+    details: whether naming rules need more than the comm; may be changed at any time.
     """
 
     def __init__(self, reader: ProcessReader, details: bool = False) -> None:
         self._reader = reader
         self.details = details
         self._alive: dict[ProcessId, Process] = {}
-        # One object for each process: the classifier compares owners by identity.
+        # One object for each process: the classifier compares owners by id().
         self._identities: dict[ProcessId, ProcessId] = {}
         self._vanished: dict[ProcessId, Process] = {}
         self._recent: set[ProcessId] = set()
 
     def load(self, pid: int) -> ProcessId:
-        """Return the process with this pid, whose attributes are read if unknown. Raises OSError if there is
-        none."""
+        """Return the process with this pid, and read its attributes if they are unknown.
+
+        Raises OSError if there is none.
+        """
         identity, _ = self._reader.identify(pid)
         if identity not in self._alive:
             self._alive[identity] = self._reader.describe(pid, self.details)
@@ -49,23 +51,20 @@ class ProcessCache:
     def get(self, owner: ProcessId) -> Process:
         """Return the attributes of a loaded process, which may have vanished since.
 
-        They are the same object until one of them changes: names are made again only then
-        (see naming.rules.NameCache).
+        They are the same object until one of them changes, which naming.rules.NameCache relies on.
         """
         return self._alive.get(owner) or self._vanished[owner]
 
     def is_alive(self, owner: ProcessId) -> bool:
-        """Return whether the process existed at the last check."""
+        """Return whether the process existed at the last refresh."""
         return owner in self._alive
 
     def is_recent(self, owner: ProcessId) -> bool:
-        """Return whether it was loaded since the last refresh: another process may have had its pid
-        before."""
+        """Return whether the process was loaded after the last refresh: its pid may have been reused."""
         return owner in self._recent
 
     def refresh(self) -> set[ProcessId]:
-        """Re-read the attributes, as a process can change its name. Return the processes that have
-        vanished."""
+        """Update the attributes, which a process can change. Return the processes that have vanished."""
         self._recent = set()
         vanished = {owner for owner in self._alive if not self._is_same(owner)}
         for owner in vanished:
@@ -74,7 +73,7 @@ class ProcessCache:
         return vanished
 
     def retain(self, used: Container[object]) -> None:
-        """Drop vanished processes that are not in `used`; their sockets in TIME_WAIT outlive them."""
+        """Drop vanished processes that are not in `used`. Sockets in TIME_WAIT outlive their process."""
         self._vanished = {owner: process for owner, process in self._vanished.items() if owner in used}
 
     def _is_same(self, owner: ProcessId) -> bool:

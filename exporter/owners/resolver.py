@@ -10,40 +10,39 @@ from ..model.process import Owner, Process, ProcessId, Unowned
 from ..model.sockets import NO_OWNER_KEY
 
 
-class LiveSockets(Protocol):
-    """All sockets of the current collection."""
+class LiveOwnerKeys(Protocol):
+    """Owner keys of all sockets of the current collection."""
 
     def all(self) -> set[int]:
-        """Return the owner keys of all sockets. Expensive: called only if needed. The set must not be
-        changed."""
+        """Return the owner keys as a set, which must not be changed. Expensive: called only if needed."""
 
 
 class OwnerResolver(Protocol):
-    """Finds the processes for the owner keys of sockets."""
+    """Finds the process for each owner key of a socket."""
 
     @property
-    def unreadable(self) -> Counter[str]:
+    def unreadable_processes(self) -> Counter[str]:
         """Number of processes that were not readable in the last search, by reason."""
 
     @property
     def unresolved_reason(self) -> str:
-        """Most likely reason why an owner key has no process: a label of socket_exporter_unowned_sockets."""
+        """Most likely reason why an owner key has no process: a value of the label `reason`."""
 
     def refresh(self) -> set[Owner]:
-        """Return owners whose sockets must be re-resolved. To be called before each collection reads
-        sockets."""
+        """Return owners whose sockets must be re-resolved.
+
+        Must be called before each collection reads sockets.
+        """
 
     def revalidate(self, owner_keys: Iterable[int]) -> None:
-        """Re-check cached owners of these keys. Their sockets are new, and inode numbers and pids are
-        reused."""
+        """Re-check cached owners of these keys: their sockets are new, and inodes and pids are reused."""
 
-    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
         """Search for the processes of these owner keys. Raises OSError if there is no /proc."""
 
     @property
     def owner_of(self) -> Callable[[int], Owner]:
-        """Function that returns the owner of an owner key, as far as it is resolved; RELEASED for
-        NO_OWNER_KEY."""
+        """Function: owner key -> owner; NOT_FOUND if it is not resolved, RELEASED for NO_OWNER_KEY."""
 
     def process(self, owner: ProcessId) -> Process:
         """Return the attributes of an owner."""
@@ -59,9 +58,9 @@ class OwnerResolver(Protocol):
 
 
 class NullOwnerResolver:
-    """Resolver for when owner resolution is disabled: finds no process."""
+    """Resolver that finds no process, used if owner resolution is disabled."""
 
-    unreadable: Final[Counter[str]] = Counter()
+    unreadable_processes: Final[Counter[str]] = Counter()
     unresolved_reason = "disabled"
 
     def refresh(self) -> set[Owner]:
@@ -70,7 +69,7 @@ class NullOwnerResolver:
     def revalidate(self, owner_keys: Iterable[int]) -> None:
         pass
 
-    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
         pass
 
     def owner_of(self, owner_key: int) -> Owner:
@@ -90,7 +89,7 @@ class NullOwnerResolver:
 
 
 def failure_reason(error: OSError) -> str:
-    """Return why a process is not readable, as the value of the label `reason`."""
+    """Return the reason why a process is not readable: a value of the label `reason`."""
     if isinstance(error, PermissionError):
         return "permission"
     if isinstance(error, FileNotFoundError | ProcessLookupError):

@@ -1,1 +1,1 @@
-"""Sockets, processes and limits through psutil and the Windows registry, on systems without netlink."""
+"""Sockets, processes and limits from psutil and the Windows registry, on systems without netlink."""

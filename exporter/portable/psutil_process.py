@@ -1,4 +1,4 @@
-"""Attributes of a process from psutil, for systems without /proc."""
+"""Attributes of processes from psutil, for systems without /proc."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ class PsutilProcessReader:
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """Return the process that has this pid now, and its name. Raises OSError if there is none."""
-        with _os_errors():
+        with _convert_errors():
             process = psutil.Process(pid)
             return ProcessId(pid, process.create_time()), process.name()
 
     def describe(self, pid: int, details: bool) -> Process:
-        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+        """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
 
         details: read more than the name.
         """
         identity, name = self.identify(pid)
         if not details:
             return Process(pid, identity.start_time, name)
-        with _os_errors():
+        with _convert_errors():
             process = psutil.Process(pid)
-        cmdline = _or_none(process.cmdline) or []
+        cmdline = _read_or_none(process.cmdline) or []
         return Process(
             pid,
             identity.start_time,
             name,
             cmdline=tuple(cmdline),
-            username=_or_none(process.username) or "",
-            cwd=_or_none(process.cwd) or "",
+            username=_read_or_none(process.username) or "",
+            cwd=_read_or_none(process.cwd) or "",
         )
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
-    """Raise exceptions of psutil as the OSError that they stand for."""
+def _convert_errors() -> Iterator[None]:
+    """Convert exceptions of psutil to the corresponding OSError."""
     try:
         yield
     except psutil.AccessDenied as error:
@@ -54,7 +54,7 @@ def _os_errors() -> Iterator[None]:
         raise ProcessLookupError(str(error)) from error
 
 
-def _or_none(read: Callable[[], _T]) -> _T | None:
+def _read_or_none(read: Callable[[], _T]) -> _T | None:
     try:
         return read()
     except (psutil.Error, OSError):

@@ -57,20 +57,20 @@ PSUTIL_STATES: Final[dict[str, int]] = {
     # States unknown to psutil; on macOS and BSD also closed sockets.
     psutil.CONN_NONE: CLOSE,
 }
-"""psutil's status -> state. psutil uses Linux' names on every system."""
+"""psutil's status -> state. psutil uses Linux' names on all systems."""
 
 _OWNED_STATES: Final = frozenset({ESTABLISHED, SYN_SENT, CLOSE_WAIT})
-"""States in which a socket has an owner, unless it waits for accept()."""
+"""States in which a socket has an owner, unless it is in an accept queue."""
 
 
 class PsutilSource:
-    """Reads psutil. full_sockets() has to be called first: all other methods return what it has read."""
+    """Reads sockets through psutil. full_sockets() must be called first: the others return its data."""
 
     name: Final = "psutil"
     pending_states: Final[frozenset[int]] = frozenset()
 
     def __init__(self, procfs: Path = Path("/proc")) -> None:
-        # Global to psutil, which reads it on Linux only.
+        # A global variable of psutil, which uses it on Linux only.
         psutil.PROCFS_PATH = str(procfs)
         self._listeners: list[Listener] = []
         self._sockets: list[Socket] = []
@@ -78,15 +78,15 @@ class PsutilSource:
     def full_sockets(self) -> Iterator[SocketBatch]:
         """Yield all TCP sockets except listeners. Raises psutil.Error or OSError."""
         connections = psutil.net_connections("tcp")
-        self._listeners = [_listener(c) for c in connections if PSUTIL_STATES[c.status] == LISTEN]
+        self._listeners = [_to_listener(c) for c in connections if PSUTIL_STATES[c.status] == LISTEN]
         listening_ports = {listener.local_port for listener in self._listeners}
         self._sockets = [
-            _socket(c, listening_ports) for c in connections if PSUTIL_STATES[c.status] != LISTEN
+            _to_socket(c, listening_ports) for c in connections if PSUTIL_STATES[c.status] != LISTEN
         ]
         yield from to_batches(self._sockets)
 
     def minisocks(self) -> Iterator[SocketBatch]:
-        """Yield nothing: full_sockets() has returned all."""
+        """Return no sockets: full_sockets() returns all."""
         return iter(())
 
     def listeners(self) -> list[Listener]:
@@ -103,13 +103,13 @@ class PsutilSource:
 
 
 def to_batches(sockets: Iterable[Socket]) -> Iterator[SocketBatch]:
-    """Yield a batch for each state. Without a cookie, the whole socket is its key."""
+    """Yield a batch for each state. The keys are the sockets themselves, since there are no cookies."""
     by_state: defaultdict[int, SocketList] = defaultdict(SocketList)
     for sock in sockets:
         by_state[sock.state].append(sock)
-    for state, some in by_state.items():
-        owner_keys = array.array("I", some.owner_keys()).tobytes()
-        yield SocketBatch(KeySpace(state), some, owner_keys, some.select, some.local_endpoints)
+    for state, table in by_state.items():
+        owner_key_column = array.array("I", table.owner_keys()).tobytes()
+        yield SocketBatch(KeySpace(state), table, owner_key_column, table.select, table.local_endpoints)
 
 
 class SocketList(list[Socket]):
@@ -147,25 +147,25 @@ class SocketList(list[Socket]):
         ]
 
 
-def _socket(connection: Any, listening_ports: Set[int]) -> Socket:
-    local_address, local_port = _endpoint(connection.laddr)
-    remote_address, remote_port = _endpoint(connection.raddr)
+def _to_socket(connection: Any, listening_ports: Set[int]) -> Socket:
+    local_address, local_port = _to_endpoint(connection.laddr)
+    remote_address, remote_port = _to_endpoint(connection.raddr)
     state = PSUTIL_STATES[connection.status]
-    # psutil gives no pid for processes of other users, nor for connections that wait for accept(): whether
-    # the owner of those is visible depends on the listener.
+    # psutil reports no pid for processes of other users, nor for connections in accept queues, which get the
+    # owner of their listener.
     owned = state in _OWNED_STATES and local_port not in listening_ports
     missing_owner = HIDDEN_OWNER_KEY if owned else NO_OWNER_KEY
-    # Windows assigns sockets in TIME_WAIT to pid 0, the idle process.
+    # Windows assigns sockets in TIME_WAIT to pid 0, the idle process, which is not the owner.
     owner_key = connection.pid or missing_owner
     return Socket(state, local_address, local_port, remote_address, remote_port, owner_key, 0)
 
 
-def _listener(connection: Any) -> Listener:
-    local_address, local_port = _endpoint(connection.laddr)
+def _to_listener(connection: Any) -> Listener:
+    local_address, local_port = _to_endpoint(connection.laddr)
     return Listener(local_address, local_port, connection.pid or HIDDEN_OWNER_KEY, None, None)
 
 
-def _endpoint(endpoint: Any) -> tuple[bytes, int]:
+def _to_endpoint(endpoint: Any) -> tuple[bytes, int]:
     if not endpoint:
         return b"", 0
     return parse_address(endpoint.ip), endpoint.port

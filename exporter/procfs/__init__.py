@@ -1,1 +1,1 @@
-"""Limits, counters, processes and file descriptors from Linux's /proc."""
+"""Limits, counters, processes and file descriptors, from Linux' /proc."""

@@ -14,16 +14,16 @@ _SOFT_LIMIT: Final = re.compile(rb"^Max open files +(?:([0-9]+)|unlimited) ", re
 
 
 def read_fd_usage(procfs: Path, pid: int) -> FdUsage:
-    """Return open descriptors and limit. Raises OSError as the two functions below."""
+    """Return the number of open descriptors and the limit. Raises OSError if the process is not readable."""
     return FdUsage(count_open_fds(procfs, pid), read_fd_limit(procfs, pid))
 
 
 def count_open_fds(procfs: Path, pid: int) -> int:
     """Return the number of open descriptors. Raises OSError if the process has vanished or is not readable.
 
-    Since Linux 6.2 (commit f1f1f2569901) one stat(2) gives it, of every user's processes. Older kernels give
-    0: the directory is listed, which requires CAP_DAC_READ_SEARCH for processes of other users (and opens a
-    descriptor in the exporter itself).
+    Since Linux 6.2 (commit f1f1f2569901) one stat(2) returns it, for processes of every user. On older
+    kernels, where it returns 0, the directory is listed, which requires CAP_DAC_READ_SEARCH for processes of
+    other users (and opens a descriptor in the exporter itself).
     """
     directory = f"{procfs}/{pid}/fd"
     return os.stat(directory).st_size or len(os.listdir(directory))
@@ -32,7 +32,7 @@ def count_open_fds(procfs: Path, pid: int) -> int:
 def read_fd_limit(procfs: Path, pid: int) -> int | None:
     """Return the soft limit (RLIMIT_NOFILE), None for no limit. Raises OSError if the process has vanished.
 
-    Readable for every user. Costs five times as much as counting, and hardly ever changes.
+    Readable for every user. Takes five times as long as counting the open descriptors.
     """
     match = _SOFT_LIMIT.search(read_file(f"{procfs}/{pid}/limits"))
     if match is None:

@@ -1,4 +1,4 @@
-"""Reads files of /proc, whose content the kernel makes while it is read (proc(5))."""
+"""Reads files of /proc, whose content the kernel generates while it is read (proc(5))."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _T = TypeVar("_T")
 
 
 def read_file(path: str, size: int = 4096, limit: int = sys.maxsize) -> bytes:
-    """Return the content of a file, in a third of the time of Python's own files.
+    """Return the content of a file, in a third of the time that open() takes.
 
     size: bytes for each read(2); nearly all files of /proc are shorter than the default.
-    limit: bytes after which the content is cut off.
+    limit: maximum number of bytes; the rest of the file is not read.
 
-    Raises OSError; an error of read(2) names no file.
+    Raises OSError; an error of read(2) has no filename.
     """
-    file = os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDONLY)
     try:
         pieces = []
-        while limit > 0 and (piece := os.read(file, min(size, limit))):
+        while limit > 0 and (piece := os.read(fd, min(size, limit))):
             limit -= len(piece)
             pieces.append(piece)
         return b"".join(pieces)
     finally:
-        os.close(file)
+        os.close(fd)
 
 
 class ProcDirectory:
@@ -43,9 +43,9 @@ class ProcDirectory:
     def parse(
         self, name: str, parser: Callable[[str], _T], absent: _T | None = None, size: int = 4096
     ) -> _T | None:
-        """Return what the parser makes of a file.
+        """Return the parser's result for a file.
 
-        None, and an entry in `errors`, if it is unreadable or the parser raises ValueError.
+        If the file is unreadable or the parser raises ValueError, add an entry to `errors` and return None.
 
         absent: returned if there is no such file. size: bytes for each read(2).
         """
@@ -56,7 +56,7 @@ class ProcDirectory:
             self._record_failure(error)
             return absent
         except OSError as error:
-            error.filename = path  # read(2) does not know it
+            error.filename = path  # an error of read(2) has none
             self._record_failure(error)
             self.errors.append(str(error))
             return None
@@ -68,15 +68,14 @@ class ProcDirectory:
             return None
 
     def _record_failure(self, error: OSError) -> None:
-        """Keep an error without its traceback, which refers to this object and to all that the collection has
-        made.
+        """Keep an error without its traceback.
 
-        Such a cycle would keep the whole collection, megabytes on a large host, until the garbage collector
-        runs.
+        The traceback refers to this object and to all objects of the collection, megabytes on a large host.
+        Such a cycle would keep them in memory until the garbage collector runs.
         """
         self._failures.append(error.with_traceback(None))
 
     def raise_if_unreadable(self) -> None:
-        """Raise the first OSError if no file at all was readable."""
+        """Raise the first OSError if none of the files was readable."""
         if self._failures and not self._any_read:
             raise self._failures[0]

@@ -13,9 +13,9 @@ from ..model.host import KernelCounters
 from .files import ProcDirectory
 
 Tables = dict[str, dict[str, int]]
-"""Prefix, such as `TcpExt` -> name -> value."""
+"""Prefix, such as `TcpExt` -> counter name -> value."""
 
-# Our reason -> the counter of TcpExt (net/ipv4/proc.c, snmp4_net_list).
+# Value of the label `reason` -> counter of TcpExt (net/ipv4/proc.c, snmp4_net_list).
 _ABORTS: Final = {
     "close": "TCPAbortOnClose",
     "data": "TCPAbortOnData",
@@ -25,18 +25,18 @@ _ABORTS: Final = {
     "failed": "TCPAbortFailed",
 }
 
-_SMALL_PAGE: Final = 4096
-# Linux 6.0 (commit 100fdd1faf50) counts pages.
-_COUNTS_PAGES: Final = (6, 0)
+_FOUR_KIB_PAGE: Final = 4096
+# The first release in which sockstat counts `mem` in pages (commit 100fdd1faf50).
+_FIRST_RELEASE_IN_PAGES: Final = (6, 0)
 _RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
 
 
 def read_counters(procfs: Path) -> KernelCounters:
     """Return the counters of the calling thread's network namespace. Raises OSError if nothing is readable.
 
-    /proc/net is a link to self/net: a /proc mounted from the host shows the network namespace of who
-    reads, as netlink does, and not the host's. thread-self/net is the same for a thread that has entered
-    another namespace, and is also there with `ProcSubset=pid`. Systems other than Linux have none of it.
+    /proc/net is a link to self/net: even a /proc mounted from the host shows the network namespace of the
+    reading process, as netlink does. thread-self/net is that of the thread, which may have entered another
+    namespace, and is also available with `ProcSubset=pid`. Systems other than Linux have no counters.
     """
     if sys.platform != "linux":
         return KernelCounters()
@@ -55,15 +55,15 @@ def read_counters(procfs: Path) -> KernelCounters:
         aborts={reason: extended[name] for reason, name in _ABORTS.items() if name in extended},
         time_wait=sockets.get("tw"),
         orphans=sockets.get("orphan"),
-        memory_bytes=_in_bytes(sockets.get("mem")),
+        memory_bytes=_to_bytes(sockets.get("mem")),
         errors=tuple(files.errors),
     )
 
 
 def parse_netstat(text: str) -> Tables:
-    """Return the tables of /proc/net/netstat: pairs of lines, names and then values, each after its prefix.
+    """Return the tables of /proc/net/netstat: pairs of lines, names and then values, each with a prefix.
 
-    Which names there are, and in which order, depends on the kernel's version. Raises ValueError.
+    The names and their order depend on the kernel version. Raises ValueError.
     """
     tables: Tables = {}
     lines = text.splitlines()
@@ -79,38 +79,38 @@ def parse_netstat(text: str) -> Tables:
 
 
 def parse_sockstat(text: str) -> Tables:
-    """Return the tables of /proc/net/sockstat: lines of names and values in turn. Raises ValueError."""
+    """Return the tables of /proc/net/sockstat: lines of alternating names and values. Raises ValueError."""
     tables: Tables = {}
     for line in text.splitlines():
         prefix, words = _split(line)
-        tables.setdefault(prefix, {}).update(_pairs(words))
+        tables.setdefault(prefix, {}).update(_parse_pairs(words))
     return tables
 
 
 def _split(line: str) -> tuple[str, list[str]]:
-    prefix, colon, rest = line.partition(":")
+    prefix, colon, fields = line.partition(":")
     if not colon:
         raise ValueError(f"no prefix in {line[:50]!r}")
-    return prefix, rest.split()
+    return prefix, fields.split()
 
 
-def _pairs(words: list[str]) -> Iterable[tuple[str, int]]:
+def _parse_pairs(words: list[str]) -> Iterable[tuple[str, int]]:
     if len(words) % 2:
         raise ValueError(f"{words[-1][:50]!r} has no value")
     return zip(words[::2], map(int, words[1::2]), strict=True)
 
 
-def _in_bytes(units: int | None) -> int | None:
-    unit = memory_unit(os.sysconf("SC_PAGE_SIZE"), os.uname().release)
+def _to_bytes(units: int | None) -> int | None:
+    unit = memory_unit_bytes(os.sysconf("SC_PAGE_SIZE"), os.uname().release)
     return units * unit if units is not None and unit is not None else None
 
 
-def memory_unit(page_size: int, release: str) -> int | None:
-    """How many bytes 1 stands for in sockstat's `mem`, None where that cannot be known.
+def memory_unit_bytes(page_size: int, release: str) -> int | None:
+    """Return the unit of sockstat's `mem` in bytes, None if it is unknown.
 
-    Pages, but 4 KiB from Linux 4.11 to 5.19 (SK_MEM_QUANTUM, commit bd68a2a854ad). Where pages are larger,
-    a release number below 6.0 does not tell: distributions carry later changes back.
+    The unit is a page, but 4 KiB from Linux 4.11 to 5.19 (SK_MEM_QUANTUM, commit bd68a2a854ad). If pages are
+    larger, a release before 6.0 may have either unit: distributions backport later changes.
     """
     version = _RELEASE.match(release)
-    counts_pages = version is not None and tuple(map(int, version.groups())) >= _COUNTS_PAGES
-    return page_size if page_size == _SMALL_PAGE or counts_pages else None
+    counts_pages = version is not None and tuple(map(int, version.groups())) >= _FIRST_RELEASE_IN_PAGES
+    return page_size if page_size == _FOUR_KIB_PAGE or counts_pages else None

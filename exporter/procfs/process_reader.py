@@ -1,4 +1,4 @@
-"""Attributes of a process from /proc."""
+"""Attributes of processes, from /proc."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .files import read_file
 _START_TIME_FIELD: Final = 19
 
 MAX_COMMAND_LINE_BYTES: Final = 128 * 1024
-"""Bytes read of /proc/PID/cmdline: as many as the kernel takes for a single argument (MAX_ARG_STRLEN).
+"""Maximum number of bytes read from /proc/PID/cmdline: the kernel's limit for one argument (MAX_ARG_STRLEN).
 
-All arguments together can have 6 MiB, and a process can point that file at any of its memory (prctl(2),
-PR_SET_MM_MAP) and change it before every collection. A pattern with a repeat in a repeat takes 11 ms for
-128 KiB, 110 ms for 2 MiB."""
+All arguments together can have 6 MiB, and a process can let that file show any of its memory (prctl(2),
+PR_SET_MM_MAP) and change it before every collection. A pattern with nested repeats takes 11 ms for 128 KiB,
+110 ms for 2 MiB."""
 
 
 def list_pids(procfs: Path) -> list[int]:
     """Return the visible pids in ascending order, but init last.
 
-    With socket activation init has sockets open that serve other processes: those are to be found first.
+    With socket activation, init also has sockets open that other processes serve: the latter are the owners.
 
     Raises OSError if there is no /proc, or an empty directory.
     """
@@ -54,56 +54,59 @@ class ProcfsProcessReader:
         return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
 
     def describe(self, pid: int, details: bool) -> Process:
-        """Return the attributes of a process; unreadable ones stay empty. Raises OSError if there is none.
+        """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
 
         details: read more than the comm.
         """
         identity, comm = self.identify(pid)
-        started = self._boot_time() + identity.start_time
+        started = self._read_boot_time() + identity.start_time
         if not details:
             return Process(pid, started, comm)
         cgroups = _read_or_empty(f"{self._procfs}/{pid}/cgroup")
-        by_preference = control_groups.unified_first(cgroups)
+        by_preference = control_groups.parse_paths_unified_first(cgroups)
         return Process(
             pid,
             started,
             comm,
-            cmdline=self._cmdline(pid),
-            username=self._username(pid),
-            cwd=self._cwd(pid),
-            cgroups=control_groups.paths(cgroups),
-            unit=control_groups.unit(by_preference),
-            container=control_groups.container(by_preference),
+            cmdline=self._read_cmdline(pid),
+            username=self._read_username(pid),
+            cwd=self._read_cwd(pid),
+            cgroups=control_groups.parse_paths(cgroups),
+            unit=control_groups.find_unit(by_preference),
+            container=control_groups.find_container(by_preference),
         )
 
-    def _boot_time(self) -> float:
-        """Return seconds since the epoch; 0 if /proc is mounted with subset=pid, which hides /proc/stat."""
+    def _read_boot_time(self) -> float:
+        """Return the boot time in seconds since the epoch; 0 without /proc/stat (mount option subset=pid)."""
         try:
-            return _boot_time(self._procfs)
+            return _read_btime(self._procfs)
         except OSError:
             return 0.0
 
-    def _cmdline(self, pid: int) -> tuple[str, ...]:
+    def _read_cmdline(self, pid: int) -> tuple[str, ...]:
         text = _read_or_empty(f"{self._procfs}/{pid}/cmdline", limit=MAX_COMMAND_LINE_BYTES)
         return tuple(text.rstrip("\0").split("\0")) if text else ()
 
-    def _username(self, pid: int) -> str:
+    def _read_username(self, pid: int) -> str:
         try:
-            return _user_name(os.stat(f"{self._procfs}/{pid}").st_uid)
+            return _look_up_username(os.stat(f"{self._procfs}/{pid}").st_uid)
         except OSError:
             return ""
 
-    def _cwd(self, pid: int) -> str:
+    def _read_cwd(self, pid: int) -> str:
         try:
             return os.readlink(f"{self._procfs}/{pid}/cwd")
         except OSError:
             return ""
 
 
-def network_namespace(process: str) -> str | None:
-    """Return the network namespace of a process, given its directory in /proc; None if it is not readable."""
+def read_network_namespace(process_directory: str) -> str | None:
+    """Return the network namespace of a process, None if it is not readable.
+
+    process_directory: `/proc/PID` or `/proc/self`.
+    """
     try:
-        return os.readlink(f"{process}/ns/net")
+        return os.readlink(f"{process_directory}/ns/net")
     except OSError:
         return None
 
@@ -120,7 +123,7 @@ def _read_or_empty(path: str, limit: int = sys.maxsize) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _user_name(uid: int) -> str:
+def _look_up_username(uid: int) -> str:
     import pwd
 
     try:
@@ -135,7 +138,7 @@ def _ticks_per_second() -> int:
 
 
 @lru_cache(maxsize=4)
-def _boot_time(procfs: Path) -> float:
+def _read_btime(procfs: Path) -> float:
     for line in _read(f"{procfs}/stat").splitlines():
         if line.startswith("btime "):
             return float(line.split()[1])

@@ -1,1 +1,1 @@
-"""What is remembered of sockets from one collection to the next. Pure: nothing here asks the system."""
+"""State kept from collection to collection: groups, owners, ages, ports. Pure: does no I/O."""

@@ -1,4 +1,4 @@
-"""Classifies sockets into groups: which side opened the connection, who owns it, and how that is known."""
+"""Classification of sockets into groups: direction of the connection, owner, and method of attribution."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from itertools import repeat
 from typing import Final, cast
 
 from ..model.groups import AddressPair, Attribution, Direction, SocketGroup
-from ..model.host import EphemeralRange
+from ..model.host import PORT_COUNT, EphemeralRange
 from ..model.process import Owner, ProcessId, Unowned
 from ..model.sockets import NO_OWNER_KEY, STATE_NAMES, TIME_WAIT, Socket, SocketTable
 from .destinations import DestinationOwners
 from .listeners import ListenerTable
 
-_PORT_COUNT: Final = 1 << 16
-# The role of a local port: a listener is on it, or it is fixed, or ephemeral.
+# Role of a local port: a listener has it, or it is outside or inside the ephemeral range.
 _LISTENING: Final = 0
 _FIXED: Final = 1
 _EPHEMERAL: Final = 2
 _ROLE_TABLE: Final = bytes([_FIXED, _EPHEMERAL]) + bytes(254)
 
-# Group ids by signature are kept for the next collections up to this number.
+# Number of signatures above which they are not kept for the next collection.
 _MAX_SIGNATURES: Final = 4_096
-# These attributions depend on the connections that exist at the moment.
+# These attributions depend on the connections that currently exist.
 _VOLATILE: Final = (Attribution.INFERRED, Attribution.NONE)
 
 
 class Classifier:
-    """Returns the group of a socket. Valid while nothing but owners and destinations changes."""
+    """Returns the group of a socket. To be replaced when listeners or the ephemeral range change."""
 
     def __init__(
         self,
@@ -36,7 +35,10 @@ class Classifier:
         owner_of: Callable[[int], Owner],
         ephemeral: EphemeralRange | None,
     ) -> None:
-        """owner_of: owner key -> owner. ephemeral: the range that local ports are taken from."""
+        """Prepare the first collection.
+
+        owner_of: owner key -> owner. ephemeral: range of ephemeral ports; None if unknown.
+        """
         self._listeners = listeners
         self._destinations = destinations
         self._owner_of = owner_of
@@ -44,11 +46,11 @@ class Classifier:
         self._port_roles = _port_roles(ephemeral, listeners.ports)
         self._ids: dict[Hashable, int] = {}
         self._volatile_signatures: list[Hashable] = []
-        # Signatures hold the id() of these objects: another object must not get the same.
+        # Signatures contain the id() of these objects, which must not be reused for others.
         self._keep_alive: list[tuple[Owner, SocketGroup | None]] = []
 
     def begin(self, owner_of: Callable[[int], Owner]) -> None:
-        """Begin another collection, with the owners that are known by now."""
+        """Begin another collection. owner_of: owner key -> owner, as resolved by now."""
         self._owner_of = owner_of
         for signature in self._volatile_signatures:
             del self._ids[signature]
@@ -58,15 +60,15 @@ class Classifier:
             self._keep_alive.clear()
 
     def __call__(self, socket: Socket, previous: SocketGroup | None) -> SocketGroup:
-        """Return the group of a socket. previous: the group it was in when last seen, in whatever state.
+        """Return the group of a socket. previous: its group when last counted, in any state.
 
         An inbound connection stays inbound when its listener is closed. Raises ValueError for a state that
-        TCP does not have: the dump is malformed then.
+        TCP does not have, since the dump is then malformed.
         """
         if socket.state not in STATE_NAMES:
             raise ValueError(f"no TCP state has the number {socket.state}")
         listener_owner = self._listeners.owner(socket.local_address, socket.local_port)
-        path: AddressPair | None = None
+        addresses: AddressPair | None = None
         attribution: Attribution | None = None
         if not socket.remote_port and not any(socket.remote_address):
             direction, port = Direction.NONE, socket.local_port
@@ -75,44 +77,44 @@ class Classifier:
         else:
             direction, port = Direction.OUTBOUND, socket.remote_port
             ephemeral = self._ephemeral is not None and self._ephemeral.contains(socket.local_port)
-            path = AddressPair(socket.local_address, socket.remote_address, ephemeral)
+            addresses = AddressPair(socket.local_address, socket.remote_address, ephemeral)
         if socket.state == TIME_WAIT:
             owner, attribution = self._time_wait_owner(socket, previous, listener_owner, direction)
         else:
             owner = self._owner(socket, previous, listener_owner)
-        return SocketGroup(socket.state, owner, direction, port, path, attribution)
+        return SocketGroup(socket.state, owner, direction, port, addresses, attribution)
 
     def group_ids(
-        self, rows: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
+        self, table: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
     ) -> list[int]:
         """Return the id of each socket's group.
 
-        Only one socket of each signature is classified in Python; the rest of the work runs in C, since the
-        first collection may have 100,000 sockets.
+        Only one socket of each signature is classified by Python code, all else runs in C: the first
+        collection may have 100,000 sockets.
 
-        previous: the group each socket was in when last seen, or an empty sequence if none was seen.
-        id_of: group -> its id, the same function in every call.
+        previous: group of each socket when last counted; empty if none has been counted before.
+        id_of: group -> its id; the same function in every call.
         """
-        signatures = list(self._signatures(rows, previous))
+        signatures = list(self._signatures(table, previous))
         ids = list(map(self._ids.get, signatures))
         if None in ids:
             positions = [position for position, group_id in enumerate(ids) if group_id is None]
             unknown = [signatures[position] for position in positions]
-            self._learn(dict(zip(unknown, positions, strict=True)), rows, previous, id_of)
+            self._learn(dict(zip(unknown, positions, strict=True)), table, previous, id_of)
             for position, group_id in zip(positions, map(self._ids.get, unknown), strict=True):
                 ids[position] = group_id
         if None in ids:
             positions = [position for position, group_id in enumerate(ids) if group_id is None]
-            sockets = _select(rows, previous, positions)
+            sockets = _select(table, previous, positions)
             for position, (socket, group) in zip(positions, sockets, strict=True):
                 ids[position] = id_of(self(socket, group))
         return cast(list[int], ids)
 
-    def _signatures(self, rows: SocketTable, previous: Sequence[SocketGroup | None]) -> Iterable[Hashable]:
-        """Return a signature of each socket; equal ones are in the same group, except as _learn() says."""
-        roles = list(map(self._port_roles.__getitem__, rows.local_ports()))
-        columns: list[Iterable[Hashable]] = [roles, _endpoints(rows, roles)]
-        owner_keys = rows.owner_keys()
+    def _signatures(self, table: SocketTable, previous: Sequence[SocketGroup | None]) -> Iterable[Hashable]:
+        """Return a signature of each socket. Equal signatures mean the same group, except as in _learn()."""
+        roles = list(map(self._port_roles.__getitem__, table.local_ports()))
+        columns: list[Iterable[Hashable]] = [roles, _endpoint_signatures(table, roles)]
+        owner_keys = table.owner_keys()
         if any(owner_keys):
             columns.append(map(id, map(self._owner_of, owner_keys)))
         if previous:
@@ -122,18 +124,18 @@ class Classifier:
     def _learn(
         self,
         positions: Mapping[Hashable, int],
-        rows: SocketTable,
+        table: SocketTable,
         previous: Sequence[SocketGroup | None],
         id_of: Callable[[SocketGroup], int],
     ) -> None:
-        """Remember the group ids of signatures that determine the group.
+        """Store the group ids of signatures that determine the group.
 
-        A signature has the local port of inbound sockets and the destination of outbound ones: it does not
-        determine the group of a socket whose direction is not the one its local port suggests.
+        A signature contains the local port if a listener has that port, otherwise the destination. It does
+        not determine the group if the direction of the socket is not the one that its local port suggests.
 
-        positions: signature -> the position of one socket that has it.
+        positions: signature -> position of one socket that has it.
         """
-        sockets = _select(rows, previous, list(positions.values()))
+        sockets = _select(table, previous, list(positions.values()))
         for signature, (socket, previous_group) in zip(positions, sockets, strict=True):
             group = self(socket, previous_group)
             is_listening = self._port_roles[socket.local_port] == _LISTENING
@@ -145,8 +147,7 @@ class Classifier:
                 self._keep_alive.append((self._owner_of(socket.owner_key), previous_group))
 
     def _owner(self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None) -> Owner:
-        """Return the owner by key; without a key the previous owner, or the listener's that accepts the
-        socket."""
+        """Return the owner by owner key; without a key the previous owner, or that of the listener."""
         if socket.owner_key != NO_OWNER_KEY:
             return self._owner_of(socket.owner_key)
         if previous and isinstance(previous.owner, ProcessId):
@@ -156,7 +157,7 @@ class Classifier:
     def _time_wait_owner(
         self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None, direction: Direction
     ) -> tuple[Owner, Attribution]:
-        """Return the former owner of a socket in TIME_WAIT, and how it was found."""
+        """Return the former owner of a socket in TIME_WAIT, and the method by which it was found."""
         inbound = direction is Direction.INBOUND
         if inbound and isinstance(listener_owner, ProcessId):
             return listener_owner, Attribution.LISTENER
@@ -170,7 +171,7 @@ class Classifier:
 
 
 class ClassifierCache:
-    """Reuses the classifier of the previous collection unless something it was built from has changed."""
+    """Cache of the classifier, which is replaced when something that it was built from has changed."""
 
     def __init__(self, listeners: ListenerTable, destinations: DestinationOwners) -> None:
         self._listeners = listeners
@@ -181,7 +182,7 @@ class ClassifierCache:
     def get(
         self, owner_of: Callable[[int], Owner], ephemeral: EphemeralRange | None, id_version: object
     ) -> Classifier:
-        """Return the classifier for a collection. id_version: equal as long as groups keep their ids."""
+        """Return the classifier for a collection. id_version: changes when groups get other ids."""
         inputs = self._listeners.version, ephemeral, id_version
         if self._classifier is None or inputs != self._inputs:
             self._classifier = Classifier(self._listeners, self._destinations, owner_of, ephemeral)
@@ -191,23 +192,24 @@ class ClassifierCache:
 
 
 def _port_roles(ephemeral: EphemeralRange | None, listening: Iterable[int]) -> list[int]:
-    """Return the role of each local port. A list: indexing bytes takes five times as long."""
-    bitmap = ephemeral.as_bitmap() if ephemeral else bytes(_PORT_COUNT)
+    """Return the role of each local port, as a list: indexing bytes takes five times as long."""
+    bitmap = ephemeral.as_bitmap() if ephemeral else bytes(PORT_COUNT)
     roles = list(bitmap.translate(_ROLE_TABLE))
     for port in listening:
         roles[port] = _LISTENING
     return roles
 
 
-def _endpoints(rows: SocketTable, roles: Sequence[int]) -> list[Hashable]:
+def _endpoint_signatures(table: SocketTable, roles: Sequence[int]) -> list[Hashable]:
     """Return the part of each socket's signature that depends on the role of its local port."""
-    columns = zip(roles, rows.inbound_signatures(), rows.outbound_signatures(), strict=True)
+    columns = zip(roles, table.inbound_signatures(), table.outbound_signatures(), strict=True)
+    # _LISTENING is 0: comparing with it would take longer.
     return [outbound if role else inbound for role, inbound, outbound in columns]
 
 
 def _select(
-    rows: SocketTable, previous: Sequence[SocketGroup | None], positions: Sequence[int]
+    table: SocketTable, previous: Sequence[SocketGroup | None], positions: Sequence[int]
 ) -> Iterator[tuple[Socket, SocketGroup | None]]:
     """Return the sockets at these positions and their previous groups."""
     groups = [previous[position] for position in positions] if previous else repeat(None)
-    return zip(rows.select(positions), groups, strict=False)
+    return zip(table.select(positions), groups, strict=False)

@@ -1,6 +1,6 @@
-"""Which processes have connections to which destination.
+"""Processes that have connections to each destination.
 
-The kernel keeps no owner for a socket in TIME_WAIT: it is inferred from these.
+The kernel keeps no owner for a socket in TIME_WAIT: the owner is inferred from these processes.
 """
 
 from __future__ import annotations
@@ -14,38 +14,41 @@ from ..model.process import ProcessId, Unowned
 from ..model.sockets import TIME_WAIT
 
 DESTINATION_RETENTION_SECONDS: Final = 300.0
-"""Time for which a process is remembered after its last connection to a destination was seen."""
+"""Time for which a process is kept after its last connection to a destination was observed."""
 
 MAX_DESTINATIONS: Final = 10_000
-"""Maximum number of destinations; beyond it, those not seen for the longest time are dropped."""
+"""Maximum number of destinations; above it, those that were not observed for the longest time are dropped."""
 
 Destination = tuple[bytes, int]
-"""A remote address and port."""
+"""(remote address, remote port)."""
 
 
 @dataclass(slots=True)
 class _Owners:
-    """The owners of connections to one destination, by name: workers of one name count as one process."""
+    """Owners of connections to one destination."""
 
     seen_at: float = 0.0
+    """Time at which a connection was last observed."""
     by_name: dict[str, tuple[ProcessId, float]] = field(default_factory=dict)
+    """Process name -> (one process, time at which its connection was last observed). Workers of the same name
+    count as one process."""
 
 
 class DestinationOwners:
-    """The processes that have, or lately had, connections to each destination."""
+    """Processes that have, or recently had, connections to each destination."""
 
     def __init__(self) -> None:
-        # In the order in which they were last seen.
+        # In the order of `seen_at`.
         self._destinations: dict[Destination, _Owners] = {}
 
     def update(
         self, groups: Iterable[SocketGroup], name_of: Callable[[ProcessId], str], now: float
     ) -> set[Destination]:
-        """Add the connections that exist now. Returns the destinations that had no owner before.
+        """Add the present connections. Return the destinations that had no owner before.
 
-        groups: those with sockets in them. now: seconds of any clock.
+        groups: all groups with sockets. now: seconds of any clock.
         """
-        new: set[Destination] = set()
+        new_destinations: set[Destination] = set()
         for group in groups:
             if group.addresses is None or group.state == TIME_WAIT or not isinstance(group.owner, ProcessId):
                 continue
@@ -53,23 +56,22 @@ class DestinationOwners:
             owners = self._destinations.pop(destination, None)
             if owners is None:
                 owners = _Owners()
-                new.add(destination)
+                new_destinations.add(destination)
             owners.seen_at = now
             owners.by_name[name_of(group.owner)] = group.owner, now
             self._destinations[destination] = owners
         self._drop_expired(now - DESTINATION_RETENTION_SECONDS)
-        return new
+        return new_destinations
 
     def sole_owner(self, address: bytes, port: int) -> ProcessId | None:
-        """Return the only process with connections to this destination; None if there are several, or
-        none."""
+        """Return the only process with connections to this destination; None if there is not exactly one."""
         destination = self._destinations.get((address, port))
-        # A process that was renamed is known by both names.
+        # A process that has changed its name has two entries.
         owners = {owner for owner, _ in destination.by_name.values()} if destination else set()
         return owners.pop() if len(owners) == 1 else None
 
     def owners(self) -> set[ProcessId]:
-        """Return all processes that are remembered."""
+        """Return the processes of all destinations."""
         return {
             owner for destination in self._destinations.values() for owner, _ in destination.by_name.values()
         }
@@ -77,20 +79,23 @@ class DestinationOwners:
     def __len__(self) -> int:
         return len(self._destinations)
 
-    def _drop_expired(self, oldest: float) -> None:
+    def _drop_expired(self, min_seen_at: float) -> None:
         surplus = len(self._destinations) - MAX_DESTINATIONS
         for position, (destination, owners) in enumerate(list(self._destinations.items())):
-            if position >= surplus and owners.seen_at >= oldest:
+            if position >= surplus and owners.seen_at >= min_seen_at:
                 break
             del self._destinations[destination]
         for owners in self._destinations.values():
             if len(owners.by_name) > 1:
-                owners.by_name = {name: seen for name, seen in owners.by_name.items() if seen[1] >= oldest}
+                owners.by_name = {
+                    name: (owner, seen_at)
+                    for name, (owner, seen_at) in owners.by_name.items()
+                    if seen_at >= min_seen_at
+                }
 
 
 def is_unattributed(group: SocketGroup, destinations: Iterable[Destination]) -> bool:
-    """Return whether the group holds TIME_WAIT sockets without an owner, towards one of these
-    destinations."""
+    """Return whether the group has ownerless sockets in TIME_WAIT towards one of these destinations."""
     return (
         group.state == TIME_WAIT
         and group.owner is Unowned.RELEASED

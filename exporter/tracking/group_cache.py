@@ -22,8 +22,8 @@ from ..model.sockets import (
     SocketKey,
 )
 
-# A connection never goes back in this order (RFC 9293, figure 5): the last state in which a key was seen
-# wins.
+# A connection passes the states in this order (RFC 9293, figure 5): if a key is in several key spaces, the
+# last one is the most recent.
 _STATE_ORDER: Final = (
     CLOSE,
     LISTEN,
@@ -38,71 +38,74 @@ _STATE_ORDER: Final = (
     TIME_WAIT,
 )
 
-# The cache of a key space is rebuilt when it holds more than this many times the sockets that exist: CPython
-# never reuses the slots of deleted dict entries and doubles the table when it is full (Objects/dictobject.c).
+# Maximum ratio of cached to existing sockets of a key space, above which its cache is rebuilt. CPython never
+# reuses the slots of deleted dict entries and doubles the table when it is full (Objects/dictobject.c).
 _MAX_CACHED_RATIO: Final = 1.25
 
 
 class GroupCache:
-    """The group id of each socket by key, apart for each key space."""
+    """Group id of each socket by key, in one dict for each key space."""
 
     def __init__(self) -> None:
-        self._by_space: dict[KeySpace, dict[SocketKey, int]] = {}
-        # Ids that were dropped in this collection, so that their sockets are classified again.
+        self._by_keyspace: dict[KeySpace, dict[SocketKey, int]] = {}
+        # Entries that were dropped before this collection, whose sockets have to be classified again.
         self._dropped: dict[SocketKey, int] = {}
 
-    def for_keyspace(self, space: KeySpace) -> dict[SocketKey, int]:
-        """Return the group ids of a key space. The caller may change them."""
-        if space not in self._by_space:
-            self._by_space[space] = {}
-            self._by_space = {each: self._by_space[each] for each in sorted(self._by_space, key=_order)}
-        return self._by_space[space]
+    def for_keyspace(self, keyspace: KeySpace) -> dict[SocketKey, int]:
+        """Return key -> group id of a key space. The caller may change the dict."""
+        if keyspace not in self._by_keyspace:
+            self._by_keyspace[keyspace] = {}
+            ordered = sorted(self._by_keyspace, key=_state_order)
+            self._by_keyspace = {keyspace: self._by_keyspace[keyspace] for keyspace in ordered}
+        return self._by_keyspace[keyspace]
 
     def __len__(self) -> int:
         return sum(map(len, self._all()))
 
     def previous(self, keys: Sequence[SocketKey]) -> list[int | None]:
-        """Return the group ids that these keys had when last seen, in whatever key space, or when dropped."""
+        """Return the last group ids of these keys, in any key space; those of dropped entries as well."""
         ids: Iterator[int | None] = map(self._dropped.get, keys)
-        for known in self._by_space.values():
+        for known in self._by_keyspace.values():
             ids = map(known.get, keys, ids)
         return list(ids)
 
     def drop(self, ids: Collection[int]) -> None:
-        """Drop the entries with these group ids, except TIME_WAIT; previous() returns them until
-        forgotten."""
-        for space, known in self._by_space.items():
-            if space.state != TIME_WAIT:
+        """Drop the entries with these group ids, except in TIME_WAIT.
+
+        previous() still returns them, until forget_dropped() is called.
+        """
+        for keyspace, known in self._by_keyspace.items():
+            if keyspace.state != TIME_WAIT:
                 stale = list(map(ids.__contains__, known.values()))
                 self._dropped.update(compress(known.items(), stale))
                 if any(stale):
-                    self._by_space[space] = _without(ids, known)
+                    self._by_keyspace[keyspace] = _without_ids(ids, known)
 
     def drop_time_wait(self, ids: Collection[int]) -> None:
-        """Drop the entries in TIME_WAIT with these group ids for good."""
-        for space, known in self._by_space.items():
-            if space.state == TIME_WAIT and not set(known.values()).isdisjoint(ids):
-                self._by_space[space] = _without(ids, known)
+        """Drop the entries in TIME_WAIT with these group ids; previous() no longer returns them."""
+        for keyspace, known in self._by_keyspace.items():
+            if keyspace.state == TIME_WAIT and not set(known.values()).isdisjoint(ids):
+                self._by_keyspace[keyspace] = _without_ids(ids, known)
 
-    def replace(self, space: KeySpace, known: dict[SocketKey, int]) -> None:
+    def replace(self, keyspace: KeySpace, ids: dict[SocketKey, int]) -> None:
         """Replace all entries of a key space."""
-        self._by_space[space] = known
+        self._by_keyspace[keyspace] = ids
 
     def forget_dropped(self) -> None:
-        """Forget the dropped entries whose sockets were not classified again."""
+        """Forget the dropped entries, after their sockets have been classified again."""
         self._dropped.clear()
 
     def most_stale(self, totals: Mapping[KeySpace, int]) -> KeySpace | None:
-        """Return the key space that holds too many sockets that are gone; the worst of several, or None.
+        """Return the key space with most closed sockets above the maximum ratio; None if all are below it.
 
-        totals: the number of sockets that exist in each key space.
+        totals: number of existing sockets in each key space.
         """
         excess = {
-            space: len(known) - int(_MAX_CACHED_RATIO * totals[space])
-            for space, known in self._by_space.items()
+            keyspace: len(known) - int(_MAX_CACHED_RATIO * totals[keyspace])
+            for keyspace, known in self._by_keyspace.items()
         }
-        space = max(excess, key=excess.__getitem__, default=None)
-        return space if space and excess[space] > 0 else None
+        keyspace = max(excess, key=excess.__getitem__, default=None)
+        return keyspace if keyspace and excess[keyspace] > 0 else None
 
     def group_ids(self) -> set[int]:
         """Return all group ids in use."""
@@ -115,12 +118,12 @@ class GroupCache:
 
     def _all(self) -> Iterator[dict[SocketKey, int]]:
         yield self._dropped
-        yield from self._by_space.values()
+        yield from self._by_keyspace.values()
 
 
-def _order(space: KeySpace) -> tuple[int, bool]:
-    return _STATE_ORDER.index(space.state), space.owned
+def _state_order(keyspace: KeySpace) -> tuple[int, bool]:
+    return _STATE_ORDER.index(keyspace.state), keyspace.owned
 
 
-def _without(ids: Collection[int], known: Mapping[SocketKey, int]) -> dict[SocketKey, int]:
-    return {key: group_id for key, group_id in known.items() if group_id not in ids}
+def _without_ids(dropped_ids: Collection[int], ids_by_key: Mapping[SocketKey, int]) -> dict[SocketKey, int]:
+    return {key: group_id for key, group_id in ids_by_key.items() if group_id not in dropped_ids}

@@ -1,4 +1,4 @@
-"""Table of listening sockets, present and recent, with their owners."""
+"""Table of present and recent listeners with their owners."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ..model.process import Owner, ProcessId, Unowned
 from ..model.sockets import Listener
 
 LISTENER_RETENTION_SECONDS: Final = 120.0
-"""Time for which the port of a closed listener stays inbound: twice the duration of TIME_WAIT."""
+"""Time for which a closed listener stays in the table: twice the duration of TIME_WAIT."""
 
 _ANY_ADDRESS: Final = (bytes(4), bytes(16), b"")
 
 
 class ListenerTable:
-    """Owners by local address and port, of listeners that exist or existed within RETENTION_SECONDS."""
+    """Owners of listeners by local address and port. Closed ones stay for LISTENER_RETENTION_SECONDS."""
 
     def __init__(self) -> None:
         self._owners: dict[tuple[bytes, int], Owner] = {}
         self.ports: set[int] = set()
-        """The local ports of all listeners in the table."""
+        """Local ports of all listeners in the table."""
         self._last_seen: dict[tuple[bytes, int], float] = {}
         self.version = 0
-        """Changes with the table."""
+        """Number that changes when the table does."""
 
     def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
-        """Add the listeners that exist now, and drop the expired ones. `now` is in seconds of any clock."""
+        """Add the present listeners, and drop expired ones. now: seconds of any clock."""
         present: dict[tuple[bytes, int], Owner] = {}
         for listener, owner in listeners:
             endpoint = (listener.local_address, listener.local_port)
@@ -45,17 +45,17 @@ class ListenerTable:
         self.version += self._owners != previous
 
     def invalidate(self, owners: Iterable[Owner]) -> None:
-        """Forget these owners. Their ports stay inbound, without an owner until one is found again."""
-        gone = set(owners)
-        for endpoint in [endpoint for endpoint, owner in self._owners.items() if owner in gone]:
+        """Forget these owners. Their listeners stay, without an owner until one is found again."""
+        stale = set(owners)
+        for endpoint in [endpoint for endpoint, owner in self._owners.items() if owner in stale]:
             self._owners[endpoint] = Unowned.RELEASED
             self.version += 1
 
     def owner(self, address: bytes, port: int) -> Owner | None:
         """Return the owner of the listener that accepts connections to this address and port, or None.
 
-        A listener on that very address takes precedence over one on all addresses; one on `::` serves IPv4
-        too.
+        A listener on this address takes precedence over one on all addresses. A listener on `::` also accepts
+        IPv4.
         """
         if port not in self.ports:
             return None
@@ -66,7 +66,7 @@ class ListenerTable:
         return None
 
 
-def _lowest_pid(one: Owner, other: Owner) -> Owner:
-    """Return the owner that stands for several listeners on one port (SO_REUSEPORT)."""
-    known = [owner for owner in (one, other) if isinstance(owner, ProcessId)]
-    return min(known, default=one)
+def _lowest_pid(first: Owner, second: Owner) -> Owner:
+    """Return the owner to use for two listeners on one port (SO_REUSEPORT): the lowest pid, if any."""
+    known = [owner for owner in (first, second) if isinstance(owner, ProcessId)]
+    return min(known, default=first)

@@ -1,4 +1,4 @@
-"""The count of one collection's sockets, while some of them are still unclassified."""
+"""Count of the sockets of one collection, while some of them are still unclassified."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from typing import Final, NamedTuple
 from ..model.sockets import KeySpace, SocketKey, SocketTable
 from .group_cache import GroupCache
 
-# Chunks of at most this many sockets are joined with those of other batches before they are classified.
+# Maximum size of chunks that are joined with those of other batches before they are classified.
 _MAX_JOINED_SOCKETS: Final = 256
 
 
 class UnclassifiedChunk(NamedTuple):
-    """Some sockets without a group, and what is known of them from the previous collection.
-
-    previous: the group ids that the sockets had under another key (in another state), None for sockets not
-    seen before; empty in the first collection.
-    """
+    """Sockets of one batch that have no group yet."""
 
     keys: Sequence[SocketKey]
-    rows: SocketTable
+    table: SocketTable
     previous: list[int | None]
+    """Group ids that the sockets had in another state, None for new sockets; empty in the first
+    collection."""
 
     def new_owner_keys(self) -> Iterator[int]:
-        """Return the owner keys of the sockets that were not seen before; none in the first collection."""
+        """Return the owner keys of the new sockets; none in the first collection."""
         return (
             key
-            for key, group_id in zip(self.rows.owner_keys(), self.previous, strict=False)
+            for key, group_id in zip(self.table.owner_keys(), self.previous, strict=False)
             if group_id is None
         )
 
 
 class UnclassifiedSockets:
-    """The sockets of one key space that have no group yet."""
+    """Sockets of one key space that have no group yet."""
 
     def __init__(self) -> None:
         self._large: list[UnclassifiedChunk] = []
@@ -63,7 +61,7 @@ class UnclassifiedSockets:
 
 
 class OwnerKeys:
-    """The owner keys of all sockets of one collection, made into a set on demand."""
+    """Owner keys of all sockets of one collection. The set of them is made on demand."""
 
     def __init__(self) -> None:
         self._columns: list[bytes] = []
@@ -77,10 +75,10 @@ class OwnerKeys:
         """Add single owner keys."""
         self._set.update(keys)
 
-    def join(self, more: OwnerKeys) -> None:
-        """Add all keys of another part of the collection."""
-        self._columns += more._columns
-        self._set |= more._set
+    def extend(self, other: OwnerKeys) -> None:
+        """Add all owner keys of another part of the collection."""
+        self._columns += other._columns
+        self._set |= other._set
 
     def all(self) -> set[int]:
         """Return the set of all owner keys. The caller must not change it."""
@@ -91,44 +89,45 @@ class OwnerKeys:
 
 @dataclass(slots=True)
 class CountInProgress:
-    """A count of all sockets of one collection that SocketCounter.complete() has not finished yet."""
+    """Count of the sockets of one collection that SocketCounter.complete() has not finished yet."""
 
     counts: Counter[int] = field(default_factory=Counter)
-    """Sockets by group id."""
+    """Number of classified sockets by group id."""
     unclassified: defaultdict[KeySpace, UnclassifiedSockets] = field(
         default_factory=lambda: defaultdict(UnclassifiedSockets)
     )
     owner_keys: OwnerKeys = field(default_factory=OwnerKeys)
-    queues: list[tuple[KeySpace, Sequence[tuple[SocketKey, int, int]]]] = field(default_factory=list)
-    """(key, unread bytes, unacknowledged bytes) of the sockets where either is not zero, by key space."""
+    nonempty_queues: list[tuple[KeySpace, Sequence[tuple[SocketKey, int, int]]]] = field(default_factory=list)
+    """Key space, and SocketBatch.nonempty_queues of one of its batches."""
     totals: Counter[KeySpace] = field(default_factory=Counter)
     """Number of sockets by key space."""
     rebuilt: dict[KeySpace, dict[SocketKey, int]] = field(default_factory=dict)
-    """Group ids of this collection's sockets alone, for the key spaces whose cache is rebuilt without the
-    sockets that are gone."""
+    """Group ids of this collection's sockets, for the key spaces whose cache drops closed ones."""
     uncached: GroupCache = field(default_factory=GroupCache)
-    """Group ids of sockets that must be classified again in the next collection."""
+    """Group ids that are not cached: the next collection must classify these sockets again."""
     is_first: bool = False
-    """Whether no socket was known before."""
+    """Whether this is the first collection: no socket is cached."""
 
-    def add(self, more: CountInProgress) -> None:
+    def add(self, addition: CountInProgress) -> None:
         """Add further sockets of the same collection."""
-        self.counts.update(more.counts)
-        for space, sockets in more.unclassified.items():
+        self.counts.update(addition.counts)
+        for keyspace, sockets in addition.unclassified.items():
             for chunk in sockets.chunks():
-                self.unclassified[space].add(chunk)
-        self.owner_keys.join(more.owner_keys)
-        self.queues += more.queues
-        self.totals.update(more.totals)
-        for space, known in self.rebuilt.items():
-            self.rebuilt[space] = {**known, **more.rebuilt[space]} if known else more.rebuilt[space]
+                self.unclassified[keyspace].add(chunk)
+        self.owner_keys.extend(addition.owner_keys)
+        self.nonempty_queues += addition.nonempty_queues
+        self.totals.update(addition.totals)
+        for keyspace, known in self.rebuilt.items():
+            self.rebuilt[keyspace] = (
+                {**known, **addition.rebuilt[keyspace]} if known else addition.rebuilt[keyspace]
+            )
 
     def unclassified_owner_keys(self) -> set[int]:
-        """Return the owner keys of the sockets that are to be classified."""
-        return set(chain.from_iterable(chunk.rows.owner_keys() for chunk in self._chunks()))
+        """Return the owner keys of the unclassified sockets."""
+        return set(chain.from_iterable(chunk.table.owner_keys() for chunk in self._chunks()))
 
     def new_owner_keys(self) -> Iterator[int]:
-        """Return the owner keys of the sockets that were never seen before; none in the first collection."""
+        """Return the owner keys of the new sockets; none in the first collection."""
         return chain.from_iterable(chunk.new_owner_keys() for chunk in self._chunks())
 
     def _chunks(self) -> Iterator[UnclassifiedChunk]:

@@ -26,7 +26,7 @@ from exporter.model.sockets import (
     SocketBatch,
 )
 from exporter.naming.rules import Namer
-from exporter.owners.resolver import LiveSockets
+from exporter.owners.resolver import LiveOwnerKeys
 from exporter.portable.psutil_source import to_batches
 
 MINISOCKS: Final = "minisocks"
@@ -66,7 +66,7 @@ class Host:
         self._minisocks: list[Socket] = []
         self.listening = [LISTENER]
         self.failing: set[str] = set()
-        self.unreadable: Counter[str] = Counter()
+        self.unreadable_processes: Counter[str] = Counter()
         self.owner_keys = {5: PRINTD, 6: PRINTD, 20: CLIENT, 21: OTHER_CLIENT}
         self.resolved: list[set[int]] = []
         self.live: set[int] = set()
@@ -106,7 +106,7 @@ class Host:
 
     def _keyed(self, batch: SocketBatch) -> SocketBatch:
         """Give the batch cookies as keys, if it is from the kernel."""
-        rows = batch.rows_at(range(len(batch.keys)))
+        rows = batch.select(range(len(batch.keys)))
         return replace(batch, keys=rows.cookies()) if self.kernel else batch
 
     def listeners(self) -> list[Listener]:
@@ -125,7 +125,7 @@ class Host:
     def revalidate(self, owner_keys: Iterable[int]) -> None:
         self.revalidated = set(owner_keys)
 
-    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
         self._fail_if_asked(CollectorName.OWNERS)
         self.resolved.append(set(owner_keys))
         self.live = live.all()

@@ -61,7 +61,7 @@ def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Hos
     assert (snapshot.limits, snapshot.counters) == (host.limits, host.counters)
     assert snapshot.fd_usage == {PRINTD: FdUsage(50, 64)}
     assert snapshot.max_bound_ports == 0
-    assert snapshot.queues == {}
+    assert snapshot.queue_bytes == {}
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
@@ -116,7 +116,7 @@ def test_stale_owners_are_resolved_again(tracker: SocketTracker, host: Host) -> 
 def test_no_counts_if_reading_sockets_fails(tracker: SocketTracker, host: Host) -> None:
     host.failing = {CollectorName.STATES}
     snapshot = tracker.snapshot()
-    assert (snapshot.groups, snapshot.queues, snapshot.failed) == (
+    assert (snapshot.groups, snapshot.queue_bytes, snapshot.failed) == (
         None,
         None,
         frozenset({CollectorName.STATES}),

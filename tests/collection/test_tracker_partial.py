@@ -14,7 +14,7 @@ from exporter.metrics.cardinality import SeriesLimits
 from exporter.metrics.collector import SocketCollector
 from exporter.model.collectors import MEASURED_COLLECTORS, CollectorName
 from exporter.model.sockets import TIME_WAIT, Listener
-from exporter.owners.resolver import LiveSockets
+from exporter.owners.resolver import LiveOwnerKeys
 
 from .host import Host, outbound
 
@@ -35,7 +35,7 @@ class Slow(Host):
         self.rows = [*self.rows, outbound(40_000), outbound(40_001, TIME_WAIT)]
         self.delay: Callable[[str], None] = lambda _: None
 
-    def resolve(self, owner_keys: Collection[int], live: LiveSockets) -> None:
+    def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
         self.delay("resolve")
         super().resolve(owner_keys, live)
 

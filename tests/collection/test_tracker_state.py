@@ -185,7 +185,7 @@ def test_connection_in_close_wait_keeps_its_direction(tracker: SocketTracker, ho
     tracker.snapshot()
     host.rows = [Socket(CLOSE_WAIT, HERE, 631, HERE, 50_000, 6, 1)]
     (close_wait,) = tracker.snapshot().close_wait or ()
-    assert (close_wait.group.owner, close_wait.group.port, close_wait.age) == (PRINTD, 631, 30.0)
+    assert (close_wait.group.owner, close_wait.group.port, close_wait.age_seconds) == (PRINTD, 631, 30.0)
     assert OTHER_CLIENT not in host.retained
 
 

@@ -50,7 +50,7 @@ MESSAGES: Final = {
     "(known: basic_auth_users, http_server_config, rate_limit, tls_server_config)",
     "bad-rate-negative": INTERVAL,
     "bad-rate-no-burst": "rate_limit.burst: expected an integer of at least 1, "
-    "else every request would be refused",
+    "otherwise every request would be refused",
     "bad-rate-number": INTERVAL,
     "bad-tls-ca-without-policy": f"{TLS}.client_auth_type: missing; with a client CA, "
     "use RequireAndVerifyClientCert",

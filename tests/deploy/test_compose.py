@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from exporter import __version__
-from exporter.flags import parser
+from exporter.flags import build_parser
 
 from .compose import COMPOSE, HOME, addresses, flag, listens, mounts, on_host, services, texts
 from .rules import DEPLOY, document
@@ -221,4 +221,4 @@ def test_grafana_has_the_dashboards_and_this_prometheus() -> None:
 
 
 def test_exporter_accepts_the_flags_of_the_compose_file() -> None:
-    parser().parse_args(services()["exporter"]["command"])
+    build_parser().parse_args(services()["exporter"]["command"])

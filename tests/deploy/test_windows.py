@@ -8,7 +8,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from exporter import __version__
-from exporter.flags import NAME, parser
+from exporter.flags import NAME, build_parser
 from exporter.http.limits import ServerLimits
 
 from .rules import DEPLOY
@@ -48,7 +48,7 @@ def test_service_starts_the_command_that_pip_installs() -> None:
 
 
 def test_exporter_accepts_the_flags_of_the_compose_file() -> None:
-    flags = parser().parse_args([element.text or "" for element in service().iter("argument")])
+    flags = build_parser().parse_args([element.text or "" for element in service().iter("argument")])
     assert flags.addresses == [":10066"]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.diagnosis.blind_spots import blind_spots
+from exporter.diagnosis.blind_spots import find_blind_spots
 from exporter.model.collectors import CollectorName
 from exporter.model.host import KernelCounters, SysctlLimits
 from exporter.model.process import Unowned
@@ -19,7 +19,7 @@ HELD = inbound(ESTABLISHED, 17, owner=Unowned.NOT_FOUND)
 
 
 def text_of(snapshot: Snapshot) -> str:
-    return " ".join(f"{description} {remedy}" for description, remedy in blind_spots(snapshot))
+    return " ".join(f"{description} {remedy}" for description, remedy in find_blind_spots(snapshot))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def text_of(snapshot: Snapshot) -> str:
             close_wait(3), outbound(TIME_WAIT, 9_000, owner=Unowned.RELEASED), listeners=[listener(0, 5)]
         ),
         # Unreadable processes are no blind spot unless sockets lack an owner.
-        make_snapshot(unreadable={"permission": 30, "vanished": 2}, unresolved_reason="unreadable"),
+        make_snapshot(unreadable_processes={"permission": 30, "vanished": 2}, unresolved_reason="unreadable"),
         make_snapshot(
             limits=replace(SysctlLimits(), ephemeral=QUIET.limits.ephemeral if QUIET.limits else None)
         ),
@@ -70,7 +70,7 @@ def test_unowned_sockets_by_reason(reason: str, words: list[str]) -> None:
     ],
 )
 def test_failed_collector(part: str) -> None:
-    (spot,) = blind_spots(
+    (spot,) = find_blind_spots(
         make_snapshot(
             HELD if part == CollectorName.OWNERS else outbound(ESTABLISHED, 1), failed=frozenset({part})
         )

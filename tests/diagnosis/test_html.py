@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput
-from exporter.diagnosis.html import CONTENT_SECURITY_POLICY, PROJECT_URL, status_page
+from exporter.diagnosis.html import CONTENT_SECURITY_POLICY, PROJECT_URL, render_status_page
 from exporter.diagnosis.report import build_report
 from exporter.model.collectors import CollectorName
 from exporter.model.process import Unowned
@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 def html(snapshot: Snapshot, *, with_addresses: bool = True, path: str = "/metrics") -> str:
     report = build_report(DiagnosisInput(snapshot, with_addresses))
-    return status_page(report, AT, title="socket-state-exporter", version="1.2.3", telemetry_path=path)
+    return render_status_page(report, AT, title="socket-state-exporter", version="1.2.3", telemetry_path=path)
 
 
 def page(snapshot: Snapshot) -> Page:

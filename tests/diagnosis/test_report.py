@@ -58,7 +58,9 @@ from .helpers import CRITICAL, NOTE, WARNING, descriptors_in_use, kinds, only_fi
         make_snapshot(listeners=[listener(0, 0), listener(79, 100), listener(None, None)]),
         make_snapshot(fd_usage=descriptors_in_use(used=799)),
         make_snapshot(fd_usage={PRINTD: FdUsage(1_000_000, None), APP: FdUsage(0, 0)}),
-        make_snapshot(groups=None, listeners=None, close_wait=None, queues=None, limits=None, counters=None),
+        make_snapshot(
+            groups=None, listeners=None, close_wait=None, queue_bytes=None, limits=None, counters=None
+        ),
         make_snapshot(limits=SysctlLimits(), counters=KernelCounters()),
     ],
     ids=itertools.count(),
@@ -105,7 +107,9 @@ def test_memory_finding_names_largest_queues() -> None:
         SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631): (100_000_000, 0),
         SocketGroup(ESTABLISHED, APP, Direction.OUTBOUND, 80): (0, 50_000),
     }
-    finding = only_finding(make_snapshot(queues=queues, counters=KernelCounters(memory_bytes=500_000_000)))
+    finding = only_finding(
+        make_snapshot(queue_bytes=queues, counters=KernelCounters(memory_bytes=500_000_000))
+    )
     assert "printd (286 MiB) and app (48 KiB)" in finding.detail
     assert [process.name for process in finding.processes] == ["printd", "app"]
 
@@ -211,7 +215,7 @@ snapshots = st.builds(
             "fd_usage": st.dictionaries(
                 st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]), st.builds(FdUsage, counts, maybe)
             ),
-            "queues": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
+            "queue_bytes": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
             "max_bound_ports": maybe,
             "close_wait": st.none(),
             "groups": st.none(),

@@ -90,7 +90,7 @@ def limit_snapshots() -> Iterator[Snapshot]:
             listen_overflows=count,
             time_wait_overflows=count,
         )
-        yield make_snapshot(queues={group: (count, count)}, counters=counters, names=NAMES)
+        yield make_snapshot(queue_bytes={group: (count, count)}, counters=counters, names=NAMES)
 
 
 SNAPSHOTS: Final = (close_wait_snapshots, state_snapshots, limit_snapshots)

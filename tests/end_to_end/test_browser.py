@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput
-from exporter.diagnosis.html import landing_page
+from exporter.diagnosis.html import render_landing_page
 from exporter.diagnosis.report import build_report
 
 from ..diagnosis.test_html import html
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, require("chromium")]
 PAGES: Final = {
     "troubled": html(problem_snapshot()),
     "quiet": html(make_snapshot()),
-    "links": landing_page("socket-state-exporter", "TCP sockets", "/metrics"),
+    "links": render_landing_page("socket-state-exporter", "TCP sockets", "/metrics"),
 }
 
 CONTRASTS: Final = """

@@ -14,7 +14,7 @@ import pytest
 import exporter
 from exporter.cli import build_tracker, choose_source
 from exporter.config.exporter_config import Config
-from exporter.flags import parser
+from exporter.flags import build_parser
 from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
 
@@ -49,7 +49,9 @@ def test_wall_clock_is_read_only_for_timestamps() -> None:
 
 
 def ages(seen: Snapshot, port: int) -> list[float]:
-    return [stuck.age for stuck in seen.close_wait or () if stuck.close_wait.socket.local_port == port]
+    return [
+        stuck.age_seconds for stuck in seen.close_wait or () if stuck.close_wait.socket.local_port == port
+    ]
 
 
 def holders(seen: Snapshot, port: int) -> set[int]:
@@ -62,7 +64,7 @@ def holders(seen: Snapshot, port: int) -> set[int]:
 
 @pytest.mark.parametrize("jump", [10 * 365 * 86_400.0, -10 * 365 * 86_400.0], ids=["ahead", "back"])
 def test_clock_jump_does_not_change_ages_and_owners(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
-    observer = build_tracker(parser().parse_args([]), Config(), choose_source("netlink"))
+    observer = build_tracker(build_parser().parse_args([]), Config(), choose_source("netlink"))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,

@@ -221,7 +221,7 @@ def test_invalid_file_prevents_the_start(
 
 def test_config_check_accepts_valid_files(web: Path) -> None:
     checked = run("--config.check", f"--web.config.file={web}")
-    assert (checked.returncode, checked.stdout) == (0, f"no configuration file: fine\n{web}: fine\n")
+    assert (checked.returncode, checked.stdout) == (0, f"no configuration file: OK\n{web}: OK\n")
 
 
 def test_address_and_systemd_socket_exclude_each_other() -> None:

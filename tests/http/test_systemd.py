@@ -115,15 +115,15 @@ def manager(
 
 
 def test_ready_and_stopping_notifications(manager: socket.socket) -> None:
-    systemd.ready()
+    systemd.notify_ready()
     assert manager.recv(1024) == b"READY=1"
-    systemd.stopping()
+    systemd.notify_stopping()
     assert manager.recv(1024) == b"STOPPING=1"
 
 
 def test_reload_notifications(manager: socket.socket) -> None:
     started = time.monotonic_ns() // 1000
-    with systemd.reloading():
+    with systemd.notify_reloading():
         state, moment = manager.recv(1024).split(b"\n")
         assert state == b"RELOADING=1"
         name, _, microseconds = moment.partition(b"=")
@@ -141,4 +141,4 @@ def test_missing_notify_socket_is_ignored(name: str | None, monkeypatch: pytest.
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if name is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", name)
-    systemd.ready()
+    systemd.notify_ready()

@@ -197,7 +197,8 @@ def test_queues_equal_those_of_ss(all_leaks: Leaks) -> None:
     )
     tcp = [close_wait for close_wait in all_leaks.last.sockets if not close_wait.mptcp]
     dumped: Counter[tuple[object, ...]] = Counter(
-        (*close_wait.socket[1:5], close_wait.receive_queue, close_wait.send_queue) for close_wait in tcp
+        (*close_wait.socket[1:5], close_wait.receive_queue_bytes, close_wait.send_queue_bytes)
+        for close_wait in tcp
     )
     assert len(dumped) == len(CASES) * len(HOSTS)
     assert not dumped - by_ss

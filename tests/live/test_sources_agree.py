@@ -36,7 +36,7 @@ def rows_of(source: NetlinkSource | PsutilSource) -> Counter[tuple[object, ...]]
     """Return state, addresses and ports of each socket."""
     sockets: list[Socket] = []
     for batch in chain(source.full_sockets(), source.minisocks()):
-        sockets += batch.rows_at(range(len(batch.keys)))
+        sockets += batch.select(range(len(batch.keys)))
     listeners = [("listen", listener.local_address, listener.local_port) for listener in source.listeners()]
     connected = [(STATE_NAMES[socket.state], *socket[1:5]) for socket in sockets]
     return Counter([*listeners, *(row for row in connected if row[0] != "close")])

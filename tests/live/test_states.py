@@ -76,7 +76,7 @@ def kernel_sockets() -> tuple[list[Socket], list[Listener]]:
     sockets = [
         socket
         for batch in chain(source.full_sockets(), source.minisocks())
-        for socket in batch.rows_at(range(len(batch.keys)))
+        for socket in batch.select(range(len(batch.keys)))
     ]
     return sockets, source.listeners()
 
@@ -90,7 +90,7 @@ def test_every_socket_equals_that_of_ss(held: Held) -> None:
         if STATE_NAMES[socket.state] != "close"
     )
     assert Counter(
-        (row.local_address, row.local_port, row.receive_queue, row.send_queue)
+        (row.local_address, row.local_port, row.receive_queue_bytes, row.send_queue_bytes)
         for row in rows
         if row.state == "listen"
     ) == Counter(
@@ -136,9 +136,9 @@ def test_inbound_sockets_by_local_port(held: Held, scraped: Scrape) -> None:
 
 def test_accept_queues_equal_those_of_ss(held: Held, scraped: Scrape) -> None:
     rows = [row for row in ss_rows(held.namespace) if row.state == "listen"]
-    lengths = Counter({(str(row.local_port),): row.receive_queue for row in rows})
+    lengths = Counter({(str(row.local_port),): row.receive_queue_bytes for row in rows})
     assert scraped.by("socket_listener_accept_queue_length", "local_port") == +lengths
-    limits = Counter({(str(row.local_port),): row.send_queue for row in rows})
+    limits = Counter({(str(row.local_port),): row.send_queue_bytes for row in rows})
     assert scraped.by("socket_listener_accept_queue_limit", "local_port") == limits
 
 

@@ -74,5 +74,5 @@ def test_sysctls_are_those_of_the_namespace(namespace: Namespace) -> None:
 
 def test_sysctls_of_the_initial_namespace_are_unknown_in_others(namespace: Namespace) -> None:
     limits = namespace.call(read_sysctls, PROC)
-    assert (limits.max_orphans, limits.memory_bytes) == (None, None)
+    assert (limits.max_orphans, limits.max_memory_bytes) == (None, None)
     assert not limits.errors

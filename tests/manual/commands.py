@@ -47,9 +47,9 @@ class Command:
 def commands() -> tuple[Command, ...]:
     """Return the commands, the exporter itself first."""
     return (
-        _command("", flags.parser()),
-        _command(flags.EXPLAIN, flags.explain_parser()),
-        _command(flags.ASSETS, flags.assets_parser()),
+        _command("", flags.build_parser()),
+        _command(flags.EXPLAIN, flags.build_explain_parser()),
+        _command(flags.ASSETS, flags.build_assets_parser()),
     )
 
 

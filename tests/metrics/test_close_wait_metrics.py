@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.close_wait_metrics import histogram
+from exporter.metrics.close_wait_metrics import age_histogram
 from exporter.model.close_wait import Cause
 
 from ..snapshots import BUSY, NGINX_CLOSE_WAIT, PRINTD_CLOSE_WAIT, close_wait_rows
@@ -21,17 +21,17 @@ UPPER_BOUNDS = (1, 10, 60, 300, 900, 3600, 14400)
 
 
 def counts(ages: list[float]) -> list[float]:
-    buckets, _ = histogram(ages)
+    buckets, _ = age_histogram(ages)
     return [count for _, count in buckets]
 
 
 class TestHistogram:
     def test_no_ages(self) -> None:
-        assert histogram([])[1] == 0.0
+        assert age_histogram([])[1] == 0.0
         assert counts([]) == [0] * 8
 
     def test_bounds_as_prometheus_writes_them(self) -> None:
-        bounds = [bound for bound, _ in histogram([])[0]]
+        bounds = [bound for bound, _ in age_histogram([])[0]]
         assert bounds == ["1.0", "10.0", "60.0", "300.0", "900.0", "3600.0", "14400.0", "+Inf"]
 
     def test_upper_bounds_are_inclusive(self) -> None:
@@ -47,7 +47,7 @@ class TestHistogram:
         assert all(fewer <= more for fewer, more in pairwise(cumulative))
         assert cumulative[-1] == len(ages)
         assert cumulative[:-1] == [sum(age <= bound for age in ages) for bound in UPPER_BOUNDS]
-        assert histogram(ages)[1] == pytest.approx(sum(ages), abs=0.001)
+        assert age_histogram(ages)[1] == pytest.approx(sum(ages), abs=0.001)
 
 
 def test_series_by_process_port_direction_and_cause() -> None:

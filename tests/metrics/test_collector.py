@@ -73,7 +73,7 @@ def test_no_addresses_unless_their_collector_is_enabled() -> None:
 
 
 def test_other_collectors_when_states_failed() -> None:
-    families = collect(replace(BUSY, groups=None, queues=None, failed=frozenset({CollectorName.STATES})))
+    families = collect(replace(BUSY, groups=None, queue_bytes=None, failed=frozenset({CollectorName.STATES})))
     gone = {
         *names_of(CollectorName.STATES, CollectorName.TIME_WAIT, CollectorName.QUEUES),
         *names_of(CollectorName.EPHEMERAL, CollectorName.EPHEMERAL_ADDRESSES),

@@ -55,7 +55,7 @@ QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
 DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
 LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
-EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queues={}, fd_usage={})
+EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queue_bytes={}, fd_usage={})
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
@@ -65,7 +65,7 @@ def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Sna
 
 SOCKETS = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | TIME_WAITS, NUMBERS, max_size=30))
 CLOSE_WAIT_CONNECTIONS = snapshots(close_wait=st.lists(CLOSE_WAITS, max_size=25))
-QUEUES = snapshots(queues=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
+QUEUES = snapshots(queue_bytes=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
 OPEN_FDS = snapshots(fd_usage=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
 
 Families = Mapping[str, Metric]
@@ -111,7 +111,7 @@ def test_sum_of_time_wait_attribution(successive: list[Snapshot], limits: Series
 @given(CLOSE_WAIT_CONNECTIONS, LIMITS)
 def test_every_close_wait_has_a_cause_and_an_age(successive: list[Snapshot], limits: SeriesLimits) -> None:
     for snapshot, families in scrapes(successive, limits):
-        ages = [row.age for row in snapshot.close_wait or ()]
+        ages = [row.age_seconds for row in snapshot.close_wait or ()]
         assert total(families["socket_close_wait_sockets"]) == len(ages)
         for cause in Cause:
             expected = sum(row.cause == cause for row in snapshot.close_wait or ())
@@ -128,7 +128,7 @@ def test_every_close_wait_has_a_cause_and_an_age(successive: list[Snapshot], lim
 @given(QUEUES, LIMITS)
 def test_sum_of_queue_bytes(successive: list[Snapshot], limits: SeriesLimits) -> None:
     for snapshot, families in scrapes(successive, limits):
-        queues = (snapshot.queues or {}).values()
+        queues = (snapshot.queue_bytes or {}).values()
         assert total(families["socket_receive_queue_bytes"]) == sum(unread for unread, _ in queues)
         assert total(families["socket_send_queue_bytes"]) == sum(unsent for _, unsent in queues)
 

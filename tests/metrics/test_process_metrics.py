@@ -34,6 +34,6 @@ def test_no_fd_ratio_without_a_limit() -> None:
 
 
 def test_both_queues_for_each_process_with_one_of_them() -> None:
-    families = collect(replace(BUSY, queues={PRINTD_CLOSE_WAIT: (0, 5), NGINX_CLOSE_WAIT: (7, 0)}))
+    families = collect(replace(BUSY, queue_bytes={PRINTD_CLOSE_WAIT: (0, 5), NGINX_CLOSE_WAIT: (7, 0)}))
     assert values(families["socket_receive_queue_bytes"]) == {("printd",): 0, ("nginx",): 7}
     assert values(families["socket_send_queue_bytes"]) == {("printd",): 5, ("nginx",): 0}

@@ -42,7 +42,7 @@ def forty_processes() -> Snapshot:
             for n in range(1, 41)
             for row in close_wait_rows(inbound(n, CLOSE_WAIT), Cause.NOT_READ, n, count=n)
         ],
-        queues=queues,
+        queue_bytes=queues,
         fd_usage={ProcessId(number, 0.0): FdUsage(number, 100) for number in range(1, 41)},
     )
 

@@ -80,7 +80,7 @@ def split(data: bytes) -> list[bytes]:
 
 def rows_of(batches: Iterable[SocketBatch]) -> list[Socket]:
     """All sockets of these batches, in their order."""
-    return [one for batch in batches for one in batch.rows_at(range(len(batch.keys)))]
+    return [one for batch in batches for one in batch.select(range(len(batch.keys)))]
 
 
 def parsed(*batches: bytes) -> list[Socket]:

@@ -65,7 +65,7 @@ def keys(situations: list[Situation], *, sort: bool = True) -> dict[Situation, H
     data = b"".join(message_of(one, sort=sort) for one in situations) + done()
     found: dict[Situation, Hashable] = {}
     for batch in decoder.decode_sockets([data]):
-        for key, one in zip(batch.keys, batch.rows_at(range(len(batch.keys))), strict=True):
+        for key, one in zip(batch.keys, batch.select(range(len(batch.keys))), strict=True):
             situation = Situation(one.state, one.cookie, one.owner_key)
             found[situation] = (batch.keyspace, key)
     return found

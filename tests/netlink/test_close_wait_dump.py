@@ -131,7 +131,7 @@ class TestTcp:
     def test_no_times_without_the_attribute(self) -> None:
         for before in (USUAL, [], [(ULP | NESTED, tcp_info(1, 2))]):
             (one,) = tcp(half(None, before))
-            assert (one.seconds_since_ack, one.seconds_since_data, one.receive_queue) == (None, None, 1)
+            assert (one.seconds_since_ack, one.seconds_since_data, one.receive_queue_bytes) == (None, None, 1)
 
     def test_sockets_in_another_state_are_skipped(self) -> None:
         three = [half(state=state, cookie=state) for state in (LAST_ACK, CLOSE_WAIT, ESTABLISHED)]
@@ -181,7 +181,7 @@ class TestMptcp:
 
     def test_send_queue_is_never_negative(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=-9)))
-        assert one.send_queue == 0
+        assert one.send_queue_bytes == 0
 
     def test_fallback_connection_is_one_socket(self) -> None:
         """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
@@ -209,7 +209,7 @@ def test_recorded_dumps_give_their_sockets_in_close_wait(dump: Path) -> None:
 def test_recorded_times_are_plausible() -> None:
     """mixed.dump has tcp_info: 6 bytes and a FIN, sent together and unread."""
     found = tcp(*split(Path(DUMPS[0]).with_name("mixed.dump").read_bytes())[:-1])
-    assert [one.receive_queue for one in found] == [7, 7, 7]
+    assert [one.receive_queue_bytes for one in found] == [7, 7, 7]
     for one in found:
         assert one.seconds_since_ack is not None
         assert one.seconds_since_data is not None

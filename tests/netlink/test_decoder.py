@@ -59,7 +59,7 @@ class TestAgainstSs:
         read = decoder.decode_listeners([*messages, done()])
         expected: list[Row] = [one for one in oracle(dump) if one.state == "listen"]
         assert Counter((one[0], one[1], *one[3:]) for one in read) == Counter(
-            (*one[1:3], one.receive_queue, one.send_queue) for one in expected
+            (*one[1:3], one.receive_queue_bytes, one.send_queue_bytes) for one in expected
         )
         assert all(one.owner_key for one in read)
 
@@ -75,11 +75,11 @@ def test_datagram_boundaries_do_not_matter(dump: Path, longest: int) -> None:
 def test_rows_are_readable_repeatedly_in_any_order(dump: Path) -> None:
     for batch in decoder.decode_sockets([dump.read_bytes()]):
         count = len(batch.keys)
-        everything = batch.rows_at(range(count))
+        everything = batch.select(range(count))
         assert list(everything) == list(everything)
         assert len(list(everything)) == count
-        assert list(batch.rows_at(range(count)[::-1])) == list(everything)[::-1]
-        assert list(batch.rows_at([])) == []
+        assert list(batch.select(range(count)[::-1])) == list(everything)[::-1]
+        assert list(batch.select([])) == []
 
 
 @each_dump
@@ -87,24 +87,24 @@ def test_batches_have_the_owner_keys_of_all_sockets(dump: Path) -> None:
     at_rows: list[int] = []
     at_batches: list[int] = []
     for batch in decoder.decode_sockets([dump.read_bytes()]):
-        messages = batch.rows_at(range(len(batch.keys)))
+        messages = batch.select(range(len(batch.keys)))
         owner_keys = [one.owner_key for one in messages]
         assert list(messages.owner_keys()) == owner_keys
         at_rows += owner_keys
-        at_batches += memoryview(batch.owner_keys).cast("I").tolist()
+        at_batches += memoryview(batch.owner_key_column).cast("I").tolist()
     assert sorted(filter(None, at_batches)) == sorted(filter(None, at_rows))
 
 
 def test_no_owner_keys_without_owners() -> None:
     (batch,) = decoder.decode_sockets([row(TIME_WAIT, 1, 0, size=96) + done()])
-    assert batch.owner_keys == b""
+    assert batch.owner_key_column == b""
 
 
 def test_time_wait_of_equal_message_size_hides_no_owner_key() -> None:
     """No known kernel does that, but none promises not to."""
     mixture = [row(TIME_WAIT, 1, 0, size=96), row(ESTABLISHED, 2, 777, size=96)]
     batches = decoder.decode_sockets([b"".join(mixture) + done()])
-    owner_keys = {batch.keyspace: memoryview(batch.owner_keys).cast("I").tolist() for batch in batches}
+    owner_keys = {batch.keyspace: memoryview(batch.owner_key_column).cast("I").tolist() for batch in batches}
     assert owner_keys == {KeySpace(ESTABLISHED, owned=True): [0, 777], KeySpace(TIME_WAIT, owned=False): []}
 
 
@@ -133,7 +133,7 @@ def test_ports_are_big_endian(port: int) -> None:
 def test_a_cookie_has_64_bits(cookie: int, state: int) -> None:
     others = [row(state, number) for number in (2, 3)]
     (batch,) = decoder.decode_sockets([b"".join([*others, row(state, cookie)]) + done()])
-    assert [one.cookie for one in batch.rows_at([0, 1, 2])] == [2, 3, cookie]
+    assert [one.cookie for one in batch.select([0, 1, 2])] == [2, 3, cookie]
     assert list(batch.keys) == [2, 3, cookie]
 
 

@@ -26,7 +26,7 @@ FIRST, USUAL, LONGEST = 50, 120, 200
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(dump_reader, "_MAX_DATAGRAM", LONGEST)
+    monkeypatch.setattr(dump_reader, "_MAX_DATAGRAM_BYTES", LONGEST)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(None)
     with ours, theirs:

@@ -184,7 +184,7 @@ class TestCloseWait:
         host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))
         host.cookies()
         host.kernel.answers[INFO_OF_CLOSE_WAIT] = [done()]
-        assert [(one.socket.cookie, one.receive_queue) for one in host.source.close_wait_sockets()] == [
+        assert [(one.socket.cookie, one.receive_queue_bytes) for one in host.source.close_wait_sockets()] == [
             (8, 3)
         ]
 

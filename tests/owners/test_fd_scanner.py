@@ -54,7 +54,7 @@ class TestSearch:
 
         watch.hook = refuse
         assert {pid for _, pid in found(scanner, {999})} == {10, 30}
-        assert scanner.unreadable == {"permission": 1}
+        assert scanner.unreadable_processes == {"permission": 1}
 
     @pytest.mark.parametrize("at", [0, 3, 4])
     def test_continues_after_a_process_vanishes(
@@ -76,7 +76,7 @@ class TestSearch:
 
         watch.hook = vanish
         assert {pid for _, pid in found(scanner, {999})} == {10, 30}
-        assert scanner.unreadable == {"vanished": 1}
+        assert scanner.unreadable_processes == {"vanished": 1}
 
     def test_raises_without_proc(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
@@ -100,13 +100,13 @@ def test_failure_reasons(error: int, reason: str) -> None:
 
 class TestHiddenProcesses:
     def test_are_detected_by_the_absence_of_init(self, scanner: FdScanner, tree: Tree) -> None:
-        assert not scanner.hidden
+        assert not scanner.has_hidden_processes
         tree.kill(1)
         found(scanner, {999})
-        assert scanner.hidden
+        assert scanner.has_hidden_processes
 
     def test_are_not_assumed_if_init_is_visible(self, warm_scanner: FdScanner) -> None:
-        assert not warm_scanner.hidden
+        assert not warm_scanner.has_hidden_processes
 
 
 class TestLaterSearch:
@@ -168,10 +168,10 @@ class TestLaterSearch:
         tree.hold(20, 5, 778)
         for _ in range(3):
             found(warm_scanner, {999})
-            assert warm_scanner.unreadable == {"permission": 2}
+            assert warm_scanner.unreadable_processes == {"permission": 2}
         watch.hook = lambda *_: None
         found(warm_scanner, {999})
-        assert warm_scanner.unreadable == {}
+        assert warm_scanner.unreadable_processes == {}
 
 
 class TestOtherNetworkNamespace:
@@ -246,7 +246,7 @@ class TestFullScan:
 
         watch.hook = refuse
         found(warm_scanner, {777}, {*ALL, 777})
-        assert warm_scanner.unreadable == {"permission": 1}
+        assert warm_scanner.unreadable_processes == {"permission": 1}
 
     def test_takes_at_most_half_a_percent_of_the_time(
         self, scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock

@@ -25,7 +25,7 @@ class TestSearch:
     def test_owners_are_found(self, host: Host) -> None:
         assert host.resolve(101, 302) == [ProcessId(10, 100 / TICKS), ProcessId(30, 100 / TICKS)]
         assert host.owners.process(ProcessId(10, 100 / TICKS)).comm == "worker"
-        assert not host.owners.unreadable
+        assert not host.owners.unreadable_processes
 
     def test_unowned_inode_is_not_found(self, host: Host) -> None:
         assert host.resolve(101, 999) == [ProcessId(10, 100 / TICKS), Unowned.NOT_FOUND]
@@ -59,7 +59,7 @@ class TestSearch:
 
         watch.hook = vanish
         assert host.pids(101, 201) == [None, 20]
-        assert host.owners.unreadable == {"vanished": 1}
+        assert host.owners.unreadable_processes == {"vanished": 1}
 
     def test_raises_without_proc(self, tree: Tree, host: Host) -> None:
         tree.root.rename(tree.root.with_name("elsewhere"))
@@ -75,7 +75,7 @@ class TestReasons:
 
         watch.hook = refuse
         assert host.pids(101, 201) == [10, None]
-        assert host.owners.unreadable == {"permission": 1}
+        assert host.owners.unreadable_processes == {"permission": 1}
         assert host.owners.unresolved_reason == "unreadable"
 
     def test_reason_lasts_as_long_as_the_failure(self, host: Host, watch: Watch, clock: Clock) -> None:
@@ -85,13 +85,13 @@ class TestReasons:
 
         watch.hook = fail
         assert host.pids(101, 201) == [10, None]
-        assert host.owners.unreadable == {"error": 1}
+        assert host.owners.unreadable_processes == {"error": 1}
         assert host.owners.unresolved_reason == "unreadable"
         watch.hook = lambda *_: None
         clock.now += 3600
         assert host.owners.refresh() == {Unowned.NOT_FOUND}
         assert host.pids(101, 201) == [10, 20]
-        assert not host.owners.unreadable
+        assert not host.owners.unreadable_processes
 
     def test_hidden_processes(self, host: Host, tree: Tree) -> None:
         tree.kill(1)

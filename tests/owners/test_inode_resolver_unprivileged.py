@@ -50,7 +50,7 @@ def resolve(inode_of_root: int) -> Resolution:
         return Resolution(
             owners.owner_of(inode_of_root),
             owners.owner_of(own),
-            owners.unreadable,
+            owners.unreadable_processes,
             owners.unresolved_reason,
             len(list_pids(PROC)),
         )

@@ -51,12 +51,12 @@ class TestPidOwnerResolver:
             ProcessId(20, 100 / TICKS),
         ]
         assert owners.process(ProcessId(20, 100 / TICKS)).comm == "worker20"
-        assert not owners.unreadable
+        assert not owners.unreadable_processes
 
     def test_no_process_is_read_for_a_socket_without_owner(self, owners: PidOwnerResolver) -> None:
         owners.resolve({NO_OWNER_KEY}, unused)
         assert owners.owner_of(NO_OWNER_KEY) is Unowned.RELEASED
-        assert not owners.unreadable
+        assert not owners.unreadable_processes
 
     def test_hidden_owner_is_unreadable(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, HIDDEN_OWNER_KEY}, unused)
@@ -68,10 +68,10 @@ class TestPidOwnerResolver:
     def test_vanished_process_is_counted_once(self, owners: PidOwnerResolver) -> None:
         owners.resolve({10, 99}, unused)
         assert owners.owner_of(99) is Unowned.NOT_FOUND
-        assert owners.unreadable == {"vanished": 1}
+        assert owners.unreadable_processes == {"vanished": 1}
         assert owners.unresolved_reason == "not_found"
         owners.resolve({20}, unused)
-        assert not owners.unreadable
+        assert not owners.unreadable_processes
 
     def test_vanished_process_is_stale_and_reused_pid_another(
         self, owners: PidOwnerResolver, tree: Tree
@@ -95,7 +95,7 @@ class TestPidOwnerResolver:
         monkeypatch.setattr(psutil, "Process", StandIn(1, psutil.AccessDenied(PID)))
         refused = PidOwnerResolver(ProcessCache(PsutilProcessReader()))
         refused.resolve({PID}, unused)
-        assert refused.unreadable == {"permission": 1}
+        assert refused.unreadable_processes == {"permission": 1}
         assert refused.unresolved_reason == "unreadable"
 
 
@@ -113,7 +113,7 @@ def test_null_resolver_finds_no_process() -> None:
     assert owners.refresh() == set()
     assert owners.owner_of(1) is Unowned.NOT_FOUND
     assert owners.unresolved_reason == "disabled"
-    assert not owners.unreadable
+    assert not owners.unreadable_processes
     owners.retain(set())
     with pytest.raises(KeyError):
         owners.process(ProcessId(1, 1.0))

@@ -170,7 +170,7 @@ def test_keys_of_a_batch_are_its_sockets() -> None:
     (made,) = to_batches(rows)
     assert list(made.keys) == rows
     assert made.keyspace == KeySpace(ESTABLISHED)
-    assert memoryview(made.owner_keys).cast("I").tolist() == [7, 0, 4294967295]
-    taken = made.rows_at([2, 0])
+    assert memoryview(made.owner_key_column).cast("I").tolist() == [7, 0, 4294967295]
+    taken = made.select([2, 0])
     assert list(taken) == list(taken) == [rows[2], rows[0]]
     assert list(taken.owner_keys()) == [4294967295, 7]

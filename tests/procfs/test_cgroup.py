@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.procfs.cgroup import container, paths, unified_first, unit
+from exporter.procfs.cgroup import find_container, find_unit, parse_paths, parse_paths_unified_first
 
 ID = "4f0e3dc8a4e1c7a63c2f9e8b1d5a7b6c0e9f8d7c6b5a49382716050f1e2d3c4b"
 INNER = "00aa11bb22cc33dd44ee55ff66778899aabbccddeeff00112233445566778899"
@@ -86,17 +86,17 @@ UNITS = {
 
 @pytest.mark.parametrize("path", CONTAINERS)
 def test_container_id_is_found(path: str) -> None:
-    assert container([path]) == ID
+    assert find_container([path]) == ID
 
 
 @pytest.mark.parametrize("path", NO_CONTAINERS)
 def test_no_container_id_in_other_paths(path: str) -> None:
-    assert container([path]) == ""
+    assert find_container([path]) == ""
 
 
 @pytest.mark.parametrize(("path", "name"), UNITS.items())
 def test_innermost_unit_is_returned(path: str, name: str) -> None:
-    assert unit([path]) == name
+    assert find_unit([path]) == name
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_innermost_unit_is_returned(path: str, name: str) -> None:
     ],
 )
 def test_paths_have_the_order_of_the_kernel(text: str, expected: tuple[str, ...]) -> None:
-    assert paths(text) == expected
+    assert parse_paths(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,13 @@ def test_paths_have_the_order_of_the_kernel(text: str, expected: tuple[str, ...]
     ],
 )
 def test_the_unified_hierarchy_comes_first(text: str, expected: tuple[str, ...]) -> None:
-    assert unified_first(text) == expected
+    assert parse_paths_unified_first(text) == expected
 
 
 def test_other_hierarchies_are_used_without_a_match_in_the_first() -> None:
     """A host with control groups of version 1, or of both."""
-    found = unified_first(f"9:name=systemd:/system.slice/docker-{ID}.scope\n4:memory:/docker/{INNER}\n0::/\n")
-    assert container(found) == ID
-    assert unit(found) == f"docker-{ID}.scope"
+    found = parse_paths_unified_first(
+        f"9:name=systemd:/system.slice/docker-{ID}.scope\n4:memory:/docker/{INNER}\n0::/\n"
+    )
+    assert find_container(found) == ID
+    assert find_unit(found) == f"docker-{ID}.scope"

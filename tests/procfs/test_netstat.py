@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.model.host import KernelCounters
-from exporter.procfs.netstat import memory_unit, parse_netstat, parse_sockstat, read_counters
+from exporter.procfs.netstat import memory_unit_bytes, parse_netstat, parse_sockstat, read_counters
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -191,7 +191,7 @@ def test_a_line_may_have_no_values() -> None:
     ],
 )
 def test_memory_unit_by_page_size_and_release(page_size: int, release: str, unit: int | None) -> None:
-    assert memory_unit(page_size, release) == unit
+    assert memory_unit_bytes(page_size, release) == unit
 
 
 WORDS = st.sampled_from(["A:", "B:", ":", "x", "1", "-1", "1_0", "x:1", "\n", "\nA:", "\r", "\x1c"])

@@ -73,7 +73,7 @@ class TestSysctls:
             time_wait_reuse=2,
             ephemeral=EphemeralRange(32768, 60999, frozenset([*range(40000, 40010), 60999])),
             max_orphans=65536,
-            memory_bytes=575796 * page,
+            max_memory_bytes=575796 * page,
         )
 
     @pytest.mark.parametrize("name", SYSCTLS)
@@ -97,7 +97,7 @@ class TestSysctls:
         root = tree(tmp_path, {name: text for name, text in SYSCTLS.items() if name != "tcp_mem"})
         (root / "sys/net/ipv4/tcp_mem").mkdir()
         limits = read_sysctls(root)
-        assert (limits.memory_bytes, limits.max_orphans) == (None, 65536)
+        assert (limits.max_memory_bytes, limits.max_orphans) == (None, 65536)
         (problem,) = limits.errors
         assert "tcp_mem" in problem
 
@@ -129,7 +129,7 @@ FIELDS = {
     "ip_local_port_range": {"ephemeral"},
     "ip_local_reserved_ports": {"ephemeral"},
     "tcp_max_orphans": {"max_orphans"},
-    "tcp_mem": {"memory_bytes"},
+    "tcp_mem": {"max_memory_bytes"},
 }
 
 

@@ -56,9 +56,9 @@ def _batch(keyspace: KeySpace, sockets: Sequence[Socket], queues: Queues) -> Soc
     if keyspace.state == TIME_WAIT:
         queues = NO_QUEUES
     queued = [(row.cookie, *queues[row.cookie]) for row in sockets if row.cookie in queues]
-    owner_keys = plain.owner_keys if keyspace.owned else b""
+    owner_keys = plain.owner_key_column if keyspace.owned else b""
     return SocketBatch(
-        keyspace, [row.cookie for row in sockets], owner_keys, plain.rows_at, plain.local_endpoints, queued
+        keyspace, [row.cookie for row in sockets], owner_keys, plain.select, plain.local_endpoints, queued
     )
 
 

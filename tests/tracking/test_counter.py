@@ -59,7 +59,7 @@ def test_every_queued_byte_is_counted_in_a_group(
     for number, (rows, queues) in enumerate(collections):
         pending = counter.begin(batches(rows, queues))
         complete(counter, pending, cacheable=number not in uncacheable)
-        sums = counter.queues(pending)
+        sums = counter.queue_bytes(pending)
         present = [queues[row.cookie] for row in rows if row.state != TIME_WAIT and row.cookie in queues]
         assert [sum(column) for column in zip((0, 0), *sums.values(), strict=True)] == [
             sum(column) for column in zip((0, 0), *present, strict=True)
@@ -71,7 +71,7 @@ def test_queue_bytes_are_counted_for_the_group_of_the_socket() -> None:
     rows = [socket(1, owner_key=5), socket(2, owner_key=5), socket(3, owner_key=6), socket(4, owner_key=6)]
     pending = counter.begin([batch(rows, queues={1: (10, 0), 2: (1, 2), 3: (0, 7)})])
     complete(counter, pending)
-    assert counter.queues(pending) == {group(rows[0]): (11, 2), group(rows[2]): (0, 7)}
+    assert counter.queue_bytes(pending) == {group(rows[0]): (11, 2), group(rows[2]): (0, 7)}
 
 
 def test_known_socket_is_not_classified_again() -> None:

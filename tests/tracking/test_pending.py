@@ -16,6 +16,6 @@ def test_joined_owner_keys_include_both_parts(read_before_join: bool) -> None:
     other.add(array("I", [3]).tobytes())
     if read_before_join:
         assert other.all() == {3}
-    joined.join(other)
+    joined.extend(other)
     joined.update([4])
     assert joined.all() == {1, 2, 3, 4}
