@@ -35,7 +35,7 @@ def _code(words: Iterable[str]) -> str:
 
 def flags_reference() -> str:
     """Return the table of flags. The output of argparse differs between versions of Python."""
-    actions = cli.parser()._actions  # noqa: SLF001  # argparse has no public way to list them
+    actions = cli.build_parser()._actions  # noqa: SLF001  # argparse has no public way to list them
     options = [action for action in actions if action.dest != "help"]
     rows = "\n".join(f"| {_option_text(action)} | {action.help} |" for action in options)
     return f"| flag | what it does |\n| --- | --- |\n{rows}"
@@ -111,7 +111,7 @@ def section(name: str) -> re.Pattern[str]:
     [("metrics", metrics_reference), ("flags", flags_reference), ("performance", performance_reference)],
     ids=["metrics", "flags", "performance"],
 )
-def test_reference_tables_agree_with_the_code(
+def test_golden_reference_tables_agree_with_the_code(
     name: str, reference: Callable[[], str], update_golden: bool
 ) -> None:
     expected = reference()
