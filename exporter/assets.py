@@ -1,6 +1,6 @@
 """Installation of the files bundled with the exporter: rules, runbooks, dashboards, the systemd unit.
 
-As dpkg does with configuration files, a locally modified file is kept, and its new version is written beside
+As dpkg does with configuration files, a locally modified file is kept, and its new version is written next to
 it with the suffix `.new`. A manifest in the format of sha256sum(1) records the digests of installed files.
 """
 
