@@ -33,7 +33,7 @@ def size_of(sockets: int, names: frozenset[str] = frozenset(SECONDS), memory: bo
         for name, seconds in SECONDS.items()
         if name in names
     }
-    after_ten = 80 * MEBIBYTE
+    after_ten = 60 * MEBIBYTE
     memory_over_time = (
         MemoryOverTime(after_ten, 200, after_ten, after_ten * 11 // 10, after_ten * 2) if memory else None
     )
