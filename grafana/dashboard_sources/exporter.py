@@ -103,8 +103,8 @@ def _stat_row() -> tuple[tuple[int, Json], ...]:
                 "Maximum number of values of one label in one family that are aggregated into `other`.",
                 aggregated,
                 SHORT,
-                thresholds=thresholds_above("folded_series"),
-                alerts=["SocketExporterSeriesFolded"],
+                thresholds=thresholds_above("aggregated_label_values"),
+                alerts=["SocketExporterSeriesAggregated"],
             ),
         ),
         (
@@ -209,11 +209,11 @@ def _aggregated_values() -> Json:
                 f"max by (job, {', '.join(labels)}) "
                 f"({selector(catalog.SOCKET_EXPORTER_AGGREGATED_LABEL_VALUES)})",
                 SHORT,
-                thresholds_above("folded_series", TRANSPARENT),
+                thresholds_above("aggregated_label_values", TRANSPARENT),
             )
         ],
         data_links={"Host": (TO_HOST,)},
-        alerts=["SocketExporterSeriesFolded"],
+        alerts=["SocketExporterSeriesAggregated"],
     )
 
 
