@@ -100,7 +100,7 @@ def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0
     seconds = None if cause is Cause.UNKNOWN else age
     close_wait_socket = CloseWaitSocket(sock, *queues, 0, seconds, seconds, mptcp=False)
     assert cause_of(close_wait_socket) is cause, (
-        f"needs the queues or the owner key of a socket with the cause {cause}"
+        f"needs the queues or the owner key of a socket with the cause {cause}, which cause_of() must return"
     )
     return ClassifiedCloseWait(close_wait_socket, group, cause, age)
 

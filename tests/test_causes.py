@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).parent.parent
 EXPLAINED_IN: Final = (
     "README.md",
     "deploy/prometheus/runbooks/CloseWaitStuck.md",
+    "deploy/prometheus/runbooks/CloseWaitGrowing.md",
     "grafana/dashboard_sources/causes.md",
 )
 
@@ -25,6 +26,12 @@ def test_label_values_are_the_documented_ones() -> None:
 @pytest.mark.parametrize("cause", Cause)
 def test_help_text_of_the_metric_explains_each_cause(cause: Cause) -> None:
     assert f"`{cause.value}`" in SOCKET_CLOSE_WAIT_SOCKETS.help
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_dashboards_explain_each_cause(cause: Cause) -> None:
+    text = (ROOT / "grafana/dashboard_sources/close_wait.py").read_text(encoding="utf-8")
+    assert f"{cause.value}: " in text
 
 
 @pytest.mark.parametrize("document", EXPLAINED_IN)

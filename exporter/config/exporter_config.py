@@ -46,7 +46,7 @@ def parse_exporter_config(text: str, filename: str) -> Config:
     """Return the configuration in `text`, of a file named `filename`. Raises ConfigError."""
     config = parse_config(text, filename, Config)
     try:
-        config.namer  # noqa: B018  # compiled here: an error in a rule is to be found at startup
+        config.namer  # noqa: B018  # compiled here, so that an error in a rule is reported at startup
     except RuleError as error:
         raise ConfigError(f"{filename}: process_names{error}") from None
     return config

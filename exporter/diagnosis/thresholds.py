@@ -12,7 +12,7 @@ NEVER: Final = math.inf
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Ratios of a limit from which a finding is a warning, and critical."""
+    """Usage ratios from which a finding is a warning or critical."""
 
     warning: float
     critical: float
@@ -25,8 +25,8 @@ class Thresholds:
     close_wait_old_seconds: float = 60.0
     """Working programs close within milliseconds, under load within seconds."""
     close_wait_few: int = 10
-    """Fewer old connections are a note: a pool keeps connections that the server has closed for hours, and
-    does no harm."""
+    """Fewer old connections are a note: a pool may keep connections for hours after the server has closed
+    them, which is harmless."""
     close_wait_many: int = 100
     """This many are reported at any age: a single snapshot cannot distinguish a burst from the start of a
     leak. This many old ones are a leak: no pool is that large and that idle."""
@@ -38,8 +38,8 @@ class Thresholds:
     accept_queue: Levels = Levels(0.8, 1.0)
     """A full queue drops connections now. A backlog is small: one slow second fills it."""
     ports: Levels = Levels(0.5, 0.8)
-    """0.5: twice the load does not fit. connect() searches every second port first, and then each time
-    without success. 0.8: 25 % more load does not fit."""
+    """0.5: twice the load would not fit. connect() tries every second port first; above this ratio those are
+    all in use, so that each call searches them without success. 0.8: 25 % more load would not fit."""
     bound_ports: Levels = Levels(0.8, 0.95)
     """Higher than for one destination: connect() shares ports between destinations, and only bind() needs a
     port that no other socket has."""
@@ -52,13 +52,13 @@ class Thresholds:
     """By default the kernel begins to shrink buffers at 0.67."""
 
     time_wait_many: int = 5_000
-    """Towards one destination: 83 connections a second. A third of the smallest default port range (16,384 on
-    Windows, macOS and the BSDs) leaves time to act."""
+    """To one destination: 83 new connections per second, each 60 s in TIME_WAIT. A third of the smallest
+    default port range (16,384 on Windows, macOS and the BSDs) leaves time to act."""
     syn_sent_many: int = 100
     """An answer takes milliseconds: this many unanswered SYNs mean that the destination does not answer."""
     syn_recv_many: int = 100
-    """Distant clients acknowledge after 0.2 s: 500 new connections a second have this many, which is
-    normal."""
+    """Distant clients acknowledge after 0.2 s: at 500 new connections per second, this many are in SYN_RECV,
+    which is normal."""
     syn_recv_share: float = 0.5
     """Ratio of the SYN queue that must be in use as well: syn_recv_many alone can be normal."""
     fin_wait2_many: int = 1_000

@@ -40,7 +40,7 @@ class BasicAuth:
         for name, hashed in hashes.items():
             _check_user(name, hashed)
         self._hashes = {name.encode(): hashed.encode() for name, hashed in hashes.items()}
-        self._decoys = [_make_decoy(hashed) for hashed in self._hashes.values()]
+        self._dummy_hashes = [_make_decoy(hashed) for hashed in self._hashes.values()]
         self._secret = secrets.token_bytes(32)
         self._cache_size = limits.auth_cache_size
         # Keyed by _digest(). Wrong passwords have a separate cache, so that guesses do not evict known users.
@@ -65,7 +65,7 @@ class BasicAuth:
         key = self._digest(name, hashed or b"", password)
         if (cached := self._cached_result(key)) is not None:
             return cached
-        return await self._verify(key, password, hashed, self._decoy_for(name))
+        return await self._verify(key, password, hashed, self._dummy_hash_for(name))
 
     async def _verify(self, key: bytes, password: bytes, hashed: bytes | None, decoy: bytes) -> bool:
         if self._pending >= self._max_pending:
@@ -101,9 +101,9 @@ class BasicAuth:
         message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._secret, message, "sha256")
 
-    def _decoy_for(self, name: bytes) -> bytes:
-        """Return the hash to verify for an unknown user: always the same one, with the cost of a real one."""
-        return self._decoys[self._digest(name)[0] % len(self._decoys)]
+    def _dummy_hash_for(self, name: bytes) -> bytes:
+        """Return the hash to verify for an unknown user, with the cost of a real one."""
+        return self._dummy_hashes[self._digest(name)[0] % len(self._dummy_hashes)]
 
 
 def _check_user(name: str, hashed: str) -> None:

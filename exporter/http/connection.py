@@ -75,7 +75,7 @@ class Connection:
         self._reading: asyncio.Task[bytes] | None = None
         self._keep_alive: asyncio.Timeout | None = None
         self._stopping = False
-        self._resets = True
+        self._reset_on_close = True
 
     def start(self, closed: Callable[[Connection], object]) -> None:
         """Start the task. closed: called when the socket has been closed."""
@@ -107,7 +107,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, by a reset unless the last response is complete."""
-        if self._resets:
+        if self._reset_on_close:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._sock.close()
@@ -120,7 +120,7 @@ class Connection:
                 request = await self._read_request()
             while request:
                 self._enter(Phase.RESPONDING)
-                # The response has no variable: an idle connection would keep it in memory.
+                # Not kept in a variable: an idle connection would hold the response in memory.
                 await self._send(await self._await_response(request), head_only=request.method == "HEAD")
                 if self._stopping or not self._keeps_alive():
                     break
@@ -129,7 +129,7 @@ class Connection:
                 request = await self._await_next_request()
             async with asyncio.timeout(self._limits.write_timeout):
                 await self._stream.end()
-            self._resets = False
+            self._reset_on_close = False
         except OSError:
             # The client has closed the connection or exceeded a timeout.
             pass
@@ -212,7 +212,7 @@ class Connection:
         """Return the handler's response. Raises OSError if the client closes the connection before."""
         handling = self._loop.create_task(self._handle(request))
         try:
-            # A client that has sent more than read_chunk_bytes of further requests is not read from any more.
+            # Stop reading from a client that has sent more than read_chunk_bytes of pipelined requests.
             while not handling.done() and len(self._http.trailing_data[0]) < self._limits.read_chunk_bytes:
                 self._reading = self._reading or self._loop.create_task(self._stream.read())
                 await asyncio.wait((handling, self._reading), return_when=asyncio.FIRST_COMPLETED)

@@ -41,7 +41,7 @@ class SeriesLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptSeries:
     """Label values and series that one scrape exposed without aggregation."""
 
     processes: frozenset[str] = frozenset()
@@ -54,14 +54,14 @@ class Aggregation:
     """Series within the limits, and the numbers of label values and series aggregated into `other`."""
 
     counts: Mapping[Series, int]
-    kept: Kept
+    kept: KeptSeries
     aggregated_processes: int
     aggregated_ports: int
     aggregated_series: int
 
 
 def aggregate(
-    counts: Mapping[Series, int], limits: SeriesLimits, previous: Kept, exempt: Collection[str] = ()
+    counts: Mapping[Series, int], limits: SeriesLimits, previous: KeptSeries, exempt: Collection[str] = ()
 ) -> Aggregation:
     """Limit the processes, then the ports, then the series, keeping the biggest.
 
@@ -87,7 +87,7 @@ def aggregate(
     limited, kept = _limit_series(relabeled, limits.max_series, previous.series)
     return Aggregation(
         limited,
-        Kept(processes, ports, kept),
+        KeptSeries(processes, ports, kept),
         aggregated_processes=_count_aggregated(counts, "process", processes, exempt),
         aggregated_ports=_count_aggregated(counts, "port", ports, exempt),
         aggregated_series=len(relabeled) - len(relabeled.keys() & limited.keys()),
@@ -106,7 +106,7 @@ def _if_within_limits(
         or len(counts) > limits.max_series
     ):
         return None
-    kept = Kept(frozenset(processes), frozenset(ports), frozenset(counts))
+    kept = KeptSeries(frozenset(processes), frozenset(ports), frozenset(counts))
     return Aggregation(counts, kept, aggregated_processes=0, aggregated_ports=0, aggregated_series=0)
 
 

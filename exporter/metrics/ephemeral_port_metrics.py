@@ -22,12 +22,13 @@ def build_ephemeral_ports(snapshot: Snapshot, _limiter: SeriesLimiter) -> Iterat
     ephemeral = snapshot.limits.ephemeral if snapshot.limits else None
     if snapshot.groups is None or ephemeral is None:
         return
-    by_usage = ports_by_destination(snapshot.groups)
+    # The one with the most ports in use first.
+    destinations = ports_by_destination(snapshot.groups)
     yield catalog.SOCKET_EPHEMERAL_PORTS_USED.build(
         ((format_address(address), str(port)), used)
-        for address, port, used in by_usage[:MAX_DESTINATION_SERIES]
+        for address, port, used in destinations[:MAX_DESTINATION_SERIES]
     )
-    yield catalog.SOCKET_EPHEMERAL_PORTS_USED_MAX.build([((), by_usage[0].used if by_usage else 0)])
+    yield catalog.SOCKET_EPHEMERAL_PORTS_USED_MAX.build([((), destinations[0].used if destinations else 0)])
     if snapshot.max_bound_ports is not None:
         yield catalog.SOCKET_EPHEMERAL_PORTS_BOUND.build([((), snapshot.max_bound_ports)])
     yield catalog.SOCKET_EPHEMERAL_PORTS_BOUND_LIMIT.build([((), ephemeral.size)])

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 
 from ..model.process import UNKNOWN_PROCESS
 from . import catalog
-from .cardinality import Aggregation, Kept, Series, SeriesLimits, aggregate
+from .cardinality import Aggregation, KeptSeries, Series, SeriesLimits, aggregate
 from .labels import INBOUND, NO_PORT, OTHER
 from .spec import GaugeSpec
 
@@ -22,7 +22,7 @@ class SeriesLimiter:
 
     def __init__(self, limits: SeriesLimits) -> None:
         self.limits = limits
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, KeptSeries] = {}
         self._aggregated: dict[tuple[str, str], int] = {}
 
     def build(
@@ -36,7 +36,7 @@ class SeriesLimiter:
 
     def aggregate(self, spec: GaugeSpec, series: Mapping[Series, int], limits: SeriesLimits) -> Aggregation:
         """Return the series of a gauge within the limits, and store the numbers for build_aggregated()."""
-        result = aggregate(series, limits, self._kept.get(spec.name, Kept()), EXEMPT)
+        result = aggregate(series, limits, self._kept.get(spec.name, KeptSeries()), EXEMPT)
         self._kept[spec.name] = result.kept
         for label in spec.labels:
             if label == "process":
@@ -58,5 +58,5 @@ def display_name(aggregation: Aggregation) -> Callable[[str], str]:
 
 
 def with_unlimited_ports(limits: SeriesLimits) -> SeriesLimits:
-    """Return the limits for metrics whose local ports only `max_series` limits."""
+    """Return the limits for metrics whose local ports are limited by `max_series` only."""
     return SeriesLimits(limits.max_processes, limits.max_series, limits.max_series)

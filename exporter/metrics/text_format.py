@@ -22,7 +22,7 @@ _ONE_LINE_PER_SAMPLE: Final = frozenset({"gauge", "counter"})
 
 
 class _Families(Collector):
-    """Collector of these families, as generate_latest() takes one."""
+    """Collector that returns these families, for generate_latest()."""
 
     def __init__(self, *families: Metric) -> None:
         self._families = families

@@ -47,7 +47,7 @@ _MPTCP: Final = struct.Struct("=8xI4xQQ")
 _MPTCP_FALLBACK_FLAG: Final = 1
 
 
-class CloseWaitSource:
+class CloseWaitReader:
     """Dumps the sockets in CLOSE_WAIT. Remembers which requests the kernel does not support.
 
     A dump costs one walk of the kernel's socket table (net/ipv4/inet_diag.c), and the time for these sockets.

@@ -19,7 +19,7 @@ from ..model.sockets import (
     SocketBatch,
 )
 from .batches import split_by_keyspace
-from .close_wait_dump import CloseWaitSource, merge_mptcp
+from .close_wait_dump import CloseWaitReader, merge_mptcp
 from .decoder import SizeSorter, decode_listeners, decode_sockets
 from .inet_diag import InetDiagTable, join_tables
 from .retry import retry_transient
@@ -76,7 +76,7 @@ class NetlinkSource:
         self._clock = clock
         self._compat_request = True
         self._sorter = SizeSorter()
-        self._close_wait_source = CloseWaitSource(self._client)
+        self._close_wait_source = CloseWaitReader(self._client)
         self._tcp_info = TcpInfoCache(self._client, self._close_wait_source.read_tcp)
         # Number of sockets in the previous dump: in all states, and those of full_sockets().
         self._previous_count: int | None = None

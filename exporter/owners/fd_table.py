@@ -121,7 +121,7 @@ class FdTable:
         self._open_count_at_full_read = now_open
 
     def _read_lowest(self, count: int) -> Generator[list[int], None, bool]:
-        """Read the lowest descriptors until `number` open ones are found; return whether they were.
+        """Read the lowest descriptors until `count` open ones are found; return whether they were.
 
         With few gaps between them, the usual case, this saves listing the directory, a quarter of the time.
         With many or wide gaps listing is faster, and the method stops.
@@ -138,7 +138,7 @@ class FdTable:
         return True
 
     def socket_fds(self, min_fd: int = 0) -> Iterator[int]:
-        """Return the descriptors, from `first` on, that were sockets when last read."""
+        """Return the descriptors, from `min_fd` on, that were sockets when last read."""
         return compress(range(min_fd, len(self._inodes)), self._inodes[min_fd:])
 
     def find_released(self, fds: Sequence[int]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from exporter.metrics import catalog
 
 from ..colors import CAUSES, TRANSPARENT, thresholds_above, thresholds_below
@@ -10,14 +12,18 @@ from ..queries import Query, bucket_selector, gcount_selector, selector
 from ..tables import Column, table
 from .shared import TO_HOST, TO_PROCESS, close_wait_stuck, seconds_until_fds_exhausted
 
+_CAUSES: Final = (
+    "not_closed: everything is read, close() is missing. not_read: the process does not read the connection. "
+    "not_accepted: the process has not accepted it. sending: the process still sends; no leak. unknown: the "
+    "socket source cannot tell."
+)
+
 
 def causes(*matchers: str) -> Json:
     """Return a graph of CLOSE_WAIT by cause."""
     return timeseries(
         "CLOSE_WAIT by cause",
-        "not_closed: everything is read, close() is missing. not_read: the process does not read the "
-        "connection. not_accepted: the process has not accepted it. sending: the process still sends; no "
-        "leak.",
+        _CAUSES,
         [Query(f"sum by (cause) ({selector(catalog.SOCKET_CLOSE_WAIT_SOCKETS, *matchers)})", "{{cause}}")],
         SHORT,
         stack=True,
@@ -56,9 +62,8 @@ def by_process_table(*matchers: str) -> Json:
 
     return table(
         "CLOSE_WAIT by process",
-        "Connections in CLOSE_WAIT by process, cause, direction and service port. not_closed: a leak, "
-        "close() is missing. not_read, not_accepted: the program hangs. sending: no leak. The columns from "
-        "Oldest on refer to the whole process.",
+        f"Connections in CLOSE_WAIT by process, cause, direction and service port. {_CAUSES} The "
+        "columns from Oldest on refer to the whole process.",
         labels,
         [
             Column("Connections", connections),

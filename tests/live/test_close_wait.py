@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from exporter.model.sockets import CloseWaitSocket
-from exporter.netlink.close_wait_dump import CloseWaitSource
+from exporter.netlink.close_wait_dump import CloseWaitReader
 from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, SockDiagClient
 from exporter.tracking.close_wait_tracker import AgeTracker, cause_of
 
@@ -53,7 +53,7 @@ class NewerRequestOnly(SockDiagClient):
 
 
 def dump(*, newer_only: bool = False) -> Dump:
-    source = CloseWaitSource(NewerRequestOnly() if newer_only else None)
+    source = CloseWaitReader(NewerRequestOnly() if newer_only else None)
     started = time.monotonic()
     return Dump(source.read(), time.monotonic(), started)
 

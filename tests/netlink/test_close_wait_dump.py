@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitSocket, Socket
-from exporter.netlink.close_wait_dump import CloseWaitSource, merge_mptcp, parse_tcp
+from exporter.netlink.close_wait_dump import CloseWaitReader, merge_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 
 from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info
@@ -63,14 +63,14 @@ REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
 class TestRequests:
     def test_one_tcp_request_and_one_mptcp_request_per_family(self) -> None:
         kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, owner_key=5)]})
-        assert [one.socket.cookie for one in CloseWaitSource(kernel).read()] == [1, 2]
+        assert [one.socket.cookie for one in CloseWaitReader(kernel).read()] == [1, 2]
         assert kernel.asked == [BOTH, *MPTCP_EACH]
 
     @pytest.mark.parametrize("error", REFUSALS)
     def test_unsupported_compat_request_is_not_repeated(self, error: int) -> None:
         v6 = half(cookie=2, family=V6, local=(bytes(15) + b"\1", 80), remote=(bytes(15) + b"\2", 9))
         kernel = Kernel({BOTH: error, (TCP, V4): [half(cookie=1)], (TCP, V6): [v6]})
-        source = CloseWaitSource(kernel)
+        source = CloseWaitReader(kernel)
         for _ in range(2):
             assert [one.socket.cookie for one in source.read()] == [1, 2]
         assert kernel.asked == [BOTH, *TCP_EACH, *MPTCP_EACH, *TCP_EACH, *MPTCP_EACH]
@@ -78,14 +78,14 @@ class TestRequests:
     @pytest.mark.parametrize("error", REFUSALS)
     def test_unsupported_mptcp_request_is_not_repeated(self, error: int) -> None:
         kernel = Kernel({BOTH: [half()], (MPTCP, V4): error})
-        source = CloseWaitSource(kernel)
+        source = CloseWaitReader(kernel)
         assert source.read() == source.read()
         assert kernel.asked == [BOTH, (MPTCP, V4), BOTH]
 
     @pytest.mark.parametrize("question", [BOTH, *MPTCP_EACH])
     def test_other_errors_are_raised_and_not_remembered(self, question: tuple[int, int | None]) -> None:
         kernel = Kernel({question: errno.EPERM})
-        source = CloseWaitSource(kernel)
+        source = CloseWaitReader(kernel)
         for _ in range(2):
             with pytest.raises(NetlinkError, match="EPERM"):
                 source.read()
@@ -96,7 +96,7 @@ class TestRequests:
 
     def test_error_of_every_request_is_raised(self) -> None:
         with pytest.raises(NetlinkError, match="ENOENT"):
-            CloseWaitSource(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
+            CloseWaitReader(Kernel(dict.fromkeys([BOTH, *TCP_EACH], errno.ENOENT))).read()
 
 
 class TestTcp:
