@@ -272,7 +272,7 @@ SOCKET_EXPORTER_UNOWNED_SOCKETS: Final = gauge(
 )
 SOCKET_EXPORTER_UNREADABLE_PROCESSES: Final = gauge(
     "socket_exporter_unreadable_processes",
-    "Number of processes whose file descriptors could not be read in the last collection, by reason.",
+    "Number of processes whose file descriptors could not be read when all were last tried, by reason.",
     ("reason",),
     collector=None,
 )

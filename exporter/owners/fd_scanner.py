@@ -50,7 +50,8 @@ class FdScanner:
         # (pid, fd) at which find_released() continues.
         self._next_recheck = (0, 0)
         self.unreadable_processes: Counter[str] = Counter()
-        """Number of processes that were not readable in the last search, by reason."""
+        """Number of processes that were not readable, by reason, when all of them were last tried."""
+        self._unreadable_in_search = self.unreadable_processes
         self.has_hidden_processes = False
         """Whether processes of other users are invisible (/proc mounted with hidepid)."""
 
@@ -124,7 +125,7 @@ class FdScanner:
             yield from self._skip_unreadable(table, table.read_freed(table.closed_sockets(live)))
 
     def _scan_changed_processes(self, live: Set[int]) -> FoundInodes:
-        self.unreadable_processes = Counter()
+        self._unreadable_in_search = Counter()
         pids = list_pids(self._procfs)
         self.has_hidden_processes = 1 not in pids
         self._tables = {pid: self._tables.get(pid) or FdTable(self._procfs, pid) for pid in pids}
@@ -132,6 +133,8 @@ class FdScanner:
         self._just_read_pids = {table.pid for table in tables if not len(table)}
         for table in tables:
             yield from self._skip_unreadable(table, _unless_unchanged(table, table.read_non_sockets))
+        # Only now: a search that finds all sockets earlier has not tried every process.
+        self.unreadable_processes = self._unreadable_in_search
         for table in tables:
             yield from self._skip_unreadable(
                 table, _unless_unchanged(table, partial(table.read_unknown, live))
@@ -165,7 +168,7 @@ class FdScanner:
                 yield inodes, table.pid
         except OSError as error:
             self._tables.pop(table.pid, None)
-            self.unreadable_processes[failure_reason(error)] += 1
+            self._unreadable_in_search[failure_reason(error)] += 1
 
 
 def _unless_unchanged(table: FdTable, read: Callable[[], Iterator[list[int]]]) -> Iterator[list[int]]:

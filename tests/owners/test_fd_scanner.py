@@ -156,6 +156,23 @@ class TestLaterSearch:
         tree.process(20, 777, 778, 779)
         assert (777, 20) in found(warm_scanner, {777}, {*ALL, 777})
 
+    def test_search_that_stops_early_keeps_the_unreadable_count(
+        self, warm_scanner: FdScanner, tree: Tree, watch: Watch
+    ) -> None:
+        """The reason why an owner is unknown must not change with the sockets that are searched next."""
+
+        def refuse(pid: int, _: int) -> None:
+            if pid == 30:
+                raise PermissionError(errno.EACCES, "refused")
+
+        watch.hook = refuse
+        tree.hold(30, 5, 778)
+        found(warm_scanner, {999})
+        assert warm_scanner.unreadable_processes == {"permission": 1}
+        tree.hold(10, 5, 777)
+        assert (777, 10) in found(warm_scanner, {777}, {*ALL, 777})
+        assert warm_scanner.unreadable_processes == {"permission": 1}
+
     def test_unreadable_counts_the_last_scan_only(
         self, warm_scanner: FdScanner, tree: Tree, watch: Watch
     ) -> None:
