@@ -33,7 +33,7 @@ COPY --from=build /opt/socket-state-exporter /opt/socket-state-exporter
 ENV PATH=/opt/socket-state-exporter/bin:${PATH}
 # Python's official images have no bytecode of the standard library. Compile the imported modules here: otherwise every
 # start compiles them again and takes twice as long.
-RUN ["/opt/socket-state-exporter/bin/python", "-c", "import encodings.idna, exporter.cli, exporter.http.app, exporter.http.server"]
+RUN ["/opt/socket-state-exporter/bin/python", "-c", "import ctypes, encodings.idna, exporter.cli, exporter.http.app, exporter.http.server"]
 EXPOSE 10066
 # An unprivileged user by number, so that Kubernetes can verify runAsNonRoot. It can count every socket; resolving processes
 # requires `--user 0` and two capabilities, see README.md.
