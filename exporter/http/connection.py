@@ -74,6 +74,7 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_header_bytes)
         self._reading: asyncio.Task[bytes] | None = None
         self._keep_alive: asyncio.Timeout | None = None
+        self._head_only = False
         self._stopping = False
         self._reset_on_close = True
 
@@ -121,7 +122,7 @@ class Connection:
             while request:
                 self._enter(Phase.RESPONDING)
                 # Not kept in a variable: an idle connection would hold the response in memory.
-                await self._send(await self._await_response(request), head_only=request.method == "HEAD")
+                await self._send(await self._await_response(request))
                 if self._stopping or not self._keeps_alive():
                     break
                 self._http.start_next_cycle()
@@ -184,6 +185,7 @@ class Connection:
         Raises OSError for an invalid request, after an error response.
         """
         request: h11.Request | None = None
+        self._head_only = False
         body_bytes = 0
         while True:
             try:
@@ -200,6 +202,7 @@ class Connection:
                 self._http.receive_data(await self._read())
             elif isinstance(event, h11.Request):
                 request = event
+                self._head_only = request.method == b"HEAD"
             elif isinstance(event, h11.Data):
                 body_bytes += len(event.data)
                 if body_bytes > self._limits.max_body_bytes:
@@ -240,7 +243,7 @@ class Connection:
             logger.exception("Request handler failed", extra=fields(path=request.path))
             return _SERVER_ERROR
 
-    async def _send(self, response: Response, *, head_only: bool = False, close: bool = False) -> None:
+    async def _send(self, response: Response, *, close: bool = False) -> None:
         headers = [
             (b"date", formatdate(usegmt=True).encode()),
             (b"content-type", response.content_type.encode()),
@@ -252,7 +255,7 @@ class Connection:
         reason = HTTPStatus(response.status).phrase.encode()
         start = h11.Response(status_code=response.status, headers=headers, reason=reason)
         head = self._http.send(start) or b""
-        body = b"" if head_only else response.body
+        body = b"" if self._head_only else response.body
         # h11 only counts the body; it is written below without a copy.
         self._http.send_with_data_passthrough(h11.Data(data=body))
         self._http.send(h11.EndOfMessage())

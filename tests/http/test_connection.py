@@ -157,6 +157,31 @@ class TestProtocol:
             assert read_response(connection)[0] == 413
             assert is_reset(connection)
 
+    @pytest.mark.parametrize(
+        ("headers", "body", "status"),
+        [({"Content-Length": "1001"}, b"x" * 1001, 413), ({"Transfer-Encoding": "chunked"}, b"x\r\n", 400)],
+        ids=["too large", "malformed"],
+    )
+    def test_rejected_body_of_head_has_no_response_body(
+        self, start: Start, headers: dict[str, str], body: bytes, status: int
+    ) -> None:
+        running = start(max_body_bytes=1000)
+        with running.connect() as connection:
+            connection.sendall(request(**headers).replace(b"GET", b"HEAD") + body)
+            response = http.client.HTTPResponse(connection, method="HEAD")
+            response.begin()
+            assert response.status == status
+            assert is_reset(connection)
+        assert re.findall(r"level=(\w+)", running.log()) == ["info"]
+
+    def test_malformed_request_after_head_is_400_with_a_body(self, start: Start) -> None:
+        with start().connect() as connection:
+            connection.sendall(b"HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nx\r\n\r\n")
+            received = b""
+            while not received.endswith(b"\r\n\r\nbad request\n"):
+                received += connection.recv(4096)
+        assert re.findall(rb"^HTTP/1.1 (\d+)", received, re.MULTILINE) == [b"200", b"400"]
+
     def test_too_large_headers_are_400(self, start: Start) -> None:
         with start().connect() as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000)
