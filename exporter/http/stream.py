@@ -33,6 +33,9 @@ class Stream:
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""
+        # sock_recv() only waits if there are no data: a client that sends faster than its request is parsed
+        # would block all others, and timeouts.
+        await asyncio.sleep(0)
         return await self._loop.sock_recv(self._sock, self._limits.read_chunk_bytes)
 
     async def write(self, data: bytes) -> None:

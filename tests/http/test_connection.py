@@ -257,6 +257,21 @@ class TestTimeouts:
 
             until(is_cut_off, "the end of a request that never ends")
 
+    def test_data_faster_than_parsed_do_not_extend_request_timeout(self, start: Start) -> None:
+        running = start(request_timeout=0.3, max_body_bytes=10**9)
+        tiny_chunks = b"1\r\nx\r\n" * 10_000
+        with running.connect() as connection:
+            connection.sendall(request(**{"Transfer-Encoding": "chunked"}))
+
+            def is_cut_off() -> bool:
+                try:
+                    connection.sendall(tiny_chunks)
+                except ConnectionError:
+                    return True
+                return False
+
+            until(is_cut_off, "the end of a body that never ends")
+
     def test_incomplete_body_is_reset(self, start: Start) -> None:
         running = start(request_timeout=0.3)
         with running.connect() as connection:
