@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import struct
@@ -30,6 +31,9 @@ logger: Final = logging.getLogger(__name__)
 
 # SO_LINGER: on, with 0 seconds. Winsock's struct has short members.
 _RESET_ON_CLOSE: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# The target may be an absolute URL, as for a proxy (RFC 9112, section 3.2.2).
+_ORIGIN: Final = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)
 
 _BAD_REQUEST: Final = Response(400, b"bad request\n")
 _BODY_TOO_LARGE: Final = Response(413, b"request body too large\n")
@@ -272,5 +276,6 @@ class Connection:
 
 
 def _to_request(request: h11.Request) -> Request:
-    path, _, query = request.target.decode("ascii").partition("?")
-    return Request(request.method.decode("ascii"), unquote(path), query, header_dict(request.headers))
+    target = _ORIGIN.sub("", request.target.decode("ascii"))
+    path, _, query = target.partition("?")
+    return Request(request.method.decode("ascii"), unquote(path) or "/", query, header_dict(request.headers))

@@ -113,6 +113,14 @@ class TestProtocol:
         assert (method, path, query) == ("GET", "/echo", "a=%20&b")
         assert headers == {"host": "x", "x-a": "1,2"}
 
+    @pytest.mark.parametrize("origin", ["http://x:9", "HTTPS://[::1]"])
+    def test_absolute_url_stands_for_its_path(self, start: Start, origin: str) -> None:
+        with start().connect() as connection:
+            connection.sendall(request(f"{origin}/echo?a=http://y/") + request(f"{origin}?a"))
+            _, path, query, _ = json.loads(read_response(connection)[1])
+            assert (path, query) == ("/echo", "a=http://y/")
+            assert read_response(connection)[0] == 200
+
     def test_pipelined_requests_are_answered_in_order(self, start: Start) -> None:
         with start().connect() as connection:
             for number in range(20):
