@@ -49,8 +49,7 @@ class TlsContextFactory:
         """
         fingerprint = self._current_fingerprint()
         if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
-            self._reload()
+            self._reload(fingerprint)
         return self._context
 
     def san_allowed(self, ssl_object: ssl.SSLObject) -> bool:
@@ -79,13 +78,16 @@ class TlsContextFactory:
         else:
             logger.debug("TLS handshake failed", extra=details)
 
-    def _reload(self) -> None:
+    def _reload(self, fingerprint: tuple[object, ...]) -> None:
         try:
             self._context = self._build()
-        except ValueError as error:
+        # OSError: no file descriptor is free.
+        except (OSError, ValueError) as error:
+            # Tried again at the next connection: changed permissions do not change the fingerprint.
             message = f"Error reloading TLS certificates, keeping the previous ones: {error}"
             self._log.failing("certificates", message)
         else:
+            self._fingerprint = fingerprint
             self._log.recovered("certificates", "TLS certificates reloaded")
 
     def _current_fingerprint(self) -> tuple[object, ...]:

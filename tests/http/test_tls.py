@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shutil
 import ssl
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -205,6 +206,23 @@ class TestReload:
         assert self.served(server, folder) == old
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
         shutil.copy(folder / "other.key", live.key)
+        assert self.served(server, folder) != old
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+    def test_temporarily_unreadable_certificate_is_used_later(self, folder: Path, live: Certificate) -> None:
+        import resource
+
+        server = tls(live.cert.parent)
+        old = self.served(server, folder)
+        shutil.copy(folder / "other.pem", live.cert)
+        shutil.copy(folder / "other.key", live.key)
+        limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+        try:
+            context = server.context()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+        assert server.context() is not context
         assert self.served(server, folder) != old
 
     def test_missing_file_keeps_the_previous_certificate(self, folder: Path, live: Certificate) -> None:
