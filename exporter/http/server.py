@@ -129,7 +129,11 @@ class _Server:
         systemd.notify_ready()
         await self._stopping.wait()
         systemd.notify_stopping()
-        for task in accepting:
+        for listener, task in zip(listeners, accepting, strict=True):
+            # Otherwise asyncio accepts a client that connects now, for the cancelled task, and logs an error.
+            # NotImplementedError: the event loop of Windows, which has no readers.
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_reader(listener)
             task.cancel()
         await asyncio.wait(accepting)
         for listener in listeners:

@@ -33,6 +33,30 @@ from .servers import (
     until,
 )
 
+# A server that stops itself and connects to itself, one iteration of the event loop before accepting ends.
+CONNECT_AT_STOP = """
+import asyncio, os, signal, socket
+from exporter.http.messages import Response
+from exporter.http.server import listen, serve
+from exporter.log import configure_logging
+
+async def handler(request):
+    late = socket.socket()
+    os.kill(os.getpid(), signal.SIGTERM)
+    asyncio.get_running_loop().call_soon(late.connect, address)
+    await asyncio.sleep(0.1)
+    late.close()
+    return Response(200, b"")
+
+configure_logging("info", "logfmt")
+listener = listen("127.0.0.1:0")
+address = listener.getsockname()
+client = socket.create_connection(address)
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+serve(handler, [listener])
+client.close()
+"""
+
 
 class TestAddress:
     @pytest.mark.parametrize(
@@ -204,6 +228,15 @@ class TestShutdown:
             running.process.send_signal(signal.SIGINT)
             assert is_reset(connection)
             assert running.process.wait(20) == 0
+
+    def test_client_that_connects_while_accepting_ends_is_not_logged(self) -> None:
+        stopped = subprocess.run(
+            [sys.executable, "-c", CONNECT_AT_STOP], capture_output=True, text=True, timeout=20, check=True
+        )
+        assert re.findall(r"level=(\w+) msg=(\S+)", stopped.stderr) == [
+            ("info", '"Listening'),
+            ("info", "Stopped"),
+        ]
 
     def test_hanging_collection_delays_stop_by_shutdown_timeout(self, start: Start) -> None:
         assert ServerLimits().shutdown_timeout == 15
