@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,7 +49,7 @@ class ProcDirectory:
 
         absent: returned if there is no such file. size: bytes for each read(2).
         """
-        path = f"{self._directory}/{name}"
+        path = self._path(name)
         try:
             text = read_file(path, size).decode("utf-8", "replace")
         except FileNotFoundError as error:
@@ -64,8 +64,16 @@ class ProcDirectory:
         try:
             return parser(text)
         except ValueError as error:
-            self.errors.append(f"{path}: {error}")
+            self.report(name, [str(error)])
             return None
+
+    def report(self, name: str, problems: Sequence[str]) -> None:
+        """Add an entry to `errors` if a file has problems."""
+        if problems:
+            self.errors.append(f"{self._path(name)}: {', '.join(problems)}")
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{name}"
 
     def _record_failure(self, error: OSError) -> None:
         """Keep an error without its traceback.

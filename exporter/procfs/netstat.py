@@ -5,15 +5,33 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..model.host import KernelCounters
 from .files import ProcDirectory
 
 Tables = dict[str, dict[str, int]]
 """Prefix, such as `TcpExt` -> counter name -> value."""
+
+
+class ParsedTables(NamedTuple):
+    """Tables of a file, without its malformed lines."""
+
+    tables: Tables
+    problems: list[str]
+    """One phrase for each malformed line or pair of lines."""
+
+    def add(self, prefix: str, names: list[str], values: list[str]) -> None:
+        """Add figures to a table, or a problem if a value is no number."""
+        try:
+            numbers = list(map(int, values))
+        except ValueError as error:
+            self.problems.append(f"values of {prefix!r}: {str(error)[:100]}")
+            return
+        self.tables.setdefault(prefix, {}).update(zip(names, numbers, strict=True))
+
 
 # Value of the label `reason` -> counter of TcpExt (net/ipv4/proc.c, snmp4_net_list).
 _ABORTS: Final = {
@@ -41,8 +59,8 @@ def read_counters(procfs: Path) -> KernelCounters:
     if sys.platform != "linux":
         return KernelCounters()
     files = ProcDirectory(procfs / "thread-self/net")
-    extended = (files.parse("netstat", parse_netstat) or {}).get("TcpExt", {})
-    sockets = (files.parse("sockstat", parse_sockstat) or {}).get("TCP", {})
+    extended = _read_tables(files, "netstat", parse_netstat).get("TcpExt", {})
+    sockets = _read_tables(files, "sockstat", parse_sockstat).get("TCP", {})
     files.raise_if_unreadable()
     return KernelCounters(
         time_wait_started=extended.get("TW"),
@@ -60,44 +78,66 @@ def read_counters(procfs: Path) -> KernelCounters:
     )
 
 
-def parse_netstat(text: str) -> Tables:
+def _read_tables(files: ProcDirectory, name: str, parser: Callable[[str], ParsedTables]) -> Tables:
+    """Return the well-formed tables of a file, and report the problems of the others."""
+    parsed = files.parse(name, parser)
+    if parsed is None:
+        return {}
+    files.report(name, parsed.problems)
+    return parsed.tables
+
+
+def parse_netstat(text: str) -> ParsedTables:
     """Return the tables of /proc/net/netstat: pairs of lines, names and then values, each with a prefix.
 
-    The names and their order depend on the kernel version. Raises ValueError.
+    The names and their order depend on the kernel version. The figures of a malformed pair are absent.
     """
-    tables: Tables = {}
+    parsed = ParsedTables({}, [])
     lines = text.splitlines()
-    if len(lines) % 2:
-        raise ValueError(f"{len(lines)} lines are not pairs of names and values")
-    for header, line in zip(lines[::2], lines[1::2], strict=True):
+    position = 0
+    while position < len(lines):
+        header, following = lines[position], lines[position + 1] if position + 1 < len(lines) else ""
         prefix, names = _split(header)
-        second_prefix, values = _split(line)
-        if second_prefix != prefix or len(names) != len(values):
-            raise ValueError(f"{len(names)} names of {prefix!r}, {len(values)} values of {second_prefix!r}")
-        tables.setdefault(prefix, {}).update(zip(names, map(int, values), strict=True))
-    return tables
+        following_prefix, values = _split(following)
+        # The line after a header without values is the next header: it has another prefix, or no number.
+        has_values = bool(prefix) and following_prefix == prefix and (not names or _has_number(values))
+        position += 1 + has_values
+        if not prefix:
+            parsed.problems.append(f"no prefix in {header[:50]!r}")
+        elif not has_values:
+            parsed.problems.append(f"{len(names)} names of {prefix!r} without values")
+        elif len(names) != len(values):
+            parsed.problems.append(f"{len(names)} names of {prefix!r}, {len(values)} values")
+        else:
+            parsed.add(prefix, names, values)
+    return parsed
 
 
-def parse_sockstat(text: str) -> Tables:
-    """Return the tables of /proc/net/sockstat: lines of alternating names and values. Raises ValueError."""
-    tables: Tables = {}
+def parse_sockstat(text: str) -> ParsedTables:
+    """Return the tables of /proc/net/sockstat: lines of alternating names and values.
+
+    The figures of a malformed line are absent.
+    """
+    parsed = ParsedTables({}, [])
     for line in text.splitlines():
         prefix, words = _split(line)
-        tables.setdefault(prefix, {}).update(_parse_pairs(words))
-    return tables
+        if not prefix:
+            parsed.problems.append(f"no prefix in {line[:50]!r}")
+        elif len(words) % 2:
+            parsed.problems.append(f"{words[-1][:50]!r} of {prefix!r} has no value")
+        else:
+            parsed.add(prefix, words[::2], words[1::2])
+    return parsed
 
 
 def _split(line: str) -> tuple[str, list[str]]:
+    """Return the prefix, empty if there is none, and the fields after it."""
     prefix, colon, fields = line.partition(":")
-    if not colon:
-        raise ValueError(f"no prefix in {line[:50]!r}")
-    return prefix, fields.split()
+    return (prefix[:50], fields.split()) if colon else ("", [])
 
 
-def _parse_pairs(words: list[str]) -> Iterable[tuple[str, int]]:
-    if len(words) % 2:
-        raise ValueError(f"{words[-1][:50]!r} has no value")
-    return zip(words[::2], map(int, words[1::2]), strict=True)
+def _has_number(values: list[str]) -> bool:
+    return any(value.lstrip("-").isdecimal() for value in values)
 
 
 def _to_bytes(units: int | None) -> int | None:

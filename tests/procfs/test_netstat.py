@@ -108,6 +108,33 @@ class TestRead:
         (problem,) = counters.errors
         assert f"/net/{name}: " in problem
 
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            "MPTcpExt: MPCapableSYNRX TWKilled\n",
+            "MPTcpExt: MPCapableSYNRX TWKilled\nMPTcpExt: 1\n",
+            "MPTcpExt: MPCapableSYNRX TWKilled\nMPTcpExt: 1 x\n",
+            "MPTcpExt: MPCapableSYNRX TWKilled\nMPTcpExt:\n",
+            "MPTcpExt\n",
+        ],
+    )
+    @pytest.mark.parametrize("first", [True, False])
+    def test_odd_lines_of_netstat_cost_their_own_figures(self, tmp_path: Path, odd: str, first: bool) -> None:
+        rest = "".join(line for line in NETSTAT.splitlines(keepends=True) if not line.startswith("MPTcpExt"))
+        text = odd + rest if first else rest + odd
+        counters = read_counters(tree(tmp_path, FILES | {"netstat": text}))
+        assert unlike_all(counters) == set()
+        (problem,) = counters.errors
+        assert "/net/netstat: " in problem
+        assert "MPTcpExt" in problem
+
+    @pytest.mark.parametrize("odd", ["UDP: inuse\n", "UDP: inuse x\n", "UDP\n", "\n"])
+    def test_odd_line_of_sockstat_costs_its_own_figures(self, tmp_path: Path, odd: str) -> None:
+        counters = read_counters(tree(tmp_path, FILES | {"sockstat": odd + SOCKSTAT}))
+        assert unlike_all(counters) == set()
+        (problem,) = counters.errors
+        assert "/net/sockstat: " in problem
+
     def test_columns_missing_on_older_kernels_are_none(self, tmp_path: Path) -> None:
         counters = read_counters(tree(tmp_path, {"netstat": LINUX_3_10}))
         assert counters == KernelCounters(
@@ -148,33 +175,51 @@ def test_no_counters_on_other_systems(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_equal_names_with_different_prefixes_are_told_apart() -> None:
-    tables = parse_netstat(NETSTAT)
+    tables, problems = parse_netstat(NETSTAT)
     assert (tables["TcpExt"]["TW"], tables["IpExt"]["TW"]) == (2, 17)
     assert (tables["TcpExt"]["TWKilled"], tables["MPTcpExt"]["TWKilled"]) == (4, 19)
+    assert not problems
 
 
 def test_line_pairs_of_one_prefix_are_merged() -> None:
-    assert parse_netstat("A: x\nA: 1\nA: y\nA: 2\n") == {"A": {"x": 1, "y": 2}}
+    assert parse_netstat("A: x\nA: 1\nA: y\nA: 2\n") == ({"A": {"x": 1, "y": 2}}, [])
 
 
 @pytest.mark.parametrize(
-    "text", ["A: x\n", "A: x\nB: 1\n", "A: x y\nA: 1\n", "A: x\nA: 1 2\n", "A: x\nA: y\n", "A x\nA 1\n"]
+    ("text", "count"),
+    [
+        ("A: x\n", 1),
+        ("A: x\nB: 1\n", 2),
+        ("A: x y\nA: 1\n", 1),
+        ("A: x\nA: 1 2\n", 1),
+        ("A: x\nA: 1y\n", 2),
+        ("A x\nA 1\n", 2),
+        ("\n", 1),
+    ],
 )
-def test_mismatched_lines_raise(text: str) -> None:
-    with pytest.raises(ValueError, match=r"names|prefix|invalid literal"):
-        parse_netstat(text)
+def test_mismatched_lines_are_reported(text: str, count: int) -> None:
+    tables, problems = parse_netstat(text + "C: z\nC: 3\n")
+    assert tables == {"C": {"z": 3}}
+    assert len(problems) == count
+
+
+def test_header_without_values_does_not_take_the_next_header() -> None:
+    tables, problems = parse_netstat("A: x\nA: y\nA: 1\n")
+    assert tables == {"A": {"y": 1}}
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize(
     "text", ["TCP inuse 1\n", "TCP: inuse\n", "TCP: inuse 1 tw\n", "TCP: inuse x\n", "\n"]
 )
-def test_values_without_names_raise(text: str) -> None:
-    with pytest.raises(ValueError, match=r"\S"):
-        parse_sockstat(text)
+def test_values_without_names_are_reported(text: str) -> None:
+    tables, problems = parse_sockstat(text + "UDP: inuse 2\n")
+    assert tables == {"UDP": {"inuse": 2}}
+    assert len(problems) == 1
 
 
 def test_a_line_may_have_no_values() -> None:
-    assert parse_sockstat("TCP:\n") == {"TCP": {}}
+    assert parse_sockstat("TCP:\n") == ({"TCP": {}}, [])
 
 
 @pytest.mark.parametrize(
@@ -202,10 +247,8 @@ CUT = st.builds(
 
 @given(st.text() | CUT | st.builds(" ".join, st.lists(WORDS)))
 @example("A: x\nA: " + "9" * 5000)
-def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
+def test_any_text_is_parsed(text: str) -> None:
     for parser in (parse_netstat, parse_sockstat):
-        try:
-            tables = parser(text)
-        except ValueError:
-            continue
+        tables, problems = parser(text)
         assert all(isinstance(value, int) for table in tables.values() for value in table.values())
+        assert all(isinstance(problem, str) for problem in problems)
