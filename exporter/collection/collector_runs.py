@@ -43,9 +43,11 @@ class CollectorRuns:
             self.durations[collector] = self.durations.get(collector, 0.0) + time.perf_counter() - started
 
     def fail(self, collector: CollectorName, error: Exception) -> None:
-        """Mark a collector as failed, and log the error once. Its results may still be used."""
-        self.failed.add(collector)
-        self._log.failing(collector, "Collector failed", error=error, collector=collector)
+        """Mark a collector as failed, and log its first error once. Its results may still be used."""
+        if collector not in self.failed:
+            # Two steps that fail with different exceptions would be logged in every collection.
+            self.failed.add(collector)
+            self._log.failing(collector, "Collector failed", error=error, collector=collector)
 
     def log_recoveries(self) -> None:
         """Log each collector that failed in a previous collection and has succeeded in this one."""

@@ -172,16 +172,15 @@ class SocketTracker:
     def _read_host(self, runs: CollectorRuns) -> tuple[SysctlLimits | None, KernelCounters | None]:
         """Return limits and counters. Single unreadable values fail the collector; the others are kept."""
         limits = runs.run(CollectorName.LIMITS, self._readers.read_limits, None)
-        if limits is None:
-            return None, None
-        if limits.ephemeral != self._ephemeral_range:
+        # Readable without the limits: /proc mounted with subset=pid has no sysctls.
+        counters = runs.run(CollectorName.LIMITS, self._readers.read_counters, None)
+        if limits is not None and limits.ephemeral != self._ephemeral_range:
             # Groups contain which sockets use ephemeral ports: all sockets must be classified again.
             self._ephemeral_range = limits.ephemeral
             self._counter = SocketCounter()
             self._max_bound_ports = None
             self._next_port_count = 0.0
-        counters = runs.run(CollectorName.LIMITS, self._readers.read_counters, None)
-        if errors := (*limits.errors, *(counters.errors if counters else ())):
+        if errors := (*(limits.errors if limits else ()), *(counters.errors if counters else ())):
             runs.fail(CollectorName.LIMITS, ValueError("; ".join(errors)))
         return limits, counters
 

@@ -151,10 +151,20 @@ def test_sockets_are_counted_if_reading_limits_fails(tracker: SocketTracker, hos
     snapshot = tracker.snapshot()
     assert (snapshot.limits, snapshot.counters, snapshot.failed) == (
         None,
-        None,
+        host.counters,
         frozenset({CollectorName.LIMITS}),
     )
     assert sum(groups(snapshot).values()) == 3
+
+
+def test_two_failures_of_one_collector_are_logged_once(
+    tracker: SocketTracker, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.failing = {CollectorName.LIMITS}
+    host.counters = replace(host.counters, errors=("netstat: nonsense",))
+    for _ in range(3):
+        assert tracker.snapshot().failed == frozenset({CollectorName.LIMITS})
+    assert [record.message for record in caplog.records] == ["Collector failed"]
 
 
 def test_valid_limits_are_kept_if_one_is_invalid(tracker: SocketTracker, host: Host) -> None:

@@ -100,6 +100,26 @@ def test_hidden_processes_are_reported_until_visible(tmp_path: Path) -> None:
         assert logged(exporter.log, "warn", "error") == {}
 
 
+@needs_mounts
+@pytest.mark.parametrize("over_proc", [True, False])
+def test_counters_are_read_from_proc_without_sysctls(tmp_path: Path, over_proc: bool) -> None:
+    root = Path("/proc") if over_proc else tmp_path / "proc"
+    root.mkdir(exist_ok=True)
+    mount = f'mount -t proc -o subset=pid proc {root} && exec "$@"'
+    through = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    with listening(), running(tmp_path / "log", f"--path.procfs={root}", through=through) as exporter:
+        client = Client(exporter)
+        for _ in range(2):
+            text = client.scrape()
+            assert failing(text) == {"limits"}
+            assert value(text, "socket_kernel_listen_drops_total") is not None
+            assert value(text, "socket_kernel_aborts_total", reason="close") is not None
+            assert value(text, "socket_orphans") is not None
+            assert value(text, "socket_time_wait_limit") is None
+            assert states(text, state="listen") - states(text, state="listen", process="unknown") >= 2
+        assert logged(exporter.log, "warn", "error") == {"Collector failed: limits": 1}
+
+
 class Failing:
     """A /proc with some entries of the real one, in which files can fail with EIO."""
 
@@ -186,3 +206,23 @@ def test_unreadable_limit_does_not_affect_other_limits(tmp_path: Path) -> None:
         proc.fix("thread-self/net/netstat")
         assert value(client.scrape(), "socket_kernel_listen_drops_total") is not None
         assert logged(exporter.log, "info")["Collector recovered: limits"] == 1
+
+
+def test_odd_lines_of_netstat_do_not_affect_other_counters(tmp_path: Path) -> None:
+    root = tmp_path / "proc"
+    proc = Failing(root, str(os.getpid()), "thread-self/net/sockstat")
+    real = Path("/proc/thread-self/net/netstat").read_text(encoding="ascii")
+    netstat = root / "thread-self/net/netstat"
+    netstat.write_text(f"MPTcpExt: MPCapableSYNRX MPCapableSYNTX\n{real}", encoding="ascii")
+    with running(tmp_path / "log", f"--path.procfs={root}") as exporter:
+        client = Client(exporter)
+        text = client.scrape()
+        assert failing(text) == {"limits"}
+        assert value(text, "socket_kernel_listen_drops_total") is not None
+        assert value(text, "socket_orphans") is not None
+        (line,) = (line for line in exporter.log.read_text().splitlines() if "level=warn" in line)
+        assert "thread-self/net/netstat" in line
+        assert "MPTcpExt" in line
+
+        proc.fix("thread-self/net/netstat")
+        assert failing(client.scrape()) == set()
