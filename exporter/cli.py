@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import socket
 import sys
@@ -46,6 +45,7 @@ from .model.host import SysctlLimits
 from .model.snapshot import Snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
+from .output import OutputError, print_bytes, print_text
 from .owners.fd_scanner import FdScanner
 from .owners.inode_resolver import InodeOwnerResolver
 from .owners.pid_resolver import PidOwnerResolver
@@ -79,6 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments: command line without the program's name; that of this process by default.
     """
     command_line = sys.argv[1:] if arguments is None else arguments
+    try:
+        return run_command(command_line)
+    except OutputError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return text.EXIT_UNREADABLE if list(command_line[:1]) == [EXPLAIN] else EXIT_FAILURE
+
+
+def run_command(command_line: Sequence[str]) -> int:
+    """Run the command. Return its exit status. Raises OutputError if standard output is not writable."""
     if list(command_line[:1]) == [ASSETS]:
         return install_assets(build_assets_parser().parse_args(command_line[1:]))
     is_explain = list(command_line[:1]) == [EXPLAIN]
@@ -97,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_warnings(config)
     if not is_explain and flags.config_check:
         for file in filter(None, (flags.config_file or "no configuration file", flags.web_config_file)):
-            print(f"{file}: OK")
+            print_text(f"{file}: OK\n")
         return EXIT_SUCCESS
     try:
         source = choose_source(flags.source, flags.procfs)
@@ -146,7 +155,7 @@ def install_assets(flags: argparse.Namespace) -> int:
     except OSError as error:
         print(f"{NAME}: {error.filename}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILURE
-    print(*report.summary(), sep="\n")
+    print_text("".join(f"{line}\n" for line in report.summary()))
     return EXIT_SUCCESS
 
 
@@ -232,21 +241,23 @@ def build_owner_resolver(flags: argparse.Namespace, source: SocketSource, detail
 
 
 def print_once(collector: SocketCollector) -> int:
-    """Print the metrics in the text format. Return the exit status: EXIT_FAILURE if a collector failed."""
+    """Print the metrics in the text format, which is UTF-8 in every locale. Return the exit status.
+
+    It is EXIT_FAILURE if a collector failed and no collector has a sample. Any other output is to be used: it
+    contains which collectors failed.
+    """
     families = list(collector.collect())
-    sys.stdout.write(encode(families, open_metrics=False).decode())
+    print_bytes(encode(families, open_metrics=False))
     name = catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.name
     successes = [sample.value for family in families if family.name == name for sample in family.samples]
-    return EXIT_SUCCESS if all(successes) else EXIT_FAILURE
+    has_samples = any(family.samples and catalog.COLLECTOR_BY_METRIC[family.name] for family in families)
+    return EXIT_SUCCESS if has_samples or all(successes) else EXIT_FAILURE
 
 
 def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:
     """Print the report on a snapshot. Return the exit status."""
     report = build_report(DiagnosisInput(snapshot, windows=sys.platform == "win32"))
-    # Process names may have characters that the terminal's encoding lacks.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(text.render_json(report) if flags.json else text.render_text(report))
+    print_text(text.render_json(report) if flags.json else text.render_text(report))
     return text.exit_status(report)
 
 

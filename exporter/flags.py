@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import platform
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from . import __version__
 from .log import LEVELS
 from .model.collectors import COLLECTOR_HELP, CollectorName
+from .output import print_text
 
 NAME: Final = "socket-state-exporter"
 DEFAULT_ADDRESS: Final = ":10066"
@@ -33,12 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"`{NAME} {EXPLAIN}` inspects this host once and reports problems; `{NAME} {ASSETS} DIR` "
         "installs the bundled alert rules, dashboards and systemd unit. Each subcommand has its own --help.",
         allow_abbrev=False,
+        add_help=False,
     )
+    _add_help_flag(flags)
     flags.add_argument(
         "--version",
-        action="version",
+        action=_PrintAction,
         help="print the version and exit",
-        version=f"{NAME} {__version__} (Python {platform.python_version()})",
+        render=lambda _: f"{NAME} {__version__} (Python {platform.python_version()})\n",
     )
     _add_web_flags(flags)
     _add_config_flag(flags)
@@ -51,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--once",
         action="store_true",
-        help="print the metrics once and exit (for the textfile collector); status 1 if a collector failed",
+        help="print the metrics once and exit (for the textfile collector); status 1 if nothing is readable",
     )
     _add_source_flag(flags)
     for collector, text in COLLECTOR_HELP.items():
@@ -72,9 +76,12 @@ def build_explain_parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         prog=f"{NAME} {EXPLAIN}",
         description="Inspects the TCP sockets of this host once and reports problems with suggested fixes.",
-        epilog="Exit status: 0 no problems found, 1 problems found, 2 sockets could not be read.",
+        epilog="Exit status: 0 no problems found, 1 problems found, 2 sockets could not be read, or the "
+        "report not written.",
         allow_abbrev=False,
+        add_help=False,
     )
+    _add_help_flag(flags)
     flags.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_config_flag(flags)
     _add_source_flag(flags)
@@ -92,10 +99,44 @@ def build_assets_parser() -> argparse.ArgumentParser:
         epilog="Run again after an upgrade. Locally modified files are kept; the new version is written as "
         "FILE.new.",
         allow_abbrev=False,
+        add_help=False,
     )
+    _add_help_flag(flags)
     flags.add_argument("directory", metavar="DIR", type=Path, help="target directory, created if missing")
     flags.add_argument("--overwrite", action="store_true", help="replace locally modified files too")
     return flags
+
+
+class _PrintAction(argparse.Action):
+    """Prints a text and exits. Unlike argparse's actions it raises OutputError if the text is not written.
+
+    render: returns the text; takes the parser.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        help: str,  # noqa: A002  # argparse passes it by this name
+        render: Callable[[argparse.ArgumentParser], str],
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+        self._render = render
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print_text(self._render(parser))
+        parser.exit()
+
+
+def _add_help_flag(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "-h",
+        "--help",
+        action=_PrintAction,
+        help="show this help message and exit",
+        render=argparse.ArgumentParser.format_help,
+    )
 
 
 def _add_web_flags(flags: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.psutil_process import PsutilProcessReader
 from exporter.procfs.process_reader import ProcfsProcessReader
 
-from .running import run, running, samples, until, value
+from .running import COMMAND, ELSEWHERE, run, running, samples, until, value
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -58,11 +58,78 @@ def test_once_with_psutil() -> None:
 def test_failed_collector_is_reported_and_others_work(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         result = run("--once", f"--path.procfs={tmp_path}")
-    assert result.returncode == 1
+    assert result.returncode == 0
     assert value(result.stdout, "socket_scrape_collector_success", collector="owners") == 0
     assert value(result.stdout, "socket_scrape_collector_success", collector="states") == 1
     assert (value(result.stdout, "socket_host_states", state="listen") or 0) >= 1
     assert result.stderr.count("Collector failed") >= 1
+
+
+@linux
+def test_once_has_exit_status_1_if_nothing_could_be_read(tmp_path: Path) -> None:
+    # Without /proc psutil has no sockets, and there are neither limits nor counters.
+    result = run("--once", "--source=psutil", f"--path.procfs={tmp_path}")
+    assert result.returncode == 1
+    assert value(result.stdout, "socket_scrape_collector_success", collector="states") == 0
+    assert value(result.stdout, "socket_scrape_collector_success", collector="limits") == 0
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "gb18030"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "zh_CN.GB18030"},
+    ],
+    ids=["GB18030", "Latin-1", "ASCII", "locale"],
+)
+def test_once_prints_utf_8_in_every_locale(configuration: Path, environment: dict[str, str]) -> None:
+    configuration.write_text("process_names:\n- name: '日本'\n  cmdline: ['.']\n", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)):
+        result = subprocess.run(
+            [*COMMAND, "--once", f"--config.file={configuration}"],
+            env=os.environ | environment,
+            cwd=ELSEWHERE,
+            capture_output=True,
+            check=True,
+        )
+    assert 'process="日本"' in result.stdout.decode("utf-8")
+    assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("target", [">/dev/full", ">&-"])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("--once", 1),
+        ("--version", 1),
+        ("--help", 1),
+        ("--config.check", 1),
+        ("explain", 2),
+        ("explain --json", 2),
+        ("explain --help", 2),
+        ("assets here", 1),
+    ],
+)
+def test_unwritable_standard_output_is_an_error(
+    tmp_path: Path, command: str, status: int, target: str
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$@" {command} {target}', "sh", *COMMAND],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == status
+    *_, message = result.stderr.splitlines()
+    assert message.startswith("socket-state-exporter: cannot write to standard output: ")
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 @linux

@@ -33,10 +33,11 @@ ALLOWED_IMPORTS: Final = {
     "http": {"metrics", "diagnosis", "http", "config", "log"},
     "config": {"naming", "config"},
     "reload": {"model", "config", "http", "log"},
-    "flags": {"model", "log", "__init__"},
+    "output": set(),
+    "flags": {"model", "log", "output", "__init__"},
     "assets": set(),
     "cli": {"model", "netlink", "procfs", "portable", "owners", "collection", "metrics", "diagnosis"}
-    | {"http", "log", "config", "flags", "reload", "runtime", "assets", "__init__"},
+    | {"http", "log", "config", "flags", "reload", "runtime", "assets", "output", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -14,7 +14,7 @@ complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain as
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l web.disable-exporter-metrics -d 'exclude metrics about the exporter process itself (process_*)'
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l config.file -r -F -d 'configuration file in YAML (default none)'
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l config.check -d 'check the configuration files and exit'
-complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l once -d 'print the metrics once and exit (for the textfile collector); status 1 if a collector failed'
+complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l once -d 'print the metrics once and exit (for the textfile collector); status 1 if nothing is readable'
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l source -x -a 'auto netlink psutil' -d 'socket source: netlink, psutil or auto (netlink where permitted, default)'
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l collector.states -d 'sockets by state, process and remote port'
 complete -c socket-state-exporter -n 'not __fish_seen_subcommand_from explain assets' -l no-collector.states -d 'sockets by state, process and remote port'

@@ -19,7 +19,7 @@ _INTRODUCTION: Final = (
 
 _STATUS: Final = {
     "0": "Success, or stopped by a signal. explain: no problems found.",
-    "1": "Failure: cannot serve or write; with --once, a collector failed. explain: problems found.",
+    "1": "Failure: cannot serve or write; with --once, nothing is readable. explain: problems found.",
     "2": "Invalid flags or configuration. explain: also if the sockets could not be read.",
 }
 
