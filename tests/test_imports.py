@@ -23,7 +23,7 @@ ALLOWED_IMPORTS: Final = {
     "runtime": set(),
     "netlink": {"model", "runtime", "netlink"},
     "procfs": {"model", "procfs"},
-    "portable": {"model"},
+    "portable": {"model", "procfs", "portable"},
     "owners": {"model", "procfs", "owners"},
     "naming": {"model", "naming"},
     "tracking": {"model", "tracking"},

@@ -83,7 +83,8 @@ def _find_unsupported(snapshot: Snapshot) -> Iterator[BlindSpot]:
     if snapshot.source == _SOURCE_WITHOUT_QUEUES:
         description = paragraph("""
             The causes of CLOSE_WAIT, its age before the first collection, and the lengths of accept queues
-            are unknown: psutil does not provide them.
+            are unknown: psutil does not provide them. On Linux, listeners on one address and port
+            (SO_REUSEPORT) whose processes are unreadable are counted as one.
         """)
         yield BlindSpot(description, "On Linux, use netlink (`--source=netlink`).")
     if (snapshot.limits or SysctlLimits()).ephemeral is None and CollectorName.LIMITS not in snapshot.failed:

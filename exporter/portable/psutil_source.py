@@ -7,9 +7,11 @@ socket is its pid; there are no cookies, no queue lengths and, on Linux, no boun
 from __future__ import annotations
 
 import array
+import sys
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +38,7 @@ from ..model.sockets import (
     Socket,
     SocketBatch,
 )
+from .shared_sockets import LowestHolders
 
 PSUTIL_STATES: Final[dict[str, int]] = {
     psutil.CONN_ESTABLISHED: ESTABLISHED,
@@ -72,18 +75,39 @@ class PsutilSource:
     def __init__(self, procfs: Path = Path("/proc")) -> None:
         # A global variable of psutil, which uses it on Linux only.
         psutil.PROCFS_PATH = str(procfs)
+        self._holders = LowestHolders(procfs) if sys.platform == "linux" else None
         self._listeners: list[Listener] = []
         self._sockets: list[Socket] = []
 
     def full_sockets(self) -> Iterator[SocketBatch]:
         """Yield all TCP sockets except listeners. Raises psutil.Error or OSError."""
-        connections = psutil.net_connections("tcp")
+        connections = self._with_lowest_pids(psutil.net_connections("tcp"))
         self._listeners = [_to_listener(c) for c in connections if PSUTIL_STATES[c.status] == LISTEN]
         listening_ports = {listener.local_port for listener in self._listeners}
         self._sockets = [
             _to_socket(c, listening_ports) for c in connections if PSUTIL_STATES[c.status] != LISTEN
         ]
         yield from to_batches(self._sockets)
+
+    def _with_lowest_pids(self, connections: list[Any]) -> list[Any]:
+        """Return each connection once, with the lowest pid of the processes that share it.
+
+        On Linux psutil returns one of them, on macOS and BSD all, each as a connection of its own. Listeners
+        are kept as they are there: twins with SO_REUSEPORT look like shared ones.
+        """
+        if self._holders:
+            self._holders.refresh()
+            find = self._holders.find
+            return [c._replace(pid=find(c.pid, c.fd)) if c.pid else c for c in connections]
+        lowest: dict[object, Any] = {}
+        others = []
+        for connection in connections:
+            if connection.pid and connection.raddr:
+                key = connection.status, connection.laddr, connection.raddr
+                lowest[key] = min(connection, lowest.get(key, connection), key=attrgetter("pid"))
+            else:
+                others.append(connection)
+        return [*lowest.values(), *others]
 
     def minisocks(self) -> Iterator[SocketBatch]:
         """Return no sockets: full_sockets() returns all."""

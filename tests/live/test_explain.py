@@ -60,7 +60,9 @@ def test_psutil_reports_the_leak_and_its_blind_spot(namespace: Namespace) -> Non
         result = explain(namespace, "--source=psutil")
     assert result.returncode == 1
     assert f"printd (pid {pid}) has 120 connections that its clients have closed" in result.stdout
-    assert "psutil does not provide them." in " ".join(result.stdout.split())
+    words = " ".join(result.stdout.split())
+    assert "psutil does not provide them." in words
+    assert "whose processes are unreadable are counted as one." in words
 
 
 @pytest.mark.parametrize("source", ["netlink", "psutil"])

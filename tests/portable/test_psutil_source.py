@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,6 +138,18 @@ class TestStandIn:
             NO_OWNER_KEY,
         ]
         assert [one.owner_key for one in listeners] == [HIDDEN_OWNER_KEY]
+
+    def test_connection_shared_by_processes_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As on macOS and BSD, where psutil returns it for each of them."""
+        monkeypatch.setattr(sys, "platform", "darwin")
+        endpoints = ("10.0.0.1", 9100), ("10.0.0.9", 50000)
+        sockets, listeners = read(
+            monkeypatch,
+            *(row(*endpoints, pid=pid) for pid in (12, 7, 9)),
+            *(row(endpoints[0], None, psutil.CONN_LISTEN, pid) for pid in (12, 7)),
+        )
+        assert [one.owner_key for one in sockets] == [7]
+        assert [one.owner_key for one in listeners] == [12, 7]
 
     def test_socket_without_addresses_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sockets, _ = read(monkeypatch, row(None, None, psutil.CONN_NONE))

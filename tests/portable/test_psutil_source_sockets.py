@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
+import psutil
 import pytest
 
 from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, NO_OWNER_KEY, TIME_WAIT, Listener, Socket
@@ -109,3 +112,53 @@ class TestRealSockets:
 def test_listeners_are_not_among_the_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)):
         assert LISTEN not in {one.state for one in rows_of(PsutilSource().full_sockets())}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_owner_key_of_a_shared_socket_is_the_lowest_pid(stack: ExitStack) -> None:
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    port = listener.getsockname()[1]
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    accepted = stack.enter_context(listener.accept()[0])
+    shared = [listener.fileno(), accepted.fileno()]
+    children = []
+    for _ in range(2):
+        command = [sys.executable, "-IS", "-c", "print(flush=True); input()"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=shared)
+        children.append(stack.enter_context(child))
+        assert child.stdin
+        stack.callback(child.stdin.close)
+        assert child.stdout
+        child.stdout.readline()
+    lowest = min(os.getpid(), *(child.pid for child in children))
+
+    source = PsutilSource()
+    sockets = [one for one in rows_of(source.full_sockets()) if one.local_port == port]
+    assert [(one.remote_port, one.owner_key) for one in sockets] == [(client.getsockname()[1], lowest)]
+    assert [one.owner_key for one in source.listeners() if one.local_port == port] == [lowest]
+
+    # Of the others, when the lowest has closed its descriptors.
+    listener.close()
+    accepted.close()
+    rest = sorted({os.getpid(), *(child.pid for child in children)} - {os.getpid()})
+    sockets = [one for one in rows_of(source.full_sockets()) if one.local_port == port]
+    assert [one.owner_key for one in sockets] == [rest[0]]
+    assert [one.owner_key for one in source.listeners() if one.local_port == port] == [rest[0]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_twin_listeners_of_an_unreadable_process_are_one(stack: ExitStack, tmp_path: Path) -> None:
+    """So psutil does, as a blind spot says: without a descriptor its rows are equal."""
+    first = stack.enter_context(socket.create_server(("127.0.0.1", 0), reuse_port=True))
+    port = first.getsockname()[1]
+    stack.enter_context(socket.create_server(("127.0.0.1", port), reuse_port=True))
+
+    def count(procfs: Path) -> int:
+        source = PsutilSource(procfs)
+        list(source.full_sockets())
+        return sum(one.local_port == port for one in source.listeners())
+
+    stack.callback(setattr, psutil, "PROCFS_PATH", psutil.PROCFS_PATH)
+    # No process is visible in this one.
+    (tmp_path / "net").symlink_to("/proc/net")
+    assert (count(Path("/proc")), count(tmp_path)) == (2, 1)
