@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from . import __version__, assets
 from .collection.cache import SnapshotCache
+from .collection.deadline import run_with_deadline
 from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
@@ -42,7 +44,7 @@ from .metrics.collector import SocketCollector
 from .metrics.text_format import encode
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
-from .model.snapshot import Snapshot
+from .model.snapshot import Snapshot, build_empty_partial_snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
 from .output import OutputError, print_bytes, print_text
@@ -63,6 +65,10 @@ from .runtime import freeze_startup_objects, raise_fd_limit
 
 if TYPE_CHECKING:
     from .http.scrape import ScrapeCoalescer
+
+MAX_COLLECTION_SECONDS: Final = 30.0
+"""Time that `--once` and `explain` wait for a collection, 17 times that of 150,000 sockets through psutil.
+After it they print what has been read: a file in /proc can hang."""
 
 EXIT_SUCCESS: Final = 0
 EXIT_FAILURE: Final = 1
@@ -115,7 +121,7 @@ def run_command(command_line: Sequence[str]) -> int:
         return text.EXIT_UNREADABLE if is_explain else EXIT_FAILURE
     tracker = build_tracker(flags, config, source)
     if is_explain:
-        return run_explain(tracker.snapshot(), flags)
+        return run_explain(take_snapshot_in_time(tracker), flags)
     cache = SnapshotCache(tracker.snapshot)
     # Snapshots are cached for the status page only: that of a big host takes megabytes.
     take_snapshot = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
@@ -246,12 +252,34 @@ def print_once(collector: SocketCollector) -> int:
     It is EXIT_FAILURE if a collector failed and no collector has a sample. Any other output is to be used: it
     contains which collectors failed.
     """
-    families = list(collector.collect())
+    try:
+        families = run_with_deadline(lambda: list(collector.collect()), MAX_COLLECTION_SECONDS)
+    except TimeoutError:
+        log_timeout()
+        families = list(collector.collect_partial(since=-inf))
     print_bytes(encode(families, open_metrics=False))
     name = catalog.SOCKET_SCRAPE_COLLECTOR_SUCCESS.name
     successes = [sample.value for family in families if family.name == name for sample in family.samples]
     has_samples = any(family.samples and catalog.COLLECTOR_BY_METRIC[family.name] for family in families)
     return EXIT_SUCCESS if has_samples or all(successes) else EXIT_FAILURE
+
+
+def take_snapshot_in_time(tracker: SocketTracker) -> Snapshot:
+    """Return a snapshot, or the results so far if the collection takes too long."""
+    try:
+        return run_with_deadline(tracker.snapshot, MAX_COLLECTION_SECONDS)
+    except TimeoutError:
+        log_timeout()
+        # None if the collection has ended since.
+        unfinished = tracker.partial or build_empty_partial_snapshot(0.0)
+        return unfinished.snapshot
+
+
+def log_timeout() -> None:
+    """Log that a collection takes too long."""
+    logger.error(
+        "Collection timed out, using what has been read", extra=fields(timeout=f"{MAX_COLLECTION_SECONDS:g}s")
+    )
 
 
 def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:

@@ -60,6 +60,8 @@ class Report:
     """Number of sockets by state, including zeros, in descending order. None if the sockets could not be
     read; `listen` is absent if the listeners could not be read."""
     blind_spots: Sequence[BlindSpot]
+    is_unfinished: bool = False
+    """Whether the collection has not got as far as the owners of the sockets."""
 
     def count(self, severity: Severity) -> int:
         """Return the number of findings of this severity."""
@@ -75,6 +77,8 @@ class Report:
         """Sentence with the number of problems."""
         if self.states is None:
             return "The sockets could not be read."
+        if self.is_unfinished:
+            return "The sockets were counted, but their processes could not be read in time."
         if self.problem_count:
             critical, warnings = self.count(Severity.CRITICAL), self.count(Severity.WARNING)
             counts = {f"{critical} critical": critical, plural(warnings, "warning"): warnings}
@@ -88,7 +92,13 @@ class Report:
 def build_report(data: DiagnosisInput) -> Report:
     """Return the report on a snapshot."""
     snapshot = data.snapshot
-    return Report(snapshot.source, find_problems(data), _count_states(snapshot), find_blind_spots(snapshot))
+    return Report(
+        snapshot.source,
+        find_problems(data),
+        _count_states(snapshot),
+        find_blind_spots(snapshot),
+        is_unfinished=snapshot.groups is None and snapshot.totals_by_state is not None,
+    )
 
 
 def find_problems(data: DiagnosisInput) -> list[Finding]:
@@ -115,6 +125,9 @@ def _limit_key(finding: Finding) -> tuple[Usage | None, str]:
 
 
 def _count_states(snapshot: Snapshot) -> Mapping[str, int] | None:
+    if snapshot.totals_by_state is not None:
+        totals = Counter({STATE_NAMES[state]: count for state, count in snapshot.totals_by_state.items()})
+        return dict(totals.most_common())
     if snapshot.groups is None:
         return None
     has_listeners = CollectorName.LISTENERS not in snapshot.failed

@@ -42,8 +42,8 @@ _INDENT: Final = "  "
 
 
 def exit_status(report: Report) -> int:
-    """Return 0 for notes only, 1 for problems, 2 if the sockets could not be read."""
-    if report.states is None:
+    """Return 0 for notes only, 1 for problems, 2 if the sockets or their owners could not be read."""
+    if report.states is None or report.is_unfinished:
         return EXIT_UNREADABLE
     return EXIT_PROBLEMS if report.problem_count else EXIT_OK
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -74,3 +76,40 @@ def test_sigterm_stops_a_hanging_exporter(tmp_path: Path, proc: HungProc) -> Non
         assert "socket_host_states" in scrape(exporter)[0]
         exporter.process.terminate()
         assert exporter.process.wait(PATIENCE) == 0
+
+
+def run_hanging(proc: HungProc, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the hanging /proc, with a deadline of a second."""
+    script = (
+        "import sys, exporter.cli as cli\ncli.MAX_COLLECTION_SECONDS = 1.0\nsys.exit(cli.main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *flags, f"--path.procfs={proc.root}"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_once_prints_what_has_been_read_when_proc_hangs(proc: HungProc) -> None:
+    result = run_hanging(proc, "--once")
+    assert result.returncode == 0
+    assert success(result.stdout) == {part: float(part == "limits") for part in success(result.stdout)}
+    assert set(success(result.stdout)) >= {"states", "owners", "limits"}
+    assert (value(result.stdout, "socket_host_states", state="listen") or 0) >= 1
+    assert value(result.stdout, "socket_time_wait_limit") is not None
+    assert "Collection timed out" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_explain_prints_what_has_been_read_when_proc_hangs(proc: HungProc) -> None:
+    result = run_hanging(proc, "explain")
+    assert result.returncode == 2
+    assert result.stdout.startswith(
+        "The sockets were counted, but their processes could not be read in time."
+    )
+    assert re.search(r"LISTEN +[1-9]", result.stdout)
+    assert "Could not be read: processes that own the sockets" in " ".join(result.stdout.split())
+    assert "Collection timed out" in result.stderr
+    assert "Traceback" not in result.stderr
