@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from . import __version__, assets
 from .collection.cache import SnapshotCache
 from .collection.deadline import run_with_deadline
+from .collection.host_totals import HostTotals
 from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
@@ -119,9 +120,11 @@ def run_command(command_line: Sequence[str]) -> int:
     except NetlinkError as error:
         logger.error("Cannot read sockets", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         return text.EXIT_UNREADABLE if is_explain else EXIT_FAILURE
-    tracker = build_tracker(flags, config, source)
+    readers = build_host_readers(flags.procfs)
+    tracker = build_tracker(flags, config, source, readers)
     if is_explain:
         return run_explain(take_snapshot_in_time(tracker), flags)
+    totals = HostTotals(partial(choose_source, source.name, flags.procfs), readers, lambda: tracker.partial)
     cache = SnapshotCache(tracker.snapshot)
     # Snapshots are cached for the status page only: that of a big host takes megabytes.
     take_snapshot = cache.refresh if flags.status_page and not flags.once else tracker.snapshot
@@ -132,12 +135,12 @@ def run_command(command_line: Sequence[str]) -> int:
         source.name,
         enabled_collectors(flags),
         reload_status=lambda: reloader.status,
-        partial=lambda: tracker.partial,
+        partial=totals.latest,
     )
     if flags.once:
         return print_once(collector)
 
-    scrapes = build_scrapes(collector, source, flags)
+    scrapes = build_scrapes(collector, source, totals, flags)
     web_config = WebConfigHolder(initial_web_config)
 
     def apply_config(config: Config, new_web_config: WebConfig) -> None:
@@ -176,15 +179,21 @@ def series_limits(config: Config) -> SeriesLimits:
     return SeriesLimits(config.max_processes, config.max_remote_ports, config.max_series)
 
 
-def build_tracker(flags: argparse.Namespace, config: Config, source: SocketSource) -> SocketTracker:
+def build_host_readers(procfs: Path) -> HostReaders:
+    """Return the readers of this host's data other than sockets and their owners."""
+    return HostReaders(
+        read_limits=partial(read_limits, procfs),
+        read_counters=partial(read_counters, procfs),
+        read_fd_usage=partial(read_fd_usage, procfs),
+    )
+
+
+def build_tracker(
+    flags: argparse.Namespace, config: Config, source: SocketSource, readers: HostReaders
+) -> SocketTracker:
     """Return the tracker of the sockets of this host."""
     logger.info("Starting socket-state-exporter", extra=fields(source=source.name, version=__version__))
     resolver = build_owner_resolver(flags, source, config.namer.needs_details)
-    readers = HostReaders(
-        read_limits=partial(read_limits, flags.procfs),
-        read_counters=partial(read_counters, flags.procfs),
-        read_fd_usage=partial(read_fd_usage, flags.procfs),
-    )
     is_server = not getattr(flags, "once", True)  # `explain` has no flag --once
     return SocketTracker(
         source, resolver, readers, config.namer, enabled_collectors(flags), long_running=is_server
@@ -313,11 +322,11 @@ def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:
 
 
 def build_scrapes(
-    collector: SocketCollector, source: SocketSource, flags: argparse.Namespace
+    collector: SocketCollector, source: SocketSource, totals: HostTotals, flags: argparse.Namespace
 ) -> ScrapeCoalescer:
     """Return the coalescer of scrapes. With netlink, its first collection has started."""
     # Imported only to serve: importing asyncio takes 10 ms.
-    from .http.scrape import CollectorFilter, ScrapeCoalescer
+    from .http.scrape import CollectorFilter, PartialRefresh, ScrapeCoalescer
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -326,7 +335,12 @@ def build_scrapes(
     collector_filter = CollectorFilter(
         tuple(sorted(enabled_collectors(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
     )
-    scrapes = ScrapeCoalescer(registry, collector_filter, collector.collect_partial)
+    scrapes = ScrapeCoalescer(
+        registry,
+        collector_filter,
+        collector.collect_partial,
+        partial_refresh=PartialRefresh(totals.is_outdated, totals.refresh),
+    )
     if source.name == NetlinkSource.name:
         # Not with psutil, where each collection is as expensive as the first.
         scrapes.prefetch()

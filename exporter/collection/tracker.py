@@ -29,6 +29,7 @@ from ..tracking.destinations import Destination, DestinationOwners, is_unattribu
 from ..tracking.listeners import ListenerTable
 from ..tracking.pending import CountInProgress
 from .collector_runs import CollectorRuns, build_partial_snapshot
+from .host_totals import read_host
 from .interfaces import HostReaders, SocketSource
 
 PORT_COUNT_INTERVAL_SECONDS: Final = 60.0
@@ -170,18 +171,14 @@ class SocketTracker:
         )
 
     def _read_host(self, runs: CollectorRuns) -> tuple[SysctlLimits | None, KernelCounters | None]:
-        """Return limits and counters. Single unreadable values fail the collector; the others are kept."""
-        limits = runs.run(CollectorName.LIMITS, self._readers.read_limits, None)
-        # Readable without the limits: /proc mounted with subset=pid has no sysctls.
-        counters = runs.run(CollectorName.LIMITS, self._readers.read_counters, None)
+        """Return limits and counters, as read_host() does."""
+        limits, counters = read_host(self._readers, runs)
         if limits is not None and limits.ephemeral != self._ephemeral_range:
             # Groups contain which sockets use ephemeral ports: all sockets must be classified again.
             self._ephemeral_range = limits.ephemeral
             self._counter = SocketCounter()
             self._max_bound_ports = None
             self._next_port_count = 0.0
-        if errors := (*(limits.errors if limits else ()), *(counters.errors if counters else ())):
-            runs.fail(CollectorName.LIMITS, ValueError("; ".join(errors)))
         return limits, counters
 
     def _invalidate_stale(self) -> None:

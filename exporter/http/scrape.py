@@ -59,6 +59,16 @@ or later, with unfinished collectors marked as failed. Called in the event loop'
 runs in another one."""
 
 
+class PartialRefresh(NamedTuple):
+    """Reads partial results anew while a collection hangs."""
+
+    is_outdated: Callable[[float], bool]
+    """Returns whether a collection is running, but no partial result began at this time (seconds of the
+    monotonic clock) or later. Called in the event loop's thread."""
+    refresh: Callable[[], None]
+    """Reads what `partial_collect` returns from then on. Called in a thread of its own, one at a time."""
+
+
 class CollectionThread:
     """Thread that runs tasks one after the other, so that collectors need no locks.
 
@@ -104,6 +114,7 @@ class ScrapeCoalescer:
     collector: object with `collect()`, such as a registry; called in the collection thread only.
     collector_filter: for requests that select collectors.
     partial_collect: for scrapes that time out before the collection is complete.
+    partial_refresh: for scrapes that begin while a collection has been running for `max_partial_age`.
     """
 
     def __init__(
@@ -112,13 +123,17 @@ class ScrapeCoalescer:
         collector_filter: CollectorFilter = NO_FILTER,
         partial_collect: PartialCollect | None = None,
         limits: ServerLimits = DEFAULT_LIMITS,
+        partial_refresh: PartialRefresh | None = None,
     ) -> None:
         self.collector_names: Final = frozenset(collector_filter.collectors)
         self._collector = collector
         self._select = collector_filter.select
         self._partial_collect = partial_collect
         self._limits = limits
+        self._partial_refresh = partial_refresh
         self._thread = CollectionThread()
+        self._refresh_thread = CollectionThread()
+        self._refreshed: Future[None] | None = None
         self._prefetched: Future[list[Metric]] | None = None
         self._families: Future[list[Metric]] | None = None
         self._bodies: dict[ScrapeParams, asyncio.Future[bytes]] = {}
@@ -144,6 +159,7 @@ class ScrapeCoalescer:
         The future is shared with other requests and must not be cancelled. It raises what the collection or
         its encoding raised, which has been logged.
         """
+        self._refresh_partial()
         if self._families is None:
             self._families = self._prefetched or self._thread.submit(self._collect)
             self._prefetched = None
@@ -174,6 +190,13 @@ class ScrapeCoalescer:
             body.set_exception(error)
         self._log_outcome(body, "Partial response")
         return body
+
+    def _refresh_partial(self) -> None:
+        """Start to read partial results if those of the running collection are too old for this scrape."""
+        if self._partial_refresh is None or (self._refreshed and not self._refreshed.done()):
+            return
+        if self._partial_refresh.is_outdated(time.monotonic() - self._limits.max_partial_age):
+            self._refreshed = self._refresh_thread.submit(self._partial_refresh.refresh)
 
     def status_page(self, render: Callable[[], str]) -> asyncio.Future[bytes]:
         """Return the status page, as a shared future like that of metrics(). render: called in the thread."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import exporter
-from exporter.cli import build_tracker, choose_source
+from exporter.cli import build_host_readers, build_tracker, choose_source
 from exporter.config.exporter_config import Config
 from exporter.flags import build_parser
 from exporter.model.process import ProcessId
@@ -64,7 +64,9 @@ def holders(seen: Snapshot, port: int) -> set[int]:
 
 @pytest.mark.parametrize("jump", [10 * 365 * 86_400.0, -10 * 365 * 86_400.0], ids=["ahead", "back"])
 def test_clock_jump_does_not_change_ages_and_owners(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
-    observer = build_tracker(build_parser().parse_args([]), Config(), choose_source("netlink"))
+    observer = build_tracker(
+        build_parser().parse_args([]), Config(), choose_source("netlink"), build_host_readers(Path("/proc"))
+    )
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,

@@ -9,13 +9,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from ..running import Exporter, running, until, value
-from .exporters import PATIENCE, success
+from .exporters import PATIENCE, logged, success
 from .hung import HungProc
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -76,6 +77,38 @@ def test_sigterm_stops_a_hanging_exporter(tmp_path: Path, proc: HungProc) -> Non
         assert "socket_host_states" in scrape(exporter)[0]
         exporter.process.terminate()
         assert exporter.process.wait(PATIENCE) == 0
+
+
+def test_host_totals_limits_and_counters_are_current_while_proc_hangs(tmp_path: Path, proc: HungProc) -> None:
+    with running(tmp_path / "log", f"--path.procfs={proc.root}") as exporter, ExitStack() as stack:
+        first, _ = scrape(exporter)
+        before = value(first, "socket_host_states", state="listen") or 0
+        for count in (100, 200):
+            # Longer than results of the collection that hangs may be served.
+            time.sleep(5.5)
+            for _ in range(100):
+                stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            text, seconds = scrape(exporter)
+            assert seconds < PATIENCE / 2
+            assert success(text) == success(first)
+            assert success(text)["limits"] == 1
+            # Other programs on this host may close a few.
+            assert (value(text, "socket_host_states", state="listen") or 0) > before + count - 50
+            assert value(text, "socket_host_states", state="time_wait") is not None
+            assert value(text, "socket_time_wait_limit") is not None
+            assert value(text, "socket_kernel_listen_drops_total") is not None
+            assert "socket_states{" not in text
+        assert logged(exporter.log, "warn", "error") == {
+            "Scrape timeout exceeded, serving partial metrics": 1
+        }
+
+        proc.release()
+        for _ in until("a whole answer"):
+            text, _ = scrape(exporter)
+            if set(success(text).values()) == {1.0}:
+                break
+        assert value(text, "socket_states", process="hung", state="listen") == 1
+        assert (value(text, "socket_host_states", state="listen") or 0) > before + 150
 
 
 def run_hanging(proc: HungProc, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from exporter.http.scrape import CollectionThread, ScrapeCoalescer, ScrapeParams
+from exporter.http.scrape import CollectionThread, PartialRefresh, ScrapeCoalescer, ScrapeParams
 
 TEXT = ScrapeParams(open_metrics=False, gzipped=False, names=frozenset())
 
@@ -164,3 +164,28 @@ CollectionThread().submit(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("outdated", [True, False])
+def test_partial_results_are_refreshed_once_at_a_time_if_outdated(
+    slow: BlockingCollector, outdated: bool
+) -> None:
+    begun, released, threads = threading.Semaphore(0), threading.Event(), list[threading.Thread]()
+
+    def refresh() -> None:
+        threads.append(threading.current_thread())
+        begun.release()
+        assert released.wait(20)
+
+    async def scrape_three_times() -> None:
+        scrapes = ScrapeCoalescer(slow, partial_refresh=PartialRefresh(lambda _: outdated, refresh))
+        bodies = [scrapes.metrics(TEXT) for _ in range(3)]
+        assert slow.started.wait(20)
+        if outdated:
+            assert begun.acquire(timeout=20)
+        slow.released.set()
+        await asyncio.gather(*bodies)
+
+    asyncio.run(scrape_three_times())
+    released.set()
+    assert len(threads) == int(outdated)
