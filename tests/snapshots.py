@@ -98,8 +98,8 @@ def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0
     owner_key = 0 if cause is Cause.NOT_ACCEPTED else 1
     sock = Socket(CLOSE_WAIT, HERE, group.port, THERE, 40_000 + number, owner_key, number + 1)
     seconds = None if cause is Cause.UNKNOWN else age
-    close_wait_socket = CloseWaitSocket(sock, *queues, 0, seconds, seconds, mptcp=False)
-    assert cause_of(close_wait_socket) is cause, (
+    close_wait_socket = CloseWaitSocket(sock, *queues, 0, seconds, seconds, seconds, mptcp=False)
+    assert cause_of(close_wait_socket, age) is cause, (
         f"needs the queues or the owner key of a socket with the cause {cause}, which cause_of() must return"
     )
     return ClassifiedCloseWait(close_wait_socket, group, cause, age)

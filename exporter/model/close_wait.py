@@ -23,9 +23,9 @@ class Cause(StrEnum):
     NOT_READ = "not_read"
     """recv() is missing: data or the FIN are unread."""
     NOT_CLOSED = "not_closed"
-    """close() is missing: everything has been read."""
+    """close() is missing: everything has been read. Or the process still computes a response."""
     SENDING = "sending"
-    """The process still sends: the peer has not acknowledged everything."""
+    """The process still sends: the peer has not acknowledged everything, or data was sent since the FIN."""
     UNKNOWN = "unknown"
     """The source reports no queue lengths."""
 

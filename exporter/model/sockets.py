@@ -150,6 +150,9 @@ class CloseWaitSocket(NamedTuple):
     """Seconds since the last ACK was received: lower bound of the time in CLOSE_WAIT."""
     seconds_since_data: float | None
     """Seconds since the last data was received: upper bound of the time in CLOSE_WAIT."""
+    seconds_since_sent: float | None
+    """Seconds since data was last sent, retransmissions included; since the connection was established if
+    none was. The true value may be lower: see netlink/tcp_info.py."""
     mptcp: bool
     """Whether the connection is MPTCP. Unless it fell back to TCP, its subflows stay in ESTABLISHED, and only
     the MPTCP socket is in CLOSE_WAIT."""

@@ -37,10 +37,10 @@ _FIXED: Final = "=16xBBBxHH16s16s4xII4xII4xI"
 _FIXED_SIZE: Final = struct.calcsize(_FIXED)
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
-# ..._last_data_recv and ..._last_ack_recv in milliseconds, adjacent in both structures.
-_TIMES: Final = struct.Struct("=II")
-_TIMES_OFFSET_TCP: Final = 52
-_TIMES_OFFSET_MPTCP: Final = 88
+# ..._last_data_sent, ..._last_data_recv and ..._last_ack_recv in milliseconds, and their offset.
+# In struct tcp_info tcpi_last_ack_sent, which is always 0, comes between the first two.
+_TCP_TIMES: Final = struct.Struct("=I4xII"), 44
+_MPTCP_TIMES: Final = struct.Struct("=III"), 84
 
 # mptcpi_flags, mptcpi_write_seq and mptcpi_snd_una.
 _MPTCP: Final = struct.Struct("=8xI4xQQ")
@@ -122,7 +122,7 @@ def parse_tcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
 
     Raises NetlinkError for an error message, for truncated or malformed data, and if NLMSG_DONE is missing.
     """
-    for sock, _ in _parse(_iter_rows(data), _TIMES_OFFSET_TCP, mptcp=False):
+    for sock, _ in _parse(_iter_rows(data), _TCP_TIMES, mptcp=False):
         yield sock
 
 
@@ -130,7 +130,7 @@ def parse_replies(replies: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     """Yield the TCP sockets of replies to get requests. Raises NetlinkError as parse_tcp() does."""
     sorter = SizeSorter()
     rows = (row for reply in replies for row in _iter_fields(sorter.group_by_size(reply)[0]))
-    for sock, _ in _parse(rows, _TIMES_OFFSET_TCP, mptcp=False):
+    for sock, _ in _parse(rows, _TCP_TIMES, mptcp=False):
         yield sock
 
 
@@ -141,7 +141,7 @@ def parse_mptcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
     bytes is the difference of two sequence numbers. After a fallback to TCP no ACK refreshes last_ack_recv
     (mptcp_incoming_options): it is then not a lower bound.
     """
-    for sock, info in _parse(_iter_rows(data), _TIMES_OFFSET_MPTCP, mptcp=True):
+    for sock, info in _parse(_iter_rows(data), _MPTCP_TIMES, mptcp=True):
         if len(info) < _MPTCP.size:
             yield sock
             continue
@@ -154,18 +154,20 @@ def parse_mptcp(data: Iterable[bytes]) -> Iterator[CloseWaitSocket]:
 
 
 def _parse(
-    rows: Iterable[tuple[Any, ...]], times_offset: int, *, mptcp: bool
+    rows: Iterable[tuple[Any, ...]], times: tuple[struct.Struct, int], *, mptcp: bool
 ) -> Iterator[tuple[CloseWaitSocket, bytes]]:
     """Yield the sockets, each with its INET_DIAG_INFO if `mptcp`, else with an empty string."""
     make_socket, make_close_wait = Socket._make, CloseWaitSocket._make
-    ntohs, unpack_times = socket.ntohs, _TIMES.unpack_from
-    times_end = times_offset + _TIMES.size
+    times_struct, times_offset = times
+    ntohs, unpack_times = socket.ntohs, times_struct.unpack_from
+    times_end = times_offset + times_struct.size
     # Bytes before the payload of INET_DIAG_INFO, including its header -> size of the payload. Nearly all
     # messages of a dump have the same bytes there: one exact lookup replaces a walk over the attributes.
     size_by_prefix: dict[bytes, int] = {}
     offset = 0
     since_data: float | None
     since_ack: float | None
+    since_sent: float | None
     # One loop without function calls: there can be tens of thousands of these sockets.
     for (
         family,
@@ -193,15 +195,15 @@ def _parse(
             offset, size = _find_attribute(attributes)
             if size:
                 size_by_prefix[attributes[:offset]] = size
-        since_data = since_ack = None
+        since_sent = since_data = since_ack = None
         if size >= times_end:
-            data_milliseconds, ack_milliseconds = unpack_times(attributes, offset + times_offset)
-            since_data, since_ack = data_milliseconds / 1000, ack_milliseconds / 1000
+            sent_ms, data_ms, ack_ms = unpack_times(attributes, offset + times_offset)
+            since_sent, since_data, since_ack = sent_ms / 1000, data_ms / 1000, ack_ms / 1000
         cookie = cookie_high << 32 | cookie_low
         sock = make_socket((state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, cookie))
         yield (
             make_close_wait(
-                (sock, receive_queue_bytes, send_queue_bytes, timer, since_ack, since_data, mptcp)
+                (sock, receive_queue_bytes, send_queue_bytes, timer, since_ack, since_data, since_sent, mptcp)
             ),
             attributes[offset : offset + size] if mptcp else b"",
         )

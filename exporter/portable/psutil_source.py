@@ -120,7 +120,7 @@ class PsutilSource:
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
         """Return the connections in CLOSE_WAIT, without queues and times."""
         return [
-            CloseWaitSocket(sock, None, None, None, None, None, mptcp=False)
+            CloseWaitSocket(sock, None, None, None, None, None, None, mptcp=False)
             for sock in self._sockets
             if sock.state == CLOSE_WAIT
         ]

@@ -22,15 +22,37 @@ Beyond that age only the ages of previous collections are correct.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Final
 
 from ..model.close_wait import Cause, ClassifiedCloseWait
 from ..model.groups import SocketGroup
 from ..model.sockets import NO_OWNER_KEY, CloseWaitSocket, Socket, fast_maker
 from .classifier import Classifier
 
+SENDING_SECONDS: Final = 300.0
+"""Time without sending after which a half-closed connection whose queues are empty is no longer `sending`. It
+is the default of the alerts' threshold of the age: a leak after a late response is reported, only later."""
+_SENT_MARGIN_SECONDS: Final = 1.0
+"""Exceeds the kernel's rounding (jiffies of 10 ms at most) and the time that a read takes."""
 
-def cause_of(close_wait: CloseWaitSocket) -> Cause:
+
+def cause_of(close_wait: CloseWaitSocket, age_seconds: float) -> Cause:
     """Return what the local process has not done yet.
+
+    age_seconds: lower bound of the time in CLOSE_WAIT, as AgeTracker.update() returns it.
+
+    A connection that has sent since the FIN, and recently, is in use in one direction, although its send
+    queue is empty at the moment. It certainly has if the time since the last send is less than the age.
+
+    - A response sent just before the FIN is never taken for one sent after it: the FIN sets last_ack_recv,
+      and the age starts there at the earliest.
+    - In the first collection that has the socket, the two look alike: the ACK of data sent after the FIN sets
+      last_ack_recv as well, and the age starts after the send. Later collections keep that start, and see
+      what was sent after it.
+    - A program that still computes its response has not sent: it has the cause of a leak.
+    - A program that sent its response after the FIN, and leaks, has the cause `sending` for SENDING_SECONDS.
+      So has one whose response was retransmitted after the FIN, which sets the time of the last send
+      (tcp_event_data_sent() in net/ipv4/tcp_output.c). Keepalive probes do not.
 
     A socket in CLOSE_WAIT without an owner key is in the accept queue: closing it would end the state. MPTCP
     does not count an unread FIN, nor does TCP if the FIN was merged with the last data: with an empty queue
@@ -41,9 +63,17 @@ def cause_of(close_wait: CloseWaitSocket) -> Cause:
         return Cause.UNKNOWN
     if close_wait.socket.owner_key == NO_OWNER_KEY:
         return Cause.NOT_ACCEPTED
-    if close_wait.send_queue_bytes > 0:
+    if close_wait.send_queue_bytes > 0 or _has_sent_since_fin(close_wait.seconds_since_sent, age_seconds):
         return Cause.SENDING
     return Cause.NOT_READ if close_wait.receive_queue_bytes > 0 else Cause.NOT_CLOSED
+
+
+def _has_sent_since_fin(seconds_since_sent: float | None, age_seconds: float) -> bool:
+    return (
+        seconds_since_sent is not None
+        and seconds_since_sent < SENDING_SECONDS
+        and seconds_since_sent + _SENT_MARGIN_SECONDS < age_seconds
+    )
 
 
 _classified = fast_maker(ClassifiedCloseWait)
@@ -67,8 +97,8 @@ def classify_close_wait(
         group if counted and group and group.state == sock.socket.state else classify(sock.socket, group)
         for sock, group in zip(sockets, previous, strict=True)
     ]
-    ages = (age for _, age in sockets_with_ages)
-    return list(map(_classified, zip(sockets, groups, map(cause_of, sockets), ages, strict=True)))
+    ages = [age for _, age in sockets_with_ages]
+    return list(map(_classified, zip(sockets, groups, map(cause_of, sockets, ages), ages, strict=True)))
 
 
 class AgeTracker:

@@ -116,7 +116,7 @@ class Host:
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
         self._fail_if_asked(CollectorName.CLOSE_WAIT)
         rows = [row for row in self.rows if row.state == CLOSE_WAIT]
-        return [CloseWaitSocket(row, 1, 0, 0, 30.0, 40.0, mptcp=False) for row in rows]
+        return [CloseWaitSocket(row, 1, 0, 0, 30.0, 40.0, 40.0, mptcp=False) for row in rows]
 
     def refresh(self) -> set[Owner]:
         stale, self.stale = self.stale, set()

@@ -60,7 +60,7 @@ CASES: Final = {
     "data read exactly": Case("not_closed", message=True, read=len(MESSAGE)),
     "sending": Case("sending", read=0, fill=True),
     "sending unread": Case("sending", message=True, fill=True),
-    "sent": Case("not_closed", read=0, late=True),
+    "sent": Case("sending", read=0, late=True),
     "own keepalive": Case("not_closed", read=0, keep_alive="own"),
     "peer keepalive": Case("not_closed", read=0, keep_alive="peer"),
     "peer cut off": Case("not_read", cut_off=True),

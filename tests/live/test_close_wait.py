@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from exporter.model.close_wait import Cause
 from exporter.model.sockets import CloseWaitSocket
 from exporter.netlink.close_wait_dump import CloseWaitReader
 from exporter.netlink.transport import TCPDIAG_GETSOCK, NetlinkError, SockDiagClient
@@ -72,6 +73,10 @@ class Observed(NamedTuple):
     """Its age according to a tracker that has just been started."""
     tracked_for: float
     """Time since that first dump."""
+
+    @property
+    def cause(self) -> Cause:
+        return cause_of(self.close_wait, self.tracked_age)
 
 
 class Leaks:
@@ -150,7 +155,7 @@ def test_every_socket_is_dumped_once(all_leaks: Leaks) -> None:
 
 
 def test_cause_of_every_case(all_leaks: Leaks, name: Name) -> None:
-    assert cause_of(all_leaks[name].close_wait) == CASES[name[1]].cause
+    assert all_leaks[name].cause == CASES[name[1]].cause
 
 
 def test_mptcp_sockets_are_marked(all_leaks: Leaks, name: Name) -> None:
@@ -206,6 +211,6 @@ def test_queues_equal_those_of_ss(all_leaks: Leaks) -> None:
 
 def test_dumps_by_family_give_the_same(all_leaks: Leaks) -> None:
     newer = all_leaks.namespace.call(dump, newer_only=True)
-    assert {(close_wait.socket, cause_of(close_wait)) for close_wait in newer.sockets} == {
-        (close_wait.socket, cause_of(close_wait)) for close_wait in all_leaks.last.sockets
+    assert {(close_wait.socket, cause_of(close_wait, 0.0)) for close_wait in newer.sockets} == {
+        (close_wait.socket, cause_of(close_wait, 0.0)) for close_wait in all_leaks.last.sockets
     }

@@ -30,23 +30,24 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return raw + bytes(-len(raw) % 4)
 
 
-def tcp_info(seconds_since_data: int, seconds_since_ack: int, size: int = 280) -> bytes:
-    """A struct tcp_info, milliseconds; all other bytes are 0xa5."""
-    raw = b"\xa5" * 52 + struct.pack("=II", seconds_since_data, seconds_since_ack) + b"\xa5" * 280
+def tcp_info(data: int, ack: int, size: int = 280, *, sent: int = 0) -> bytes:
+    """A struct tcp_info with milliseconds since the last data, ACK and send; all other bytes are 0xa5."""
+    raw = b"\xa5" * 44 + struct.pack("=IIII", sent, 0, data, ack) + b"\xa5" * 280
     return raw[:size]
 
 
 def mptcp_info(
-    seconds_since_data: int,
-    seconds_since_ack: int,
+    data: int,
+    ack: int,
     *,
+    sent: int = 0,
     flags: int = 2,
     unacknowledged: int = 0,
     size: int = 96,
 ) -> bytes:
-    """A struct mptcp_info, milliseconds."""
+    """A struct mptcp_info with milliseconds since the last data, ACK and send."""
     raw = b"\xa5" * 8 + struct.pack("=IIQQ", flags, 0, 2**40 + unacknowledged, 2**40) + b"\xa5" * 56
-    return (raw[:88] + struct.pack("=II", seconds_since_data, seconds_since_ack))[:size]
+    return (raw[:84] + struct.pack("=III", sent, data, ack))[:size]
 
 
 def half(

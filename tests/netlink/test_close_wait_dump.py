@@ -102,9 +102,11 @@ class TestRequests:
 class TestTcp:
     def test_queues_timer_and_times_are_read(self) -> None:
         remote = (bytes((192, 0, 2, 1)), 50000)
-        one = half(tcp_info(7120, 4004), remote=remote, queues=(101, 12), timer=2, cookie=2**63 + 9)
+        one = half(
+            tcp_info(7120, 4004, sent=5008), remote=remote, queues=(101, 12), timer=2, cookie=2**63 + 9
+        )
         expected = Socket(CLOSE_WAIT, *HERE, *remote, 4711, 2**63 + 9)
-        assert tcp(one) == [CloseWaitSocket(expected, 101, 12, 2, 4.004, 7.12, mptcp=False)]
+        assert tcp(one) == [CloseWaitSocket(expected, 101, 12, 2, 4.004, 7.12, 5.008, mptcp=False)]
 
     @pytest.mark.parametrize(
         ("raw", "expected"),
@@ -120,13 +122,13 @@ class TestTcp:
 
     @pytest.mark.parametrize("size", [60, 104, 192, 232, 280, 400])
     def test_times_are_read_from_tcp_info_of_every_kernel(self, size: int) -> None:
-        (one,) = tcp(half(tcp_info(5000, 1000, 280) + bytes(max(0, size - 280))))
-        assert (one.seconds_since_ack, one.seconds_since_data) == (1.0, 5.0)
+        (one,) = tcp(half(tcp_info(5000, 1000, size, sent=2000)))
+        assert (one.seconds_since_ack, one.seconds_since_data, one.seconds_since_sent) == (1.0, 5.0, 2.0)
 
     @pytest.mark.parametrize("size", [0, 4, 52, 56])
     def test_short_tcp_info_has_no_times(self, size: int) -> None:
         (one,) = tcp(half(tcp_info(5000, 1000, size)))
-        assert (one.seconds_since_ack, one.seconds_since_data) == (None, None)
+        assert (one.seconds_since_ack, one.seconds_since_data, one.seconds_since_sent) == (None, None, None)
 
     def test_no_times_without_the_attribute(self) -> None:
         for before in (USUAL, [], [(ULP | NESTED, tcp_info(1, 2))]):
@@ -163,17 +165,17 @@ class TestTcp:
 
 class TestMptcp:
     def test_times_are_read_from_mptcp_info(self) -> None:
-        (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=1234), queues=(932, 0)))
-        assert one[1:] == (932, 1234, 0, 3.0, 7.0, True)
+        (one,) = mptcp(half(mptcp_info(7000, 3000, sent=4000, unacknowledged=1234), queues=(932, 0)))
+        assert one[1:] == (932, 1234, 0, 3.0, 7.0, 4.0, True)
 
     def test_mptcp_info_before_linux_6_10_has_no_times(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=84)))
-        assert one[1:] == (1, 5, 0, None, None, True)
+        assert one[1:] == (1, 5, 0, None, None, None, True)
 
     @pytest.mark.parametrize("size", [0, 8, 31])
     def test_short_mptcp_info_is_ignored(self, size: int) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=size), queues=(3, 4)))
-        assert one[1:] == (3, 4, 0, None, None, True)
+        assert one[1:] == (3, 4, 0, None, None, None, True)
 
     def test_no_ack_time_after_fallback_to_tcp(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, flags=3)))
@@ -185,11 +187,11 @@ class TestMptcp:
 
     def test_fallback_connection_is_one_socket(self) -> None:
         """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
-        subflow = tcp(half(tcp_info(9000, 4000), cookie=1, queues=(0, 50)))
+        subflow = tcp(half(tcp_info(9000, 4000, sent=500), cookie=1, queues=(0, 50)))
         fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
         other = mptcp(half(cookie=3, owner_key=9))
         (both, left) = merge_mptcp(subflow, [*fell_back, *other])
-        assert both == CloseWaitSocket(subflow[0].socket, 932, 80, 0, 4.0, 9.0, mptcp=True)
+        assert both == CloseWaitSocket(subflow[0].socket, 932, 80, 0, 4.0, 9.0, 0.5, mptcp=True)
         assert left == other[0]
 
     def test_sockets_with_other_inodes_are_not_merged(self) -> None:

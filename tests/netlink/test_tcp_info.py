@@ -50,7 +50,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def kernel() -> Kernel:
-    return Kernel({cookie: half(tcp_info(9000, 1000 * cookie), cookie=cookie) for cookie in (1, 2, 3)})
+    return Kernel(
+        {cookie: half(tcp_info(9000, 1000 * cookie, sent=8000), cookie=cookie) for cookie in (1, 2, 3)}
+    )
 
 
 @pytest.fixture
@@ -69,14 +71,16 @@ def ages(sockets: list[CloseWaitSocket]) -> list[tuple[float | None, float | Non
 
 def test_queues_timer_and_times_are_combined(heard: TcpInfoCache) -> None:
     expected = Socket(CLOSE_WAIT, *HERE, LOOPBACK, 40_000, 1000, 2)
-    assert heard.with_tcp_info(dumped(2), MANY) == [CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, mptcp=False)]
+    assert heard.with_tcp_info(dumped(2), MANY) == [
+        CloseWaitSocket(expected, 1, 0, 0, 2.0, 9.0, 8.0, mptcp=False)
+    ]
 
 
 def test_each_socket_is_queried_once(heard: TcpInfoCache, kernel: Kernel, clock: Clock) -> None:
     assert ages(heard.with_tcp_info(dumped(1, 2), MANY)) == [(1.0, 9.0), (2.0, 9.0)]
-    clock.now += 5
+    clock.now += 4
     kernel.known.clear()
-    assert ages(heard.with_tcp_info(dumped(2, 1), MANY)) == [(7.0, 14.0), (6.0, 14.0)]
+    assert ages(heard.with_tcp_info(dumped(2, 1), MANY)) == [(6.0, 13.0), (5.0, 13.0)]
     assert (kernel.asked, kernel.dumps) == ([1, 2], 0)
 
 
@@ -136,3 +140,111 @@ def test_cookies_have_64_bits(heard: TcpInfoCache, kernel: Kernel) -> None:
     kernel.known[cookie] = half(tcp_info(9000, 4000), cookie=cookie)
     assert ages(heard.with_tcp_info(dumped(cookie), MANY)) == [(4.0, 9.0)]
     assert kernel.asked == [cookie]
+
+
+def since_sent(sockets: list[CloseWaitSocket]) -> list[float | None]:
+    return [sock.seconds_since_sent for sock in sockets]
+
+
+def silent_for(seconds: int, *cookies: int) -> dict[int, bytes]:
+    """Return the kernel's replies for connections that sent data this many seconds ago."""
+    return {cookie: half(tcp_info(9000, 1000, sent=1000 * seconds), cookie=cookie) for cookie in cookies}
+
+
+class TestLastSend:
+    def test_later_send_is_seen_and_the_other_times_stay(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        assert since_sent(heard.with_tcp_info(dumped(1), MANY)) == [8.0]
+        clock.now += 5
+        kernel.known[1] = half(tcp_info(14_000, 400, sent=500), cookie=1)
+        (sock,) = heard.with_tcp_info(dumped(1), MANY)
+        assert sock[4:7] == (6.0, 14.0, 0.5)
+
+    def test_interval_doubles_until_the_connection_sends(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        """Seconds of the collections with a query, when data is sent at second 85 and never again."""
+        start, queried = clock.now, []
+        for second in range(300):
+            clock.now = start + second
+            sent = second + 8 if second < 85 else second - 85
+            kernel.known[1] = half(tcp_info(9000, 1000, sent=1000 * sent), cookie=1)
+            kernel.asked.clear()
+            heard.with_tcp_info(dumped(1), MANY)
+            queried += [second] if kernel.asked else []
+        assert queried == [0, 5, 15, 35, 75, 155, 160, 170, 190, 230]
+
+    def test_number_of_queries_in_a_collection_is_limited(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        cookies = range(1, 401)
+        kernel.known = silent_for(8, *cookies)
+        heard.with_tcp_info(dumped(*cookies), 0)
+        assert (kernel.asked, kernel.dumps) == ([], 1)
+        counts = []
+        for seconds in (5, 10, 15, 20):
+            clock.now += 5
+            kernel.known = silent_for(8 + seconds, *cookies)
+            kernel.asked.clear()
+            heard.with_tcp_info(dumped(*cookies), 0)
+            counts.append(len(kernel.asked))
+        assert counts == [64, 64, 64, 64]
+
+    def test_limit_grows_with_the_connections_that_send(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        cookies = range(1, 1001)
+        kernel.known = silent_for(8, *cookies)
+        heard.with_tcp_info(dumped(*cookies), 0)
+        kernel.known = silent_for(0, *cookies)
+        latest: list[float] = []
+        for _ in range(40):
+            clock.now += 15
+            latest.append(max(filter(None, since_sent(heard.with_tcp_info(dumped(*cookies), 0)))))
+        assert max(latest[15:]) < 90
+
+    def test_connections_wait_equally_long_for_a_query(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        cookies = range(1, 201)
+        kernel.known = silent_for(8, *cookies)
+        heard.with_tcp_info(dumped(*cookies), 0)
+        for seconds in (5, 10, 15, 20):
+            clock.now += 5
+            kernel.known = silent_for(8 + seconds, *cookies)
+            heard.with_tcp_info(dumped(*cookies), 0)
+        assert set(kernel.asked) == set(cookies)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [refusal(errno.ENOENT), half(None, cookie=1), half(tcp_info(1, 1), cookie=1, state=LAST_ACK)],
+    )
+    def test_last_known_time_is_kept_without_an_answer(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock, answer: bytes
+    ) -> None:
+        heard.with_tcp_info(dumped(1), MANY)
+        clock.now += 5
+        kernel.known[1] = answer
+        assert since_sent(heard.with_tcp_info(dumped(1), MANY)) == [13.0]
+
+    def test_failed_query_is_repeated(self, heard: TcpInfoCache, kernel: Kernel, clock: Clock) -> None:
+        heard.with_tcp_info(dumped(1), MANY)
+        clock.now += 5
+        answer, kernel.known[1] = kernel.known[1], refusal(errno.EPERM)
+        with pytest.raises(NetlinkError, match="EPERM"):
+            heard.with_tcp_info(dumped(1), MANY)
+        clock.now += 10
+        kernel.known[1] = answer
+        assert since_sent(heard.with_tcp_info(dumped(1), MANY)) == [8.0]
+
+    def test_vanished_connections_are_not_queried(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        for cookie in range(1, 100):
+            kernel.known[cookie] = half(tcp_info(9000, 1000, sent=8000), cookie=cookie)
+            heard.with_tcp_info(dumped(cookie), MANY)
+        kernel.asked.clear()
+        clock.now += 5
+        heard.with_tcp_info(dumped(99), MANY)
+        assert kernel.asked == [99]

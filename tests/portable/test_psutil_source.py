@@ -174,7 +174,7 @@ def test_close_wait_sockets_have_neither_queues_nor_times(monkeypatch: pytest.Mo
     source = PsutilSource()
     sockets = rows_of(source.full_sockets())
     assert source.close_wait_sockets() == [
-        CloseWaitSocket(sockets[1], None, None, None, None, None, mptcp=False)
+        CloseWaitSocket(sockets[1], None, None, None, None, None, None, mptcp=False)
     ]
 
 

@@ -31,11 +31,14 @@ def close_wait(
     owner_key: int = 4711,
     queues: tuple[int | None, int | None] = (0, 0),
     remote_port: int = 40000,
+    seconds_since_sent: float | None = None,
     mptcp: bool = False,
 ) -> CloseWaitSocket:
     here = bytes((127, 0, 0, 1))
     socket = Socket(CLOSE_WAIT, here, 80, here, remote_port, owner_key, cookie)
-    return CloseWaitSocket(socket, *queues, 0, seconds_since_ack, seconds_since_data, mptcp)
+    return CloseWaitSocket(
+        socket, *queues, 0, seconds_since_ack, seconds_since_data, seconds_since_sent, mptcp
+    )
 
 
 def age(ages: AgeTracker, sock: CloseWaitSocket, now: float) -> float:
@@ -61,7 +64,41 @@ def age(ages: AgeTracker, sock: CloseWaitSocket, now: float) -> float:
 def test_cause_by_owner_key_and_queues(
     owner_key: int, queues: tuple[int | None, int | None], expected: str
 ) -> None:
-    assert cause_of(close_wait(owner_key=owner_key, queues=queues)) == expected
+    assert cause_of(close_wait(owner_key=owner_key, queues=queues), 60.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds_since_sent", "age", "expected"),
+    [
+        pytest.param(None, 60.0, "not_closed", id="unknown"),
+        pytest.param(0.5, 60.0, "sending", id="a moment ago"),
+        pytest.param(50.0, 60.0, "sending", id="long after the FIN"),
+        pytest.param(60.004, 60.0, "not_closed", id="just before the FIN"),
+        pytest.param(59.99, 60.0, "not_closed", id="rounded by the kernel"),
+        pytest.param(500.0, 60.0, "not_closed", id="long before the FIN"),
+        pytest.param(4.0, 4.0, "not_closed", id="first collection, ACK of a send after the FIN"),
+        pytest.param(299.0, 4000.0, "sending", id="within five minutes"),
+        pytest.param(300.0, 4000.0, "not_closed", id="sent after the FIN, and leaked"),
+    ],
+)
+def test_recent_send_after_the_fin_is_sending(
+    seconds_since_sent: float | None, age: float, expected: str
+) -> None:
+    assert cause_of(close_wait(seconds_since_sent=seconds_since_sent), age) == expected
+
+
+@pytest.mark.parametrize(
+    ("owner_key", "queues", "expected"),
+    [
+        (0, (1, 0), "not_accepted"),
+        (7, (1, 0), "sending"),
+        (7, (None, None), "unknown"),
+    ],
+)
+def test_send_after_the_fin_is_no_cause_of_unaccepted_connections(
+    owner_key: int, queues: tuple[int | None, int | None], expected: str
+) -> None:
+    assert cause_of(close_wait(owner_key=owner_key, queues=queues, seconds_since_sent=1.0), 60.0) == expected
 
 
 class TestAges:
@@ -182,7 +219,9 @@ def test_age_stays_between_its_bounds_over_a_connection(
 
 OWNER = ProcessId(5, 1.0)
 HOME = bytes((127, 0, 0, 1))
-UNREAD = CloseWaitSocket(Socket(CLOSE_WAIT, HOME, 40_000, HOME, 443, 7, 1), 1, 0, 0, 30.0, 40.0, mptcp=False)
+UNREAD = CloseWaitSocket(
+    Socket(CLOSE_WAIT, HOME, 40_000, HOME, 443, 7, 1), 1, 0, 0, 30.0, 40.0, None, mptcp=False
+)
 CLASSIFIED = SocketGroup(CLOSE_WAIT, OWNER, Direction.OUTBOUND, 443)
 COUNTED = CLASSIFIED._replace(port=8443)
 BEFORE_CLOSE = COUNTED._replace(state=ESTABLISHED)
