@@ -79,7 +79,7 @@ def find_close_wait(data: DiagnosisInput) -> Iterator[Finding]:
     descriptors: Counter[Owner] = Counter()
     for member in _members(data.snapshot):
         by_key[member.key].append(member)
-        if _takes_descriptor(member.key.cause):
+        if _takes_descriptor(member.key.cause) and member.key.cause is not Cause.SENDING:
             descriptors[member.owner] += member.count
     queues = accept_queue_findings.most_utilized_queue(data.snapshot)
     for key, members in by_key.items():
@@ -148,18 +148,17 @@ def _rate(cluster: _Cluster, data: DiagnosisInput) -> Severity | None:
     )
     if not old_count and not is_many:
         return None
-    if cluster.exhausts_limit:
-        return Severity.CRITICAL
     match cluster.key.cause:
         case Cause.SENDING:
-            return Severity.WARNING if is_many else Severity.NOTE
+            # No fault of the program. A limit of descriptors that is nearly reached is a finding of its own.
+            return Severity.NOTE
         case Cause.NOT_ACCEPTED:
             min_old = 1  # A client that has waited a minute for accept() is not served, nor will others be.
         case Cause.NOT_READ | Cause.NOT_CLOSED | Cause.UNKNOWN:
             min_old = thresholds.close_wait_few
         case _:
             assert_never(cluster.key.cause)
-    if old_count >= thresholds.close_wait_many:
+    if cluster.exhausts_limit or old_count >= thresholds.close_wait_many:
         return Severity.CRITICAL
     return Severity.WARNING if is_many or old_count >= min_old else Severity.NOTE
 
@@ -251,12 +250,15 @@ def _meaning(cause: Cause) -> str:
         case Cause.NOT_READ:
             return "The peer has closed its side; the program has not read that far and does not know it."
         case Cause.NOT_CLOSED:
-            return "The peer has closed its side; the program has read everything and has not called close()."
+            return paragraph("""
+                The peer has closed its side; the program has read everything and has not called close(). A
+                request that the program still computes looks the same.
+            """)
         case Cause.SENDING:
             return paragraph("""
-                The peer has closed its side; the program is still sending, and the peer has not acknowledged
-                everything. This is not a leak by itself: a connection may be closed in one direction and in
-                use in the other.
+                The peer has closed its side; the program is still sending: the peer has not acknowledged
+                everything, or data was sent in the last minutes. This is not a leak by itself: a connection
+                may be closed in one direction and in use in the other.
             """)
         case Cause.UNKNOWN:
             return paragraph("""
@@ -295,7 +297,11 @@ def _steps(key: _ClusterKey, process: ProcessRef, pid: int | None, *, windows: b
             inspect = _inspect_threads_steps(name, pid, windows=windows)
             return (_POOL_STEPS + inspect if is_outbound else inspect + _BLOCKED_STEPS) + _restart_steps(name)
         case Cause.NOT_CLOSED:
-            return _restart_steps(name) + _fix_missing_close_steps(is_outbound=is_outbound)
+            return (
+                _computing_steps(name, is_outbound=is_outbound)
+                + _restart_steps(name)
+                + _fix_missing_close_steps(is_outbound=is_outbound)
+            )
         case Cause.SENDING:
             return paragraphs(f"""
                 Check whether the peer reads slowly or not at all, if these connections last.
@@ -307,6 +313,16 @@ def _steps(key: _ClusterKey, process: ProcessRef, pid: int | None, *, windows: b
             return check, *_restart_steps(name)
         case _:
             assert_never(key.cause)
+
+
+def _computing_steps(name: str, *, is_outbound: bool) -> tuple[str, ...]:
+    """Return the step that tells a leak from a request that is being computed: only a server does that."""
+    if is_outbound:
+        return ()
+    return paragraphs(f"""
+        Check that {name} does not still compute responses to these clients: the connections then close when
+        it is done, and a restart would abort it.
+    """)
 
 
 def _restart_steps(name: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from .helpers import CRITICAL, NOTE, WARNING, descriptors_in_use, kinds, only_fi
         (1, 60, Cause.NOT_ACCEPTED, WARNING),
         (1_000, 3600, Cause.NOT_ACCEPTED, CRITICAL),
         (99, 3600, Cause.SENDING, NOTE),
-        (1_000, 3600, Cause.SENDING, WARNING),
+        (1_000, 3600, Cause.SENDING, NOTE),
         (100, 0, Cause.UNKNOWN, WARNING),
     ],
 )
@@ -116,6 +116,24 @@ def test_close_wait_that_exhausts_descriptors_is_critical(held: int, used: int, 
         if finding.kind is FindingKind.CLOSE_WAIT
     }
     assert of_port[9100] is severity
+
+
+def test_sending_is_a_note_even_if_it_exhausts_descriptors() -> None:
+    snapshot = make_snapshot(
+        close_wait(500, cause=Cause.SENDING), close_wait(2), fd_usage=descriptors_in_use()
+    )
+    assert kinds(snapshot) == [
+        (FindingKind.DESCRIPTORS, WARNING),
+        (FindingKind.CLOSE_WAIT, NOTE),
+        (FindingKind.CLOSE_WAIT, NOTE),
+    ]
+
+
+@pytest.mark.parametrize(("direction", "is_step"), [(Direction.INBOUND, True), (Direction.OUTBOUND, False)])
+def test_not_closed_may_be_a_request_still_being_computed(direction: Direction, is_step: bool) -> None:
+    finding = only_finding(make_snapshot(close_wait(20, direction=direction)))
+    assert "A request that the program still computes looks the same." in finding.detail
+    assert any("still compute" in step for step in finding.steps) is is_step
 
 
 def test_exhausted_descriptors_and_close_wait_are_one_finding() -> None:
