@@ -83,9 +83,10 @@ SOCKET_CLOSE_WAIT_SOCKETS: Final = gauge(
     "socket_close_wait_sockets",
     "Number of connections in CLOSE_WAIT (closed by the peer, not by the local process) by process, "
     "service port, direction and cause: `not_accepted` (still in the accept queue), `not_read` (unread "
-    "data or FIN pending), `not_closed` (all data read, close() not called), `sending` (unacknowledged "
-    "data in the send queue), `unknown` (no queue lengths available). Includes MPTCP connections, whose "
-    "subflows appear as established in socket_states.",
+    "data or FIN pending), `not_closed` (all data read, close() not called, or a response still being "
+    "computed), `sending` (data not yet acknowledged, or sent since the peer closed and in the last 5 "
+    "minutes), `unknown` (no queue lengths available). Includes MPTCP connections, whose subflows appear as "
+    "established in socket_states.",
     ("process", "port", "direction", "cause"),
     collector=CollectorName.CLOSE_WAIT,
 )
@@ -93,6 +94,13 @@ SOCKET_CLOSE_WAIT_AGE_SECONDS: Final = gauge_histogram(
     "socket_close_wait_age_seconds",
     "Time in seconds since the peer closed, for connections in CLOSE_WAIT: the longer of tcp_info's "
     "last_ack_recv and the time since the exporter first observed the connection.",
+    ("process",),
+    collector=CollectorName.CLOSE_WAIT,
+)
+SOCKET_CLOSE_WAIT_SENDING_AGE_SECONDS: Final = gauge_histogram(
+    "socket_close_wait_sending_age_seconds",
+    "Time in seconds since the peer closed, for connections in CLOSE_WAIT with the cause `sending`, which "
+    "are also part of socket_close_wait_age_seconds. Absent for a process without such connections.",
     ("process",),
     collector=CollectorName.CLOSE_WAIT,
 )

@@ -10,6 +10,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
+from ..model.close_wait import Cause, ClassifiedCloseWait
 from ..model.process import Owner
 from ..model.snapshot import Snapshot
 from . import catalog
@@ -36,9 +37,15 @@ def build_close_wait(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Met
         ((process, port, direction, cause), count)
         for ((direction, cause), process, port), count in aggregation.counts.items()
     )
-    by_name = _ages_by_display_name(snapshot, display_name(aggregation))
+    display = display_name(aggregation)
+    by_name = _ages_by_display_name(snapshot.close_wait, snapshot, display)
     yield catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS.build(
         ((name,), *age_histogram(ages)) for name, ages in by_name.items()
+    )
+    sending = (row for row in snapshot.close_wait if row.cause is Cause.SENDING)
+    yield catalog.SOCKET_CLOSE_WAIT_SENDING_AGE_SECONDS.build(
+        ((name,), *age_histogram(ages))
+        for name, ages in _ages_by_display_name(sending, snapshot, display).items()
     )
     yield catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS.build(
         ((name,), round(max(ages), 3)) for name, ages in by_name.items()
@@ -52,9 +59,11 @@ def age_histogram(ages: Iterable[float]) -> tuple[Buckets, float]:
     return [*buckets, ("+Inf", len(ordered))], round(fsum(ordered), 3)
 
 
-def _ages_by_display_name(snapshot: Snapshot, display: Callable[[str], str]) -> dict[str, list[float]]:
+def _ages_by_display_name(
+    rows: Iterable[ClassifiedCloseWait], snapshot: Snapshot, display: Callable[[str], str]
+) -> dict[str, list[float]]:
     by_owner: defaultdict[Owner, list[float]] = defaultdict(list)
-    for row in snapshot.close_wait or ():
+    for row in rows:
         by_owner[row.group.owner].append(row.age_seconds)
     by_name: defaultdict[str, list[float]] = defaultdict(list)
     for owner, ages in by_owner.items():

@@ -8,14 +8,14 @@ from exporter.metrics import catalog
 
 from ..colors import CAUSES, TRANSPARENT, thresholds_above, thresholds_below
 from ..panels import RATIO, SECONDS, SHORT, Json, color_by_series, heatmap, timeseries
-from ..queries import Query, bucket_selector, gcount_selector, selector
+from ..queries import Query, bucket_selector, recorded, selector
 from ..tables import Column, table
 from .shared import TO_HOST, TO_PROCESS, close_wait_stuck, seconds_until_fds_exhausted
 
 _CAUSES: Final = (
-    "not_closed: everything is read, close() is missing. not_read: the process does not read the connection. "
-    "not_accepted: the process has not accepted it. sending: the process still sends; no leak. unknown: the "
-    "socket source cannot tell."
+    "not_closed: everything is read, close() is missing, or a response is still being computed. not_read: the "
+    "process does not read the connection. not_accepted: the process has not accepted it. sending: the process "
+    "still sends; no leak, not in Stuck and Growth. unknown: the socket source cannot tell."
 )
 
 
@@ -81,7 +81,7 @@ def by_process_table(*matchers: str) -> Json:
             ),
             Column(
                 "Growth in 30 min",
-                per_process(f"delta({gcount_selector(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS)}[30m])"),
+                per_process(f"delta({recorded('instance_process:socket_close_wait:without_sending')}[30m])"),
                 SHORT,
                 decimals=0,
             ),

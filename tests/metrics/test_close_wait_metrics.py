@@ -71,3 +71,24 @@ def test_oldest_age_by_process() -> None:
     ]
     oldest = collect(replace(BUSY, close_wait=pile))["socket_close_wait_oldest_age_seconds"]
     assert values(oldest) == {("printd",): 90, ("nginx",): 3}
+
+
+def test_ages_of_sending_are_a_part_of_all_ages() -> None:
+    pile = [
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.NOT_READ, 7.0, count=2),
+        *close_wait_rows(PRINTD_CLOSE_WAIT, Cause.SENDING, 90.0, count=3),
+        *close_wait_rows(NGINX_CLOSE_WAIT, Cause.NOT_CLOSED, 3.0),
+    ]
+    families = collect(replace(BUSY, close_wait=pile))
+    counts_by_name = {
+        name: {
+            sample.labels["process"]: sample.value
+            for sample in families[name].samples
+            if sample.name == f"{name}_gcount"
+        }
+        for name in ("socket_close_wait_age_seconds", "socket_close_wait_sending_age_seconds")
+    }
+    assert counts_by_name == {
+        "socket_close_wait_age_seconds": {"printd": 5, "nginx": 1},
+        "socket_close_wait_sending_age_seconds": {"printd": 3},
+    }

@@ -119,6 +119,11 @@ def test_every_close_wait_has_a_cause_and_an_age(successive: list[Snapshot], lim
         family = families["socket_close_wait_age_seconds"]
         assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(ages)
         assert total(family, "_bucket", le="60.0") == sum(age <= 60 for age in ages)
+        sending = [row.age_seconds for row in snapshot.close_wait or () if row.cause is Cause.SENDING]
+        family = families["socket_close_wait_sending_age_seconds"]
+        assert total(family, "_gcount") == total(family, "_bucket", le="+Inf") == len(sending)
+        assert total(family, "_bucket", le="60.0") == sum(age <= 60 for age in sending)
+        family = families["socket_close_wait_age_seconds"]
         oldest = [sample.value for sample in families["socket_close_wait_oldest_age_seconds"].samples]
         # Rounded to a millisecond for each process.
         assert total(family, "_gsum") == pytest.approx(fsum(ages), abs=0.001 * len(oldest))
