@@ -13,9 +13,9 @@ from ..tables import Column, table
 from .shared import TO_HOST, TO_PROCESS, close_wait_stuck, seconds_until_fds_exhausted
 
 _CAUSES: Final = (
-    "not_closed: everything is read, close() is missing, or a response is still being computed. not_read: the "
-    "process does not read the connection. not_accepted: the process has not accepted it. sending: the process "
-    "still sends; no leak, not in Stuck and Growth. unknown: the socket source cannot tell."
+    "not_closed: everything is read, close() is missing, or a response is still being computed. not_read: "
+    "the process does not read the connection. not_accepted: the process has not accepted it. sending: the "
+    "process still sends; no leak, not in Stuck and Growth. unknown: the socket source cannot tell."
 )
 
 
