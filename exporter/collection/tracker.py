@@ -254,12 +254,15 @@ class SocketTracker:
             if CollectorName.STATES in failed:
                 return None
             # After a failed attempt, `ports` may contain ports of sockets that are closed by now.
-            return retry_transient(lambda: self._counter.extend(count, self._source.minisocks(), ports))
+            minisocks = retry_transient(lambda: self._counter.extend(count, self._source.minisocks(), ports))
+            classifier.learn_ports(minisocks.unclassified_tables())
+            return minisocks
 
         def learn_destinations(groups: list[SocketGroup]) -> None:
             self._new_destinations = self._destinations.update(groups, names.get, self._clock())
 
         cacheable = not failed & _SOCKET_COLLECTORS
+        classifier.learn_ports(count.unclassified_tables())
         return self._counter.complete(
             count, classifier.group_ids, read_minisocks, learn_destinations, cacheable=cacheable
         )

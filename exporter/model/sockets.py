@@ -98,6 +98,9 @@ class SocketTable(Protocol):
 
     def local_ports(self) -> Sequence[int]: ...
 
+    def remote_ports(self) -> Sequence[int]:
+        """Return the remote ports; 0 for sockets without a remote end."""
+
     def owner_keys(self) -> Sequence[int]: ...
 
     def cookies(self) -> Sequence[int]: ...

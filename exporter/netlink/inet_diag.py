@@ -23,6 +23,7 @@ _make_socket = fast_maker(Socket)
 _STATE: Final = 1
 _TIMER: Final = 2
 _LOCAL_PORT: Final = 4
+_REMOTE_PORT: Final = 6
 _COOKIE: Final = 44
 _QUEUES: Final = (56, 60)
 _INODE: Final = 68
@@ -106,10 +107,10 @@ class InetDiagTable:
         return self._byte_column(_STATE)
 
     def local_ports(self) -> list[int]:
-        ports = array("H", self._raw)[(_LOCAL_PORT + self._skip) // 2 :: self._size // 2]
-        if sys.byteorder == "little":
-            ports.byteswap()
-        return ports.tolist()
+        return self._ports(_LOCAL_PORT)
+
+    def remote_ports(self) -> list[int]:
+        return self._ports(_REMOTE_PORT)
 
     def owner_keys(self) -> list[int]:
         return self._column(_INODE).tolist()
@@ -163,6 +164,12 @@ class InetDiagTable:
 
     def _byte_column(self, offset: int) -> bytes:
         return self._raw[self._skip + offset :: self._size]
+
+    def _ports(self, offset: int) -> list[int]:
+        ports = array("H", self._raw)[(offset + self._skip) // 2 :: self._size // 2]
+        if sys.byteorder == "little":
+            ports.byteswap()
+        return ports.tolist()
 
     def _column(self, offset: int) -> array[int]:
         """Return a column of unsigned 32 bit integers.

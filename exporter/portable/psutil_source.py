@@ -148,6 +148,9 @@ class SocketList(list[Socket]):
     def local_ports(self) -> list[int]:
         return [sock.local_port for sock in self]
 
+    def remote_ports(self) -> list[int]:
+        return [sock.remote_port for sock in self]
+
     def owner_keys(self) -> list[int]:
         return [sock.owner_key for sock in self]
 

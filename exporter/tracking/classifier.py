@@ -7,17 +7,25 @@ from itertools import repeat
 from typing import Final, cast
 
 from ..model.groups import AddressPair, Attribution, Direction, SocketGroup
-from ..model.host import PORT_COUNT, EphemeralRange
+from ..model.host import EphemeralRange
 from ..model.process import Owner, ProcessId, Unowned
-from ..model.sockets import NO_OWNER_KEY, STATE_NAMES, TIME_WAIT, Socket, SocketTable
+from ..model.sockets import (
+    CLOSE_WAIT,
+    ESTABLISHED,
+    NO_OWNER_KEY,
+    STATE_NAMES,
+    SYN_RECV,
+    SYN_SENT,
+    TIME_WAIT,
+    Socket,
+    SocketTable,
+)
 from .destinations import DestinationOwners
 from .listeners import ListenerTable
+from .port_roles import IS_INBOUND, PortRoles
 
-# Role of a local port: a listener has it, or it is outside or inside the ephemeral range.
-_LISTENING: Final = 0
-_FIXED: Final = 1
-_EPHEMERAL: Final = 2
-_ROLE_TABLE: Final = bytes([_FIXED, _EPHEMERAL]) + bytes(254)
+# States of a socket without an owner that only an accept queue explains: closing it ends them.
+_UNACCEPTED_STATES: Final = frozenset({ESTABLISHED, CLOSE_WAIT, SYN_RECV})
 
 # Number of signatures above which they are not kept for the next collection.
 _MAX_SIGNATURES: Final = 4_096
@@ -43,7 +51,7 @@ class Classifier:
         self._destinations = destinations
         self._owner_of = owner_of
         self._ephemeral = ephemeral
-        self._port_roles = _port_roles(ephemeral, listeners.ports)
+        self._port_roles = PortRoles(ephemeral, listeners.ports)
         self._ids: dict[Hashable, int] = {}
         self._volatile_signatures: list[Hashable] = []
         # Signatures contain the id() of these objects, which must not be reused for others.
@@ -52,12 +60,17 @@ class Classifier:
     def begin(self, owner_of: Callable[[int], Owner]) -> None:
         """Begin another collection. owner_of: owner key -> owner, as resolved by now."""
         self._owner_of = owner_of
+        self._port_roles.begin()
         for signature in self._volatile_signatures:
             del self._ids[signature]
         self._volatile_signatures.clear()
         if len(self._ids) > _MAX_SIGNATURES:
             self._ids.clear()
             self._keep_alive.clear()
+
+    def learn_ports(self, tables: Iterable[SocketTable]) -> None:
+        """Learn which local ports are services' from all sockets that are to be classified."""
+        self._port_roles.learn(tables)
 
     def __call__(self, socket: Socket, previous: SocketGroup | None) -> SocketGroup:
         """Return the group of a socket. previous: its group when last counted, in any state.
@@ -72,7 +85,7 @@ class Classifier:
         attribution: Attribution | None = None
         if not socket.remote_port and not any(socket.remote_address):
             direction, port = Direction.NONE, socket.local_port
-        elif previous.direction is Direction.INBOUND if previous else listener_owner is not None:
+        elif self._is_inbound(socket, previous, listener_owner):
             direction, port = Direction.INBOUND, socket.local_port
         else:
             direction, port = Direction.OUTBOUND, socket.remote_port
@@ -83,6 +96,18 @@ class Classifier:
         else:
             owner = self._owner(socket, previous, listener_owner)
         return SocketGroup(socket.state, owner, direction, port, addresses, attribution)
+
+    def _is_inbound(self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None) -> bool:
+        """Return whether the peer initiated the connection, as far as that can be told."""
+        if previous:
+            return previous.direction is Direction.INBOUND
+        if listener_owner is not None:
+            return True
+        if socket.owner_key == NO_OWNER_KEY and socket.state in _UNACCEPTED_STATES:
+            return True
+        if socket.state == SYN_SENT:
+            return False
+        return self._port_roles.is_service(socket.local_port, socket.remote_port)
 
     def group_ids(
         self, table: SocketTable, previous: Sequence[SocketGroup | None], id_of: Callable[[SocketGroup], int]
@@ -112,7 +137,7 @@ class Classifier:
 
     def _signatures(self, table: SocketTable, previous: Sequence[SocketGroup | None]) -> Iterable[Hashable]:
         """Return a signature of each socket. Equal signatures mean the same group, except as in _learn()."""
-        roles = list(map(self._port_roles.__getitem__, table.local_ports()))
+        roles = self._port_roles.roles(table.local_ports(), table.remote_ports())
         columns: list[Iterable[Hashable]] = [roles, _endpoint_signatures(table, roles)]
         owner_keys = table.owner_keys()
         if any(owner_keys):
@@ -130,17 +155,15 @@ class Classifier:
     ) -> None:
         """Store the group ids of signatures that determine the group.
 
-        A signature contains the local port if a listener has that port, otherwise the destination. It does
-        not determine the group if the direction of the socket is not the one that its local port suggests.
+        A signature contains the local port if the ports suggest an inbound connection, otherwise the
+        destination. It does not determine the group if the socket has another direction.
 
         positions: signature -> position of one socket that has it.
         """
         sockets = _select(table, previous, list(positions.values()))
         for signature, (socket, previous_group) in zip(positions, sockets, strict=True):
             group = self(socket, previous_group)
-            is_listening = self._port_roles[socket.local_port] == _LISTENING
-            expected = Direction.INBOUND if is_listening else Direction.OUTBOUND
-            if group.direction is expected:
+            if group.direction is self._port_roles.expected(socket.local_port, socket.remote_port):
                 self._ids[signature] = id_of(group)
                 if group.attribution in _VOLATILE:
                     self._volatile_signatures.append(signature)
@@ -191,20 +214,11 @@ class ClassifierCache:
         return self._classifier
 
 
-def _port_roles(ephemeral: EphemeralRange | None, listening: Iterable[int]) -> list[int]:
-    """Return the role of each local port, as a list: indexing bytes takes five times as long."""
-    bitmap = ephemeral.as_bitmap() if ephemeral else bytes(PORT_COUNT)
-    roles = list(bitmap.translate(_ROLE_TABLE))
-    for port in listening:
-        roles[port] = _LISTENING
-    return roles
-
-
 def _endpoint_signatures(table: SocketTable, roles: Sequence[int]) -> list[Hashable]:
-    """Return the part of each socket's signature that depends on the role of its local port."""
-    columns = zip(roles, table.inbound_signatures(), table.outbound_signatures(), strict=True)
-    # _LISTENING is 0: comparing with it would take longer.
-    return [outbound if role else inbound for role, inbound, outbound in columns]
+    """Return the part of each socket's signature that depends on the roles of its ports."""
+    is_inbound = map(IS_INBOUND.__getitem__, roles)
+    columns = zip(is_inbound, table.inbound_signatures(), table.outbound_signatures(), strict=True)
+    return [inbound if flag else outbound for flag, inbound, outbound in columns]
 
 
 def _select(

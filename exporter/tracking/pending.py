@@ -130,5 +130,9 @@ class CountInProgress:
         """Return the owner keys of the new sockets; none in the first collection."""
         return chain.from_iterable(chunk.new_owner_keys() for chunk in self._chunks())
 
+    def unclassified_tables(self) -> Iterator[SocketTable]:
+        """Return the tables of the unclassified sockets."""
+        return (chunk.table for chunk in self._chunks())
+
     def _chunks(self) -> Iterator[UnclassifiedChunk]:
         return chain.from_iterable(sockets.chunks() for sockets in self.unclassified.values())

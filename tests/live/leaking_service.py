@@ -2,7 +2,8 @@
 
 Its clients, in a separate process, have closed COUNT connections to PORT, and the process called NAME has not
 closed its sockets. CAUSE: `not_closed` it has read the FIN, `not_read` it has not, `not_accepted` it has not
-accepted the connections, `sending` it still sends, to clients that shut down their side and do not read.
+accepted the connections, `sending` it still sends, to clients that shut down their side and do not read,
+`drained` as `not_closed`, and it has closed its listener.
 LIMIT: its limit of file descriptors. It prints `ready` when all exist, and ends when its stdin does.
 """
 
@@ -52,6 +53,8 @@ def main(name: str, cause: str, count: int, port: int, limit: int | None) -> Non
         for connection in connections:
             # Also waits for the client to close, in every case but the first.
             connection.recv(1, socket.MSG_PEEK if cause == "not_read" else 0)
+        if cause == "drained":
+            listener.close()
         if cause == "sending":
             for connection in connections:
                 send_all_that_fits(connection)

@@ -17,6 +17,8 @@ from exporter.model.sockets import (
     ESTABLISHED,
     FIN_WAIT2,
     NO_OWNER_KEY,
+    SYN_RECV,
+    SYN_SENT,
     TIME_WAIT,
     Listener,
     Socket,
@@ -38,6 +40,7 @@ from .sockets import (
     PORTS,
     SERVER,
     WORKER,
+    Endpoint,
     ip,
     listener,
     listening,
@@ -48,11 +51,11 @@ from .sockets import (
 HERE = st.sampled_from([ip("10.0.0.1"), ip("10.0.0.2"), ip("::1")])
 SOCKETS = st.builds(
     Socket,
-    st.sampled_from([ESTABLISHED, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT]),
+    st.sampled_from([ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT]),
     HERE,
     st.sampled_from([80, 40_000, 40_001]),
     HERE,
-    st.sampled_from([443, 50_000]),
+    st.sampled_from([443, 50_000, 41_000, 41_001, 41_002]),
     st.sampled_from([NO_OWNER_KEY, 999, *OWNERS_BY_KEY]),
     st.integers(1, 9),
 )
@@ -120,13 +123,16 @@ def test_group_ids_agree_with_classifying_each_socket(
         classifier.begin(owner_of)
         rows, previous = rows_of([sock for sock, _ in sockets]), [group for _, group in sockets]
         one_by_one = Classifier(table, destinations, owner_of, EPHEMERAL)
+        for each in (classifier, one_by_one):
+            each.learn_ports([rows])
         group_ids = classifier.group_ids(rows, previous if any(previous) else (), numbers.of)
         assert [numbers[number] for number in group_ids] == [
             one_by_one(sock, group) for sock, group in zip(rows, previous, strict=True)
         ]
 
 
-def test_clients_of_one_service_share_a_signature() -> None:
+@pytest.mark.parametrize("listeners", [[(("0.0.0.0", 80), SERVER)], []], ids=["listening", "closed"])
+def test_clients_of_one_service_share_a_signature(listeners: list[tuple[Endpoint, Owner]]) -> None:
     """Otherwise the connections of a busy server would be classified one by one."""
     classified: list[Socket] = []
 
@@ -135,9 +141,9 @@ def test_clients_of_one_service_share_a_signature() -> None:
             classified.append(socket)
             return super().__call__(socket, previous)
 
-    http = listening((("0.0.0.0", 80), SERVER))
+    http = listening(*listeners)
     clients = [
-        Socket(state, b"\x0a\0\0\1", 80, bytes((10, 0, 1, number)), 30_000 + number, owner_key, number)
+        Socket(state, b"\x0a\0\0\1", 80, bytes((10, 0, 1, number)), 41_000 + number, owner_key, number)
         for state, owner_key in ((1, 999), (TIME_WAIT, NO_OWNER_KEY))
         for number in range(100)
     ]
