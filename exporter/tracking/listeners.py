@@ -11,7 +11,10 @@ from ..model.sockets import Listener
 LISTENER_RETENTION_SECONDS: Final = 120.0
 """Time for which a closed listener stays in the table: twice the duration of TIME_WAIT."""
 
-_ANY_ADDRESS: Final = (bytes(4), bytes(16), b"")
+# Addresses of listeners on all addresses, by the length of the connection's address, in the order in which
+# the kernel prefers them (inet_lookup_listener): an IPv4 listener does not accept IPv6, and `::` accepts IPv4
+# unless it is v6only. b"": psutil, without an address.
+_WILDCARDS: Final = {4: (bytes(4), bytes(16), b""), 16: (bytes(16), b"")}
 
 
 class ListenerTable:
@@ -54,12 +57,12 @@ class ListenerTable:
     def owner(self, address: bytes, port: int) -> Owner | None:
         """Return the owner of the listener that accepts connections to this address and port, or None.
 
-        A listener on this address takes precedence over one on all addresses. A listener on `::` also accepts
-        IPv4.
+        A listener on this address takes precedence over one on all addresses, and of those 0.0.0.0 over `::`,
+        which also accepts IPv4.
         """
         if port not in self.ports:
             return None
-        for local_address in (address, *_ANY_ADDRESS):
+        for local_address in (address, *_WILDCARDS.get(len(address), ())):
             owner = self._owners.get((local_address, port))
             if owner is not None:
                 return owner

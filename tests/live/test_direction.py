@@ -8,12 +8,13 @@ from collections import Counter
 
 import pytest
 
+from exporter.model.groups import Direction
 from exporter.model.snapshot import Snapshot
-from exporter.model.sockets import CLOSE_WAIT
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, TIME_WAIT
 
 from ..tools import require
 from .helpers import explain, hold_leak, scrape
-from .in_process import HOME, make_tracker, serve, set_comm
+from .in_process import HOME, close_first, fork_process, kill, make_tracker, serve, set_comm
 from .namespace import Namespace
 
 pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
@@ -66,3 +67,40 @@ def call_from_one_port() -> Found:
 def test_client_with_a_fixed_port_stays_outbound(namespace: Namespace) -> None:
     expected = {("caller", "outbound", port): 1 for port in (3306, 5432, 6379, 8080, 9092)}
     assert namespace.call(call_from_one_port) == expected
+
+
+def serve_on(family: socket.AddressFamily, address: str) -> list[socket.socket]:
+    """Serve on port 8080 of one family: 3 connections are not accepted, 4 are in TIME_WAIT."""
+    server = socket.socket(family)
+    if family == socket.AF_INET6:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    server.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 8080))
+    server.listen(16)
+    for _ in range(4):
+        client = socket.create_connection((address, 8080))
+        close_first(server.accept()[0], client)
+    return [server, *(socket.create_connection((address, 8080)) for _ in range(3))]
+
+
+def serve_both_families() -> Counter[tuple[str, int]]:
+    programs = [
+        fork_process("web4", lambda: serve_on(socket.AF_INET, HOME)),
+        fork_process("web6", lambda: serve_on(socket.AF_INET6, "::1")),
+    ]
+    snapshot = make_tracker().snapshot()
+    for pid in programs:
+        kill(pid)
+    inbound: Counter[tuple[str, int]] = Counter()
+    for group, count in (snapshot.groups or {}).items():
+        if group.direction is Direction.INBOUND:
+            inbound[snapshot.names.get(group.owner, "unknown"), group.state] += count
+    return inbound
+
+
+def test_ipv4_and_v6only_services_on_one_port_are_told_apart(namespace: Namespace) -> None:
+    assert namespace.call(serve_both_families) == {
+        ("web4", ESTABLISHED): 3,
+        ("web4", TIME_WAIT): 4,
+        ("web6", ESTABLISHED): 3,
+        ("web6", TIME_WAIT): 4,
+    }

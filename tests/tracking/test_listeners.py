@@ -35,6 +35,16 @@ def test_specific_address_takes_precedence_over_wildcard() -> None:
     assert table.owner(ip("10.0.0.2"), 80) == SERVER
 
 
+def test_ipv4_and_v6only_listeners_are_two_services() -> None:
+    table = listening((HTTP, SERVER), (("::", 80), WORKER))
+    assert table.owner(HERE, 80) == SERVER
+    assert table.owner(ip("2001:db8::1"), 80) == WORKER
+
+
+def test_ipv4_listener_does_not_accept_ipv6() -> None:
+    assert listening((HTTP, SERVER)).owner(ip("2001:db8::1"), 80) is None
+
+
 def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
     owners = (WORKER, Unowned.NOT_FOUND, SERVER)
     assert listening(*((("::", 80), owner) for owner in owners)).owner(ip("::1"), 80) == SERVER
