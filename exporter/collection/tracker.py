@@ -122,7 +122,9 @@ class SocketTracker:
             CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, sockets_with_ages), None
         )
         owned_listeners = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
-        self._listeners.update(owned_listeners, self._clock())
+        # Listeners that could not be read have not been closed.
+        if CollectorName.LISTENERS not in runs.failed:
+            self._listeners.update(owned_listeners)
         classifier = self._get_classifier()
         groups = runs.run(
             CollectorName.STATES,

@@ -94,7 +94,7 @@ class Classifier:
         if socket.state == TIME_WAIT:
             owner, attribution = self._time_wait_owner(socket, previous, listener_owner, direction)
         else:
-            owner = self._owner(socket, previous, listener_owner)
+            owner = self._owner(socket, previous, listener_owner, direction)
         return SocketGroup(socket.state, owner, direction, port, addresses, attribution)
 
     def _is_inbound(self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None) -> bool:
@@ -169,13 +169,15 @@ class Classifier:
                     self._volatile_signatures.append(signature)
                 self._keep_alive.append((self._owner_of(socket.owner_key), previous_group))
 
-    def _owner(self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None) -> Owner:
+    def _owner(
+        self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None, direction: Direction
+    ) -> Owner:
         """Return the owner by owner key; without a key the previous owner, or that of the listener."""
         if socket.owner_key != NO_OWNER_KEY:
             return self._owner_of(socket.owner_key)
         if previous and isinstance(previous.owner, ProcessId):
             return previous.owner
-        return listener_owner or Unowned.RELEASED
+        return (direction is Direction.INBOUND and listener_owner) or Unowned.RELEASED
 
     def _time_wait_owner(
         self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None, direction: Direction

@@ -1,4 +1,4 @@
-"""Table of present and recent listeners with their owners."""
+"""Table of the present listeners with their owners."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Final
 from ..model.process import Owner, ProcessId, Unowned
 from ..model.sockets import Listener
 
-LISTENER_RETENTION_SECONDS: Final = 120.0
-"""Time for which a closed listener stays in the table: twice the duration of TIME_WAIT."""
-
 # Addresses of listeners on all addresses, by the length of the connection's address, in the order in which
 # the kernel prefers them (inet_lookup_listener): an IPv4 listener does not accept IPv6, and `::` accepts IPv4
 # unless it is v6only. b"": psutil, without an address.
@@ -18,34 +15,28 @@ _WILDCARDS: Final = {4: (bytes(4), bytes(16), b""), 16: (bytes(16), b"")}
 
 
 class ListenerTable:
-    """Owners of listeners by local address and port. Closed ones stay for LISTENER_RETENTION_SECONDS."""
+    """Owners of the present listeners by local address and port.
+
+    Closed ones are forgotten: a connection that was seen while its listener existed is known to be inbound,
+    and one that is first seen later is not the listener's.
+    """
 
     def __init__(self) -> None:
         self._owners: dict[tuple[bytes, int], Owner] = {}
         self.ports: set[int] = set()
-        """Local ports of all listeners in the table."""
-        self._last_seen: dict[tuple[bytes, int], float] = {}
+        """Local ports of all listeners."""
         self.version = 0
         """Number that changes when the table does."""
 
-    def update(self, listeners: Iterable[tuple[Listener, Owner]], now: float) -> None:
-        """Add the present listeners, and drop expired ones. now: seconds of any clock."""
+    def update(self, listeners: Iterable[tuple[Listener, Owner]]) -> None:
+        """Replace the listeners by the present ones."""
         present: dict[tuple[bytes, int], Owner] = {}
         for listener, owner in listeners:
             endpoint = (listener.local_address, listener.local_port)
             present[endpoint] = _lowest_pid(present.get(endpoint, owner), owner)
-        previous = dict(self._owners)
-        self._owners |= present
-        self._last_seen |= dict.fromkeys(present, now)
-        expired = [
-            endpoint
-            for endpoint, seen_at in self._last_seen.items()
-            if now - seen_at > LISTENER_RETENTION_SECONDS
-        ]
-        for endpoint in expired:
-            del self._owners[endpoint], self._last_seen[endpoint]
-        self.ports = {port for _, port in self._owners}
-        self.version += self._owners != previous
+        self.version += present != self._owners
+        self._owners = present
+        self.ports = {port for _, port in present}
 
     def invalidate(self, owners: Iterable[Owner]) -> None:
         """Forget these owners. Their listeners stay, without an owner until one is found again."""

@@ -14,7 +14,7 @@ from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, TIME_WAIT
 
 from ..tools import require
 from .helpers import explain, hold_leak, scrape
-from .in_process import HOME, close_first, fork_process, kill, make_tracker, serve, set_comm
+from .in_process import HOME, Pair, close_first, connect, fork_process, kill, make_tracker, serve, set_comm
 from .namespace import Namespace
 
 pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
@@ -104,3 +104,52 @@ def test_ipv4_and_v6only_services_on_one_port_are_told_apart(namespace: Namespac
         ("web6", ESTABLISHED): 3,
         ("web6", TIME_WAIT): 4,
     }
+
+
+def call_from_a_former_listening_port() -> tuple[Found, Found, Found]:
+    set_comm("caller")
+    destination, former = serve(443), serve(45_000)
+    tracker = make_tracker()
+    tracker.snapshot()
+    kept = connect(former)  # Seen while the listener exists.
+    tracker.snapshot()
+    former.close()
+    tracker.snapshot()
+
+    def call() -> Pair:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((HOME, 45_000))
+        client.connect((HOME, 443))
+        return client, destination.accept()[0]
+
+    pair = call()
+    open_found = found(tracker.snapshot(), ESTABLISHED)
+    close_first(*pair)
+    waiting = found(tracker.snapshot(), TIME_WAIT)
+    close_first(kept[1], kept[0])
+    return open_found, waiting, found(tracker.snapshot(), TIME_WAIT)
+
+
+def test_former_listening_port_may_call_others(namespace: Namespace) -> None:
+    opened, waiting, both = namespace.call(call_from_a_former_listening_port)
+    assert opened["caller", "outbound", 443] == 1
+    assert opened["caller", "inbound", 45_000] == 1
+    assert waiting == {("caller", "outbound", 443): 1}
+    assert both == {("caller", "outbound", 443): 1, ("caller", "inbound", 45_000): 1}
+
+
+def call_after_the_program_that_listened() -> Found:
+    destination, tracker = serve(443), make_tracker()
+    former = fork_process("former", lambda: serve(8601))
+    tracker.snapshot()
+    kill(former)
+    client = socket.socket()
+    client.bind((HOME, 8601))
+    client.connect((HOME, 443))
+    close_first(client, destination.accept()[0])
+    return found(tracker.snapshot(), TIME_WAIT)
+
+
+def test_time_wait_is_not_that_of_a_program_that_had_listened(namespace: Namespace) -> None:
+    assert namespace.call(call_after_the_program_that_listened) == {("unknown", "outbound", 443): 1}

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from exporter.model.ephemeral_ports import DestinationPorts, ports_by_destination, unavailable_ports
 from exporter.model.groups import AddressPair, Direction, SocketGroup
 from exporter.model.process import Owner, Unowned
-from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, TIME_WAIT, Listener, Socket
+from exporter.model.sockets import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    LISTEN,
+    NO_OWNER_KEY,
+    SYN_RECV,
+    TIME_WAIT,
+    Listener,
+    Socket,
+)
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import ListenerTable
@@ -108,8 +118,13 @@ Owned = list[tuple[Listener, Owner]]
 
 def table_of(listeners: Owned) -> ListenerTable:
     table = ListenerTable()
-    table.update(listeners, 0.0)
+    table.update(listeners)
     return table
+
+
+def is_unaccepted(row: Socket) -> bool:
+    """Return whether the socket is inbound even without a listener, and its port bound."""
+    return row.owner_key == NO_OWNER_KEY and row.state in (ESTABLISHED, CLOSE_WAIT, SYN_RECV)
 
 
 @given(SOCKETS, LISTENERS)
@@ -118,7 +133,8 @@ def test_used_is_the_distinct_ports_of_the_busiest_source(sockets: list[Socket],
     ports: dict[tuple[bytes, int], dict[bytes, set[int]]] = {}
     for row in sockets:
         listening_owner = table.owner(row.local_address, row.local_port)
-        if row.state != CLOSE and listening_owner is None and EPHEMERAL.contains(row.local_port):
+        is_inbound = listening_owner is not None or is_unaccepted(row)
+        if row.state != CLOSE and not is_inbound and EPHEMERAL.contains(row.local_port):
             sources = ports.setdefault((row.remote_address, row.remote_port), {})
             sources.setdefault(row.local_address, set()).add(row.local_port)
     by_destination = ports_by_destination(grouped(sockets, table))
@@ -133,7 +149,7 @@ def test_used_is_the_distinct_ports_of_the_busiest_source(sockets: list[Socket],
 def test_unavailable_ports_are_the_distinct_bound_ports(sockets: list[Socket], listeners: Owned) -> None:
     table = table_of(listeners)
     bound = {listener.local_port for listener, _ in listeners} | {
-        row.local_port for row in sockets if row.state == CLOSE
+        row.local_port for row in sockets if row.state == CLOSE or is_unaccepted(row)
     }
     groups = grouped(sockets, table)
     groups.update(

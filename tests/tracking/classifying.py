@@ -71,21 +71,19 @@ CONNECTION_STATES = st.tuples(
             STATES,
             st.sampled_from([0, 999, *OWNERS_BY_KEY]),
             LISTENERS_ON_USED_PORTS,
-            st.floats(0, 240.0),
         ),
         min_size=1,
         max_size=8,
     ),
 )
-ConnectionStates = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]], float]]]
+ConnectionStates = tuple[Socket, list[tuple[int, int, list[tuple[Listener, Owner]]]]]
 
 
 def classify_states(states: ConnectionStates) -> Iterator[SocketGroup]:
     """Yield the groups of a connection that changes its state, while listeners come and go."""
     socket, steps = states
-    table, destinations, now, previous = ListenerTable(), connected(CLIENT), 0.0, None
-    for state, owner_key, present, seconds in steps:
-        now += seconds
-        table.update(present, now)
+    table, destinations, previous = ListenerTable(), connected(CLIENT), None
+    for state, owner_key, present in steps:
+        table.update(present)
         previous = classify(socket._replace(state=state, owner_key=owner_key), table, previous, destinations)
         yield previous

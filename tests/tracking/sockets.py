@@ -40,9 +40,9 @@ def listener(endpoint: Endpoint) -> Listener:
 
 
 def listening(*owned: tuple[Endpoint, Owner]) -> ListenerTable:
-    """Return a table of these listeners, updated at time 0."""
+    """Return a table of these listeners."""
     table = ListenerTable()
-    table.update([(listener(endpoint), owner) for endpoint, owner in owned], 0.0)
+    table.update([(listener(endpoint), owner) for endpoint, owner in owned])
     return table
 
 

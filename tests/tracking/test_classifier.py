@@ -103,6 +103,12 @@ def test_connection_stays_inbound_after_its_listener_closed() -> None:
     assert classify(inbound(CLOSE_WAIT), previous=WAS_INBOUND) == WAS_INBOUND._replace(state=CLOSE_WAIT)
 
 
+def test_outbound_orphan_does_not_belong_to_a_later_listener() -> None:
+    later = listening((("0.0.0.0", 40_001), SERVER))
+    previous = WAS_OUTBOUND._replace(owner=Unowned.NOT_FOUND)
+    assert classify(outbound(LAST_ACK, owner_key=0), later, previous).owner is Unowned.RELEASED
+
+
 def test_bound_socket_that_connects_becomes_outbound() -> None:
     previous = SocketGroup(CLOSE, CLIENT, Direction.NONE, 40_001)
     assert classify(outbound(SYN_SENT), previous=previous).direction is Direction.OUTBOUND
@@ -127,6 +133,6 @@ def test_bound_socket_is_grouped_by_its_local_port(
     socket: Socket, present: list[tuple[Listener, Owner]]
 ) -> None:
     table = ListenerTable()
-    table.update(present, 0.0)
+    table.update(present)
     group = classify(socket, table)
     assert group == SocketGroup(CLOSE, owner_of(socket.owner_key), Direction.NONE, socket.local_port)

@@ -113,7 +113,7 @@ def test_group_ids_agree_with_classifying_each_socket(
     listeners: list[tuple[Listener, Owner]],
 ) -> None:
     table, destinations = ListenerTable(), DestinationOwners()
-    table.update(listeners, 0.0)
+    table.update(listeners)
     classifier = Classifier(table, destinations, owner_of, EPHEMERAL)
     numbers = GroupNumbers()
     for number, (sockets, connected) in enumerate(collections):
@@ -162,18 +162,18 @@ class TestClassifierCache:
         self.first = self.cache.get(owner_of, EPHEMERAL, 1)
 
     def test_classifier_is_reused_while_nothing_changed(self) -> None:
-        self.table.update([(listener(("0.0.0.0", 80)), SERVER)], 1.0)
+        self.table.update([(listener(("0.0.0.0", 80)), SERVER)])
         assert self.cache.get(owner_of, EPHEMERAL, 1) is self.first
 
     @pytest.mark.parametrize(
         "change",
         [
-            lambda table: table.update([(listener(("0.0.0.0", 81)), SERVER)], 1.0),
-            lambda table: table.update([(listener(("0.0.0.0", 80)), WORKER)], 1.0),
-            lambda table: table.update([], 121.0),
+            lambda table: table.update([(listener(("0.0.0.0", 81)), SERVER)]),
+            lambda table: table.update([(listener(("0.0.0.0", 80)), WORKER)]),
+            lambda table: table.update([]),
             lambda table: table.invalidate([SERVER]),
         ],
-        ids=["another port", "another owner", "listener expired", "owner invalidated"],
+        ids=["another port", "another owner", "listener closed", "owner invalidated"],
     )
     def test_classifier_is_replaced_when_listeners_change(
         self, change: Callable[[ListenerTable], None]

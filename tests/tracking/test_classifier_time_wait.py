@@ -70,6 +70,17 @@ def test_time_wait_of_a_listener_with_unknown_owner_is_not_found() -> None:
     assert attribute(INBOUND_TIME_WAIT, hidden, WAS_INBOUND) == (SERVER, Attribution.OBSERVED)
 
 
+def test_time_wait_seen_while_the_listener_existed_keeps_its_owner() -> None:
+    assert attribute(INBOUND_TIME_WAIT, NO_LISTENERS, WAS_INBOUND) == (SERVER, Attribution.OBSERVED)
+
+
+def test_time_wait_first_seen_after_the_listener_closed_is_not_its() -> None:
+    table = listening((("0.0.0.0", 40_001), SERVER))
+    table.update([])
+    assert attribute(OUTBOUND_TIME_WAIT, table) == (Unowned.RELEASED, Attribution.NONE)
+    assert classify(outbound(), table).direction is Direction.OUTBOUND
+
+
 def test_later_listener_does_not_claim_an_outbound_connection() -> None:
     later = listening((("0.0.0.0", 40_001), SERVER))
     assert attribute(OUTBOUND_TIME_WAIT, later, WAS_OUTBOUND) == (CLIENT, Attribution.OBSERVED)

@@ -50,12 +50,12 @@ def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
     assert listening(*((("::", 80), owner) for owner in owners)).owner(ip("::1"), 80) == SERVER
 
 
-def test_port_stays_inbound_for_120_seconds_after_close() -> None:
+def test_closed_listener_is_forgotten() -> None:
     table = listening((HTTP, SERVER))
-    table.update([], 120.0)
-    assert table.owner(HERE, 80) == SERVER
-    table.update([], 120.1)
-    assert table.owner(HERE, 80) is None
+    version = table.version
+    table.update([])
+    assert (table.owner(HERE, 80), table.ports) == (None, set())
+    assert table.version != version
 
 
 def test_invalidated_owner_leaves_the_port_inbound() -> None:
