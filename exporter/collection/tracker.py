@@ -25,7 +25,7 @@ from ..tracking.bound_ports import BoundPortCounter
 from ..tracking.classifier import Classifier, ClassifierCache
 from ..tracking.close_wait_tracker import AgeTracker, classify_close_wait
 from ..tracking.counter import SocketCounter
-from ..tracking.destinations import Destination, DestinationOwners, is_unattributed
+from ..tracking.destinations import DestinationOwners
 from ..tracking.listeners import ListenerTable
 from ..tracking.pending import CountInProgress
 from .collector_runs import CollectorRuns, build_partial_snapshot
@@ -74,7 +74,6 @@ class SocketTracker:
         self._listeners = ListenerTable()
         self._previous_listeners: set[tuple[bytes, int, int]] = set()
         self._destinations = DestinationOwners()
-        self._new_destinations: set[Destination] = set()
         self._ages = AgeTracker()
         self._classifiers = ClassifierCache(self._listeners, self._destinations)
         self._ephemeral_range: EphemeralRange | None = None
@@ -187,9 +186,6 @@ class SocketTracker:
         stale = self._resolver.refresh()
         self._counter.invalidate(stale)
         self._listeners.invalidate(stale)
-        destinations, self._new_destinations = self._new_destinations, set()
-        if destinations:
-            self._counter.invalidate_time_wait(lambda group: is_unattributed(group, destinations))
 
     def _begin_count(self) -> tuple[CountInProgress, BoundPortCounter | None]:
         """Count the sockets with known keys, and the ports in use if that count is due."""
@@ -260,8 +256,8 @@ class SocketTracker:
             classifier.learn_ports(minisocks.unclassified_tables())
             return minisocks
 
-        def learn_destinations(groups: list[SocketGroup]) -> None:
-            self._new_destinations = self._destinations.update(groups, names.get, self._clock())
+        def learn_destinations(groups: list[SocketGroup], opened: set[SocketGroup]) -> None:
+            self._destinations.update(groups, opened, names.get, self._clock())
 
         cacheable = not failed & _SOCKET_COLLECTORS
         classifier.learn_ports(count.unclassified_tables())

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..model.address import format_address
 from ..model.ephemeral_ports import unavailable_ports
-from ..model.groups import Direction, SocketGroup
+from ..model.groups import Attribution, Direction, SocketGroup
 from ..model.process import UNKNOWN_PROCESS, Owner
 from ..model.snapshot import Snapshot
 from ..model.sockets import CLOSE_WAIT, TIME_WAIT
@@ -43,6 +43,8 @@ class _FlowStats:
     owners: Counter[Owner] = field(default_factory=Counter)
     time_wait: int = 0
     close_wait: int = 0
+    inferred: int = 0
+    """Number of connections in TIME_WAIT whose owner is probable, not certain."""
     used: int = 0
     """Number of ephemeral ports in use."""
     used_open: int = 0
@@ -52,6 +54,7 @@ class _FlowStats:
         is_time_wait = group.state == TIME_WAIT
         self.owners[group.owner] += count
         self.time_wait += count if is_time_wait else 0
+        self.inferred += count if group.attribution is Attribution.INFERRED else 0
         self.close_wait += count if group.state == CLOSE_WAIT else 0
         self.used += count if ephemeral else 0
         self.used_open += count if ephemeral and not is_time_wait else 0
@@ -134,7 +137,7 @@ def _build_exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Fi
     return Finding(
         kind=FindingKind.EPHEMERAL_PORTS,
         severity=severity,
-        title=f"{_subject(stats, data)} uses {format_percent(usage.ratio)} of the ephemeral ports "
+        title=f"{_subject(stats, data, 'uses')} {format_percent(usage.ratio)} of the ephemeral ports "
         f"to {destination}",
         detail=paragraph(f"""
             {_users_text(stats, data)} {_breakdown_text(stats)} {reuse}
@@ -158,7 +161,7 @@ def _build_many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisI
     return Finding(
         kind=FindingKind.TIME_WAIT,
         severity=severity,
-        title=f"{_subject(stats, data)} has {plural(stats.time_wait, 'connection')} to {destination} "
+        title=f"{_subject(stats, data, 'has')} {plural(stats.time_wait, 'connection')} to {destination} "
         "in TIME_WAIT",
         detail=paragraph(f"""
             Both sides have closed, and the system keeps the local ports for a while.
@@ -174,11 +177,13 @@ def _build_many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisI
     )
 
 
-def _subject(stats: _FlowStats, data: DiagnosisInput) -> str:
-    """Return the process if it is the only user, otherwise the host."""
+def _subject(stats: _FlowStats, data: DiagnosisInput, verb: str) -> str:
+    """Return the process if it is the only user, otherwise the host, with the verb; say if it is inferred."""
     users = group_by_name(stats.owners, data.snapshot)
     is_only_user = len(users) == 1 and users[0].name != UNKNOWN_PROCESS
-    return with_pids_capitalized(users[0]) if is_only_user else "The host"
+    if not is_only_user:
+        return f"The host {verb}"
+    return f"{with_pids_capitalized(users[0])} {'probably ' if stats.inferred else ''}{verb}"
 
 
 def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
@@ -193,7 +198,12 @@ def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
         names[_MAX_USERS:] = [f"{len(names) - _MAX_USERS} more"]
     if has_unknown:
         names.append("unknown processes")
-    return f"Used by {join_and(names)}."
+    if not stats.inferred:
+        return f"Used by {join_and(names)}."
+    return (
+        f"Used by {join_and(names)}, probably: the owner of {plural(stats.inferred, 'connection')} in "
+        "TIME_WAIT is inferred from the process that opened others there at that time."
+    )
 
 
 def _breakdown_text(stats: _FlowStats) -> str:

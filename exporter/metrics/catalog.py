@@ -113,8 +113,8 @@ SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS: Final = gauge(
 SOCKET_TIME_WAIT_ATTRIBUTION: Final = gauge(
     "socket_time_wait_attribution",
     "Number of sockets in TIME_WAIT by attribution method: `listener` (process listening on the local "
-    "port), `observed` (seen with an owner before), `inferred` (only process connected to the "
-    "destination), `none` (owner unknown).",
+    "port), `observed` (seen with an owner before), `inferred` (probably the only process seen opening "
+    "connections to the destination at that time), `none` (owner unknown).",
     ("method",),
     collector=CollectorName.TIME_WAIT,
 )

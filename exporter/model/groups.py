@@ -31,7 +31,8 @@ class Attribution(Enum):
     OBSERVED = "observed"
     """A previous collection contained the same socket with an owner."""
     INFERRED = "inferred"
-    """The owner is the only process that has, or recently had, connections to the remote address and port."""
+    """The owner is the only process that was seen calling the remote address and port, and it opened
+    connections there while the socket entered TIME_WAIT: probable, not certain."""
     NONE = "none"
     """The owner is unknown."""
 

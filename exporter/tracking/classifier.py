@@ -188,8 +188,9 @@ class Classifier:
             return listener_owner, Attribution.LISTENER
         if previous and isinstance(previous.owner, ProcessId):
             return previous.owner, Attribution.OBSERVED
-        if not inbound and (
-            owner := self._destinations.sole_owner(socket.remote_address, socket.remote_port)
+        was_hidden = previous and previous.owner is Unowned.NOT_FOUND
+        if not (inbound or was_hidden) and (
+            owner := self._destinations.probable_owner(socket.remote_address, socket.remote_port)
         ):
             return owner, Attribution.INFERRED
         return (inbound and listener_owner) or Unowned.RELEASED, Attribution.NONE

@@ -13,13 +13,17 @@ from typing import Final, cast
 
 from ..model.groups import SocketGroup
 from ..model.process import Owner
-from ..model.sockets import TIME_WAIT, KeySpace, SocketBatch, SocketKey, SocketTable
+from ..model.sockets import ESTABLISHED, SYN_SENT, TIME_WAIT, KeySpace, SocketBatch, SocketKey, SocketTable
 from .bound_ports import BoundPortCounter
 from .group_cache import GroupCache
 from .pending import CountInProgress, UnclassifiedChunk
 
 GroupIdsOf = Callable[[SocketTable, Sequence[SocketGroup | None], Callable[[SocketGroup], int]], list[int]]
 """(sockets, their previous groups or an empty sequence, group -> its id) -> id of each socket's group."""
+
+# A connection that is first seen in one of these states has been opened since: sources without cookies do not
+# recognize it in later states.
+_OPENED_STATES: Final = frozenset({SYN_SENT, ESTABLISHED})
 
 # Groups without sockets are dropped when their number exceeds this ratio of the others plus this minimum.
 _MAX_EMPTY_GROUPS_RATIO: Final = 0.25
@@ -40,6 +44,8 @@ class SocketCounter:
         # old table stays in memory until the end.
         self._stale_keyspace: KeySpace | None = None
         self._has_stale_groups = False
+        # Whether the cache contains all sockets of the previous collection.
+        self._knows_all = False
         self.id_version = 0
         """Number that changes when groups get other ids."""
 
@@ -72,7 +78,7 @@ class SocketCounter:
         count: CountInProgress,
         group_ids_of: GroupIdsOf,
         read_minisocks: Callable[[], CountInProgress | None],
-        learn_destinations: Callable[[list[SocketGroup]], None],
+        learn_destinations: Callable[[list[SocketGroup], set[SocketGroup]], None],
         *,
         cacheable: bool = True,
     ) -> Counter[SocketGroup]:
@@ -82,7 +88,8 @@ class SocketCounter:
         minisocks. TIME_WAIT comes last, since its owners are inferred from the connections to a destination.
 
         read_minisocks: reads the remaining sockets and returns what extend() returns, or None.
-        learn_destinations: called with the groups of all sockets that are not in TIME_WAIT.
+        learn_destinations: called with the groups of all sockets that are not in TIME_WAIT, and with those of
+            connections that have been opened since the previous collection; none if that is not known.
         cacheable: False if the classification lacks information and must be repeated in the next collection.
         """
         self._classify(count, group_ids_of, time_wait=False, cacheable=cacheable)
@@ -90,7 +97,11 @@ class SocketCounter:
             count.add(addition)
             # Minisocks that are not in TIME_WAIT are in SYN_RECV.
             self._classify(count, group_ids_of, time_wait=False, cacheable=cacheable)
-        learn_destinations([self._groups[group_id] for group_id in count.counts])
+        opened = count.opened if self._knows_all and not count.is_first else set[int]()
+        learn_destinations(
+            [self._groups[group_id] for group_id in count.counts],
+            {self._groups[group_id] for group_id in opened},
+        )
         self._classify(count, group_ids_of, time_wait=True, cacheable=cacheable)
         return self._finish(count)
 
@@ -124,11 +135,6 @@ class SocketCounter:
         if owners:
             self._has_stale_groups = True
             self._cache.drop(self._ids_where(lambda group: group.owner in owners))
-
-    def invalidate_time_wait(self, is_stale: Callable[[SocketGroup], bool]) -> None:
-        """Drop the sockets in TIME_WAIT of stale groups from the cache, so that they are classified again."""
-        self._has_stale_groups = True
-        self._cache.drop_time_wait(self._ids_where(is_stale))
 
     def previous_groups(self, cookies: Sequence[int]) -> list[SocketGroup | None]:
         """Return the groups in which the sockets with these cookies were last counted, in any state.
@@ -192,6 +198,10 @@ class SocketCounter:
                 previous_groups = self._groups_by_id(previous) if has_previous else []
                 ids = group_ids_of(table, previous_groups, self._id_of)
                 count.counts.update(ids)
+                if keyspace.state in _OPENED_STATES:
+                    count.opened.update(
+                        group_id for group_id, known in zip(ids, previous, strict=False) if known is None
+                    )
                 self._cache_ids(keyspace, keys, ids, count, cacheable=cacheable)
 
     def _cache_ids(
@@ -214,6 +224,7 @@ class SocketCounter:
     def _finish(self, count: CountInProgress) -> Counter[SocketGroup]:
         """Return the counts by group. Drop closed sockets and empty groups, if there are too many."""
         counts = Counter({self._groups[group_id]: number for group_id, number in count.counts.items()})
+        self._knows_all = not count.uncached
         for keyspace, known in count.rebuilt.items():
             self._cache.replace(keyspace, known)
         # A collection without sockets has failed; uncached sockets still need their dropped entries.

@@ -81,12 +81,6 @@ class GroupCache:
                 if any(stale):
                     self._by_keyspace[keyspace] = _without_ids(ids, known)
 
-    def drop_time_wait(self, ids: Collection[int]) -> None:
-        """Drop the entries in TIME_WAIT with these group ids; previous() no longer returns them."""
-        for keyspace, known in self._by_keyspace.items():
-            if keyspace.state == TIME_WAIT and not set(known.values()).isdisjoint(ids):
-                self._by_keyspace[keyspace] = _without_ids(ids, known)
-
     def replace(self, keyspace: KeySpace, ids: dict[SocketKey, int]) -> None:
         """Replace all entries of a key space."""
         self._by_keyspace[keyspace] = ids

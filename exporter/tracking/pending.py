@@ -105,6 +105,8 @@ class CountInProgress:
     """Group ids of this collection's sockets, for the key spaces whose cache drops closed ones."""
     uncached: GroupCache = field(default_factory=GroupCache)
     """Group ids that are not cached: the next collection must classify these sockets again."""
+    opened: set[int] = field(default_factory=set)
+    """Group ids of connections that did not exist in the previous collection; none in the first one."""
     is_first: bool = False
     """Whether this is the first collection: no socket is cached."""
 

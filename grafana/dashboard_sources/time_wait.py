@@ -38,8 +38,8 @@ def by_method() -> Json:
     return timeseries(
         "TIME_WAIT by attribution method",
         "The kernel keeps no owner for sockets in TIME_WAIT. listener: a process listens on the local port. "
-        "observed: the process owned the socket in an earlier collection. inferred: it is the only process "
-        "with connections to that address and port. none: unknown.",
+        "observed: the process owned the socket in an earlier collection. inferred: probably, it is the only "
+        "process seen opening connections to that address and port at that time. none: unknown.",
         [Query(f"sum by (method) ({selector(catalog.SOCKET_TIME_WAIT_ATTRIBUTION)})", "{{method}}")],
         SHORT,
         stack=True,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.collection.tracker import SocketTracker
+from exporter.model.collectors import CollectorName
 from exporter.model.groups import Attribution
 from exporter.model.host import EphemeralRange
 from exporter.model.process import Owner, Unowned
@@ -39,33 +40,69 @@ def time_wait(snapshot: Snapshot) -> Attributions:
     return attributions
 
 
-def test_time_wait_is_inferred_from_the_process_still_connected(tracker: SocketTracker, host: Host) -> None:
-    host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001), outbound(40_002, TIME_WAIT)]
+UNATTRIBUTED = Unowned.RELEASED, Attribution.NONE
+BUSY = [outbound(40_001), outbound(40_002), outbound(40_000, TIME_WAIT), outbound(40_003, TIME_WAIT)]
+"""The client keeps a connection, opens one, and two others have come and gone since."""
+
+
+def test_time_wait_is_inferred_from_the_process_that_opens_connections(
+    tracker: SocketTracker, host: Host
+) -> None:
+    host.rows = [outbound(40_001)]
+    tracker.snapshot()
+    host.rows = BUSY
+    assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 2}
     assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 2}
 
 
+def test_first_collection_infers_no_owner(tracker: SocketTracker, host: Host) -> None:
+    host.rows = BUSY
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 2}
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 2}
+
+
+def test_idle_connection_gets_no_time_wait_of_others(tracker: SocketTracker, host: Host) -> None:
+    host.rows = [outbound(40_001)]
+    tracker.snapshot()
+    host.rows = [outbound(40_001), *(outbound(port, TIME_WAIT) for port in range(41_000, 41_300))]
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 300}
+
+
+@pytest.mark.parametrize("failed", [CollectorName.LISTENERS, CollectorName.OWNERS])
+def test_idle_connection_is_not_new_after_a_failed_collector(
+    failed: CollectorName, tracker: SocketTracker, host: Host
+) -> None:
+    host.rows = [outbound(40_001)]
+    tracker.snapshot()
+    host.failing = {failed}
+    tracker.snapshot()
+    host.failing = set()
+    host.rows = [outbound(40_001), outbound(40_000, TIME_WAIT)]
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 1}
+
+
 def test_time_wait_has_no_owner_with_two_processes_connected(tracker: SocketTracker, host: Host) -> None:
-    host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001), outbound(40_002, owner_key=21)]
-    assert time_wait(tracker.snapshot()) == {(Unowned.RELEASED, Attribution.NONE): 1}
+    host.rows = [outbound(40_001), outbound(40_009, owner_key=21)]
+    tracker.snapshot()
+    host.rows = [*BUSY, outbound(40_009, owner_key=21)]
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 2}
 
 
-def test_time_wait_is_inferred_after_a_process_connects(tracker: SocketTracker, host: Host) -> None:
+def test_time_wait_is_not_that_of_a_process_that_connects_later(tracker: SocketTracker, host: Host) -> None:
     host.rows = [outbound(40_000, TIME_WAIT)]
-    unattributed = {(Unowned.RELEASED, Attribution.NONE): 1}
-    assert time_wait(tracker.snapshot()) == unattributed
-    host.rows.append(outbound(40_001))
-    assert time_wait(tracker.snapshot()) == unattributed
-    assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 1}
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 1}
+    for port in (40_001, 40_002, 40_003):
+        host.rows.append(outbound(port))
+        assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 1}
 
 
 def test_inferred_owner_stays_when_another_process_connects(tracker: SocketTracker, host: Host) -> None:
-    host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001)]
+    host.rows = [outbound(40_001)]
     tracker.snapshot()
-    host.rows += [outbound(40_002, owner_key=21), outbound(40_003, TIME_WAIT)]
-    assert time_wait(tracker.snapshot()) == {
-        (CLIENT, Attribution.INFERRED): 1,
-        (Unowned.RELEASED, Attribution.NONE): 1,
-    }
+    host.rows = BUSY
+    tracker.snapshot()
+    host.rows = [*BUSY, outbound(40_004, owner_key=21), outbound(40_005), outbound(40_006, TIME_WAIT)]
+    assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 2, UNATTRIBUTED: 1}
 
 
 def test_time_wait_keeps_the_observed_owner_with_cookies(tracker: SocketTracker, host: Host) -> None:
@@ -80,7 +117,9 @@ def test_time_wait_keeps_the_observed_owner_with_cookies(tracker: SocketTracker,
 
 
 def test_name_of_an_exited_client_is_kept_for_its_time_wait(tracker: SocketTracker, host: Host) -> None:
-    host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001)]
+    host.rows = [outbound(40_001)]
+    tracker.snapshot()
+    host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001), outbound(40_002)]
     tracker.snapshot()
     host.stale, host.rows = {CLIENT}, [outbound(40_000, TIME_WAIT)]
     snapshot = tracker.snapshot()
@@ -89,7 +128,7 @@ def test_name_of_an_exited_client_is_kept_for_its_time_wait(tracker: SocketTrack
     assert CLIENT in host.retained
 
 
-def test_recent_client_is_retained_for_later_time_wait(
+def test_recent_client_is_retained_but_no_evidence(
     tracker: SocketTracker, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The counter drops empty groups immediately."""
@@ -101,24 +140,26 @@ def test_recent_client_is_retained_for_later_time_wait(
         tracker.snapshot()
     assert CLIENT in host.retained
     host.rows.append(outbound(40_002, TIME_WAIT))
-    assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 1}
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 1}
 
 
 def test_workers_of_one_name_are_one_client_of_a_destination(tracker: SocketTracker, host: Host) -> None:
     worker = CLIENT._replace(pid=99)
     host.owner_keys[21] = worker
     host.process = lambda owner: replace(Host.process(host, CLIENT), pid=owner.pid)  # type: ignore[method-assign]
+    host.rows = [outbound(40_001)]
+    tracker.snapshot()
     host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001), outbound(40_002, owner_key=21)]
     ((_, method),) = time_wait(tracker.snapshot())
     assert method is Attribution.INFERRED
 
 
-def test_unresolved_client_is_inferred_once_resolved(tracker: SocketTracker, host: Host) -> None:
+def test_client_resolved_later_is_no_evidence(tracker: SocketTracker, host: Host) -> None:
     host.rows = [outbound(40_000, TIME_WAIT), outbound(40_001, owner_key=99)]
     tracker.snapshot()
     host.owner_keys[99], host.stale = CLIENT, {Unowned.NOT_FOUND}
     tracker.snapshot()
-    assert time_wait(tracker.snapshot()) == {(CLIENT, Attribution.INFERRED): 1}
+    assert time_wait(tracker.snapshot()) == {UNATTRIBUTED: 1}
 
 
 def ephemeral(snapshot: Snapshot) -> Counter[bool]:

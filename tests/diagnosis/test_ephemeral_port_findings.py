@@ -7,7 +7,7 @@ import pytest
 from exporter.diagnosis.finding import DiagnosisInput, FindingKind, Severity
 from exporter.diagnosis.report import find_problems
 from exporter.model.close_wait import Cause
-from exporter.model.groups import Direction, SocketGroup
+from exporter.model.groups import Attribution, Direction, SocketGroup
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import CLOSE, ESTABLISHED, TIME_WAIT
 
@@ -123,3 +123,18 @@ def test_users_with_most_sockets_are_named() -> None:
         "Used by app6 (pid 6), app5 (pid 5), app4 (pid 4), 3 more and unknown processes."
         in only_finding(snapshot).detail
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "title"),
+    [
+        (25_000, "app (pid 20) probably uses 88 % of the ephemeral ports"),
+        (5_000, "app (pid 20) probably has 5,000 connections to 10.0.0.5:5432 in TIME_WAIT"),
+    ],
+)
+def test_inferred_owner_is_only_probable(count: int, title: str) -> None:
+    group, _ = outbound(TIME_WAIT, count)
+    inferred = group._replace(attribution=Attribution.INFERRED)
+    finding = only_finding(make_snapshot((inferred, count)))
+    assert finding.title.startswith(title)
+    assert f", probably: the owner of {count:,} connections in TIME_WAIT is inferred" in finding.detail

@@ -62,7 +62,8 @@ class Case(IntEnum):
     CLIENT_TIME_WAIT = auto()
     """Towards a port without other connections: the owner cannot be inferred."""
     SHARED_TIME_WAIT = auto()
-    """Towards a port to which the client is still connected: by the first connection of the case."""
+    """Towards a port to which the client is still connected, by the first connection of the case: that is no
+    evidence that it opened the others."""
     BOUND = 50
     """And the ports after it, one for each socket."""
 
@@ -70,7 +71,7 @@ class Case(IntEnum):
 TIME_WAIT_OWNERS: Final = {
     Case.SERVER_TIME_WAIT: PRINTD,
     Case.CLIENT_TIME_WAIT: UNKNOWN,
-    Case.SHARED_TIME_WAIT: CLIENT,
+    Case.SHARED_TIME_WAIT: UNKNOWN,
 }
 """The owner that the first collection reports for sockets in TIME_WAIT. The kernel keeps none."""
 

@@ -64,16 +64,41 @@ def test_client_time_wait_keeps_the_observed_owner(namespace: Namespace) -> None
 def client_with_an_open_connection() -> Owners:
     set_comm(CLIENT)
     server = serve(8003)
-    open_pair = connect(server)
+    tracker, open_pairs = make_tracker(), [connect(server)]
+    tracker.snapshot()
     for _ in range(5):
         close_first(*connect(server))
-    counts = owners(make_tracker().snapshot())
-    assert open_pair
+    open_pairs.append(connect(server))
+    counts = owners(tracker.snapshot())
+    assert open_pairs
     return counts
 
 
-def test_owner_is_inferred_from_the_only_connected_process(namespace: Namespace) -> None:
+def test_owner_is_inferred_from_the_only_process_that_opens_connections(namespace: Namespace) -> None:
     assert {(CLIENT, 8003, Attribution.INFERRED.value): 5} == namespace.call(client_with_an_open_connection)
+
+
+def idle_pool_and_unseen_loop() -> list[Owners]:
+    """The processes of the loop live between two collections only."""
+    server, tracker = serve(8008), make_tracker()
+    pool = fork_process("pool", lambda: connect(server))
+    counts = [owners(tracker.snapshot())]
+
+    def loop() -> bool:
+        for _ in range(300):
+            close_first(*connect(server))
+        return True
+
+    kill(fork_process("curl", loop))
+    counts += [owners(tracker.snapshot()), owners(make_tracker().snapshot())]
+    kill(pool)
+    return counts
+
+
+def test_idle_pool_does_not_get_the_time_wait_of_an_unseen_loop(namespace: Namespace) -> None:
+    before, after, first_look = namespace.call(idle_pool_and_unseen_loop)
+    assert before == {}
+    assert after == first_look == {(UNKNOWN, 8008, Attribution.NONE.value): 300}
 
 
 def one_of_two_clients() -> Owners:
@@ -81,10 +106,14 @@ def one_of_two_clients() -> Owners:
     server = serve(8004)
     open_pair = connect(server)
     other = fork_process("other", lambda: connect(server))
+    tracker = make_tracker()
+    tracker.snapshot()
     for _ in range(5):
         close_first(*connect(server))
-    counts = owners(make_tracker().snapshot())
+    later_pair = connect(server)
+    counts = owners(tracker.snapshot())
     kill(other)
+    assert later_pair
     assert open_pair
     return counts
 
@@ -99,17 +128,15 @@ def client_observed_after_close() -> list[Owners]:
     for _ in range(6):
         close_first(*connect(server))
     counts = [owners(tracker.snapshot())]
-    open_pair = connect(server)
-    tracker.snapshot()
-    counts.append(owners(tracker.snapshot()))
-    assert open_pair
+    open_pairs = []
+    for _ in range(3):
+        open_pairs.append(connect(server))
+        counts.append(owners(tracker.snapshot()))
     return counts
 
 
-def test_unknown_owner_is_inferred_after_a_process_connects(namespace: Namespace) -> None:
-    before, after = namespace.call(client_observed_after_close)
-    assert {(UNKNOWN, 8005, Attribution.NONE.value): 6} == before
-    assert {(CLIENT, 8005, Attribution.INFERRED.value): 6} == after
+def test_time_wait_is_not_that_of_a_process_that_connects_later(namespace: Namespace) -> None:
+    assert namespace.call(client_observed_after_close) == [{(UNKNOWN, 8005, Attribution.NONE.value): 6}] * 4
 
 
 def client_exited() -> Owners:
@@ -123,12 +150,10 @@ def client_exited() -> Owners:
     return owners(tracker.snapshot())
 
 
-def test_recently_connected_process_is_still_inferred(namespace: Namespace) -> None:
+def test_recently_connected_process_gets_no_later_time_wait(namespace: Namespace) -> None:
     counts = namespace.call(client_exited)
-    inferred = {
-        name: count for (name, _, method), count in counts.items() if method == Attribution.INFERRED.value
-    }
-    assert inferred == {CLIENT: 2}
+    assert not [method for _, _, method in counts if method == Attribution.INFERRED.value]
+    assert counts[UNKNOWN, 8006, Attribution.NONE.value] >= 2
 
 
 def exceed_tcp_max_tw_buckets(closes: int) -> tuple[int, int, int | None]:

@@ -96,7 +96,7 @@ def one_by_one(classify: ClassifyOne) -> GroupIdsOf:
 def complete(
     counter: SocketCounter, pending: CountInProgress, classify: ClassifyOne = group, *, cacheable: bool = True
 ) -> Counter[SocketGroup]:
-    return counter.complete(pending, one_by_one(classify), lambda: None, lambda _: None, cacheable=cacheable)
+    return counter.complete(pending, one_by_one(classify), lambda: None, lambda *_: None, cacheable=cacheable)
 
 
 def count(counter: SocketCounter, *batches: SocketBatch) -> Counter[SocketGroup]:

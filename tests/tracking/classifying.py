@@ -37,11 +37,11 @@ WAS_OUTBOUND = SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 443, TO_443)
 
 
 def connected(*owners: ProcessId) -> DestinationOwners:
-    """Return these owners as connected to the destination of outbound()."""
+    """Return these owners as connected to the destination of outbound(), where they open connections."""
     destinations = DestinationOwners()
-    destinations.update(
-        [WAS_OUTBOUND._replace(owner=owner) for owner in owners], lambda owner: f"{owner.pid}", 0.0
-    )
+    groups = [WAS_OUTBOUND._replace(owner=owner) for owner in owners]
+    for opened, now in (set[SocketGroup](), 0.0), (set(groups), 15.0):
+        destinations.update(groups, opened, lambda owner: f"{owner.pid}", now)
     return destinations
 
 

@@ -117,9 +117,8 @@ def test_group_ids_agree_with_classifying_each_socket(
     classifier = Classifier(table, destinations, owner_of, EPHEMERAL)
     numbers = GroupNumbers()
     for number, (sockets, connected) in enumerate(collections):
-        destinations.update(
-            [WAS_OUTBOUND._replace(owner=owner) for owner in connected], str, 1_000.0 * number
-        )
+        groups = [WAS_OUTBOUND._replace(owner=owner) for owner in connected]
+        destinations.update(groups, groups, str, 200.0 * number)
         classifier.begin(owner_of)
         rows, previous = rows_of([sock for sock, _ in sockets]), [group for _, group in sockets]
         one_by_one = Classifier(table, destinations, owner_of, EPHEMERAL)

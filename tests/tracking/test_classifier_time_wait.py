@@ -46,8 +46,14 @@ def test_time_wait_keeps_the_owner_observed_earlier() -> None:
     assert attribute(OUTBOUND_TIME_WAIT, previous=WAS_OUTBOUND) == (CLIENT, Attribution.OBSERVED)
 
 
-def test_time_wait_is_inferred_from_the_only_connected_process() -> None:
+def test_time_wait_is_inferred_from_the_only_process_that_opens_connections() -> None:
     assert attribute(OUTBOUND_TIME_WAIT, destinations=connected(CLIENT)) == (CLIENT, Attribution.INFERRED)
+
+
+def test_time_wait_of_a_process_that_was_not_found_is_not_inferred() -> None:
+    previous = WAS_OUTBOUND._replace(owner=Unowned.NOT_FOUND)
+    attributed = attribute(OUTBOUND_TIME_WAIT, NO_LISTENERS, previous, connected(CLIENT))
+    assert attributed == (Unowned.RELEASED, Attribution.NONE)
 
 
 def test_observed_owner_takes_precedence_over_inferred() -> None:
@@ -90,7 +96,9 @@ def test_inbound_time_wait_is_not_inferred_from_destinations() -> None:
     """The listener closed long ago; the endpoint of the client was 10.0.0.2:50000."""
     destinations = DestinationOwners()
     path = AddressPair(ip("10.0.0.1"), ip("10.0.0.2"), ephemeral=True)
-    destinations.update([SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 50_000, path)], str, 0.0)
+    groups = [SocketGroup(ESTABLISHED, CLIENT, Direction.OUTBOUND, 50_000, path)]
+    destinations.update(groups, [], str, 0.0)
+    destinations.update(groups, groups, str, 15.0)
     previous = WAS_INBOUND._replace(owner=Unowned.RELEASED)
     assert attribute(INBOUND_TIME_WAIT, NO_LISTENERS, previous, destinations) == (
         Unowned.RELEASED,

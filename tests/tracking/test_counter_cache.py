@@ -64,7 +64,7 @@ def test_sockets_classified_before_a_failure_are_cached(monkeypatch: pytest.Monk
         raise OSError("the kernel stopped answering")
 
     with pytest.raises(OSError, match="stopped"):
-        counter.complete(pending, one_by_one(group), fail, lambda _: None)
+        counter.complete(pending, one_by_one(group), fail, lambda *_: None)
     recorded = RecordingClassifier()
     complete(counter, counter.begin([batch([socket(2, FIN_WAIT2, owner_key=0)])]), recorded)
     assert recorded.previous == [group(socket(2))]

@@ -8,7 +8,8 @@ import pytest
 
 from exporter.model.groups import SocketGroup
 from exporter.model.host import EphemeralRange
-from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT
+from exporter.model.process import ProcessId
+from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, TIME_WAIT, Socket
 from exporter.portable import psutil_source
 from exporter.tracking.bound_ports import BoundPortCounter
 from exporter.tracking.counter import SocketCounter
@@ -28,7 +29,7 @@ def test_time_wait_is_classified_last(source: str) -> None:
     recorded = RecordingClassifier()
     states_before_time_wait: list[int] = []
 
-    def learn(groups: list[SocketGroup]) -> None:
+    def learn(groups: list[SocketGroup], _: set[SocketGroup]) -> None:
         states_before_time_wait.extend(group.state for group in groups)
         assert [row.state for row in recorded.rows] == [ESTABLISHED, CLOSE_WAIT]
 
@@ -47,21 +48,42 @@ def test_deferred_sockets_are_classified_before_time_wait() -> None:
         assert [row.cookie for row in recorded.rows] == [1]
         return counter.extend(pending, batches([socket(3, SYN_RECV), socket(4, TIME_WAIT)]))
 
-    counts = counter.complete(pending, one_by_one(recorded), deferred, lambda _: None)
+    counts = counter.complete(pending, one_by_one(recorded), deferred, lambda *_: None)
     assert [row.cookie for row in recorded.rows] == [1, 3, 2, 4]
     assert counts.total() == 4
 
 
-@pytest.mark.parametrize("source", ["kernel", "portable"])
-def test_only_invalidated_time_wait_is_classified_again(source: str) -> None:
-    rows = [socket(1), socket(2, TIME_WAIT, 443), socket(3, TIME_WAIT, 80), socket(4, CLOSE_WAIT)]
-    source_batches = batches(rows) if source == "kernel" else list(psutil_source.to_batches(rows))
+def opened_ports(counter: SocketCounter, *rows: Socket, cacheable: bool = True) -> set[int]:
+    """Return the remote ports of the connections opened since the previous collection."""
+    opened: set[SocketGroup] = set()
+    pending = counter.begin(batches(rows))
+    counter.complete(
+        pending, one_by_one(group), lambda: None, lambda _, new: opened.update(new), cacheable=cacheable
+    )
+    return {new.port for new in opened}
+
+
+def test_opened_connections_are_those_first_seen_unless_it_is_the_first_collection() -> None:
     counter = SocketCounter()
-    count(counter, *source_batches)
-    counter.invalidate_time_wait(lambda group: group.state == TIME_WAIT and group.port == 443)
-    recorded = RecordingClassifier()
-    complete(counter, counter.begin(source_batches), recorded)
-    assert recorded.rows == [rows[1]]
+    idle = socket(1, port=1)
+    assert opened_ports(counter, idle) == set()
+    closing, connecting = socket(3, CLOSE_WAIT, port=3), socket(4, SYN_SENT, port=4)
+    assert opened_ports(counter, idle, socket(2, port=2), closing, connecting) == {2, 4}
+    assert opened_ports(counter, idle, socket(2, port=2), closing, connecting) == set()
+
+
+def test_opened_connections_are_unknown_after_an_uncacheable_collection() -> None:
+    counter = SocketCounter()
+    opened_ports(counter, socket(1, port=1))
+    assert opened_ports(counter, socket(1, port=1), socket(2, port=2), cacheable=False) == {2}
+    assert opened_ports(counter, socket(1, port=1), socket(2, port=2)) == set()
+
+
+def test_invalidated_connections_are_not_opened() -> None:
+    counter = SocketCounter()
+    opened_ports(counter, socket(1, port=1))
+    counter.invalidate({ProcessId(1, 0.0)})
+    assert opened_ports(counter, socket(1, port=1), socket(2, port=2)) == {2}
 
 
 def test_uncacheable_sockets_are_counted_and_classified_again() -> None:

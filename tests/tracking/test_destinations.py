@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
+from exporter.model.groups import AddressPair, Direction, SocketGroup
 from exporter.model.process import Owner, ProcessId, Unowned
-from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, STATE_NAMES, TIME_WAIT
+from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, TIME_WAIT
 from exporter.tracking import destinations as destinations_module
-from exporter.tracking.destinations import Destination, DestinationOwners, is_unattributed
+from exporter.tracking.destinations import Destination, DestinationOwners
 
 from .sockets import CLIENT, OTHER_CLIENT, SERVER, ip
 
@@ -29,8 +29,10 @@ def to(destination: Destination, owner: Owner = CLIENT, state: int = ESTABLISHED
     return SocketGroup(state, owner, Direction.OUTBOUND, port, AddressPair(HERE, address, ephemeral=True))
 
 
-def update(destinations: DestinationOwners, now: float, *groups: SocketGroup) -> set[Destination]:
-    return destinations.update(groups, NAMES.__getitem__, now)
+def update(
+    destinations: DestinationOwners, now: float, *groups: SocketGroup, opened: Collection[SocketGroup] = ()
+) -> None:
+    destinations.update(groups, opened, NAMES.__getitem__, now)
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ def test_workers_of_one_name_count_as_one_process(destinations: DestinationOwner
 
 
 def test_renamed_process_is_still_the_sole_owner(destinations: DestinationOwners) -> None:
-    destinations.update([to(DATABASE)], lambda _: "sh", 0.0)
-    destinations.update([to(DATABASE)], lambda _: "curl", 1.0)
+    destinations.update([to(DATABASE)], [], lambda _: "sh", 0.0)
+    destinations.update([to(DATABASE)], [to(DATABASE)], lambda _: "curl", 1.0)
     assert destinations.sole_owner(*DATABASE) == CLIENT
 
 
@@ -90,15 +92,39 @@ def test_remaining_owner_is_the_sole_one_after_300_seconds(destinations: Destina
 def test_groups_without_an_outbound_owner_are_ignored(
     group: SocketGroup, destinations: DestinationOwners
 ) -> None:
-    assert not update(destinations, 0.0, group)
+    update(destinations, 0.0, group)
     assert len(destinations) == 0
 
 
-def test_update_returns_destinations_without_owner_before(destinations: DestinationOwners) -> None:
-    assert update(destinations, 0.0, to(DATABASE)) == {DATABASE}
-    assert update(destinations, 1.0, to(DATABASE), to(DATABASE, OTHER_CLIENT), to(PROXY)) == {PROXY}
-    assert update(destinations, 302.0) == set()
-    assert update(destinations, 303.0, to(PROXY)) == {PROXY}
+def test_probable_owner_opens_connections_and_was_connected_before(destinations: DestinationOwners) -> None:
+    update(destinations, 0.0, to(DATABASE), opened=[to(DATABASE)])
+    assert destinations.probable_owner(*DATABASE) is None
+    update(destinations, 15.0, to(DATABASE), opened=[to(DATABASE)])
+    assert destinations.probable_owner(*DATABASE) == CLIENT
+    update(destinations, 30.0, to(DATABASE))
+    assert destinations.probable_owner(*DATABASE) is None
+
+
+def test_no_probable_owner_with_two_processes(destinations: DestinationOwners) -> None:
+    update(destinations, 0.0, to(DATABASE), to(DATABASE, OTHER_CLIENT))
+    update(destinations, 15.0, to(DATABASE), opened=[to(DATABASE)])
+    assert destinations.probable_owner(*DATABASE) is None
+
+
+def test_no_probable_owner_while_an_unknown_process_is_connected(destinations: DestinationOwners) -> None:
+    update(destinations, 0.0, to(DATABASE))
+    hidden = to(DATABASE, Unowned.NOT_FOUND)
+    update(destinations, 15.0, to(DATABASE), hidden, opened=[to(DATABASE)])
+    assert destinations.probable_owner(*DATABASE) is None
+    update(destinations, 30.0, to(DATABASE), opened=[to(DATABASE)])
+    assert destinations.probable_owner(*DATABASE) == CLIENT
+
+
+def test_connections_opened_elsewhere_are_no_evidence(destinations: DestinationOwners) -> None:
+    update(destinations, 0.0, to(DATABASE), to(PROXY))
+    update(destinations, 15.0, to(DATABASE), to(PROXY), opened=[to(PROXY)])
+    assert destinations.probable_owner(*DATABASE) is None
+    assert destinations.probable_owner(*PROXY) == CLIENT
 
 
 def test_oldest_destination_is_dropped_above_10_000(destinations: DestinationOwners) -> None:
@@ -157,27 +183,3 @@ def test_number_of_destinations_is_bounded(collections: Collections) -> None:
             for destination in DESTINATIONS:
                 owner = destinations.sole_owner(*destination)
                 assert owner is None or NAMES[owner] in known[destination]
-
-
-GROUPS = st.builds(
-    SocketGroup,
-    st.sampled_from(sorted(STATE_NAMES)),
-    st.sampled_from([CLIENT, *Unowned]),
-    st.sampled_from(Direction),
-    st.sampled_from([80, 5432]),
-    st.none()
-    | st.builds(AddressPair, st.just(HERE), st.sampled_from([DATABASE[0], PROXY[0]]), st.booleans()),
-    st.none() | st.sampled_from(Attribution),
-)
-
-
-@given(GROUPS)
-def test_is_unattributed_for_unowned_time_wait_to_destination(group: SocketGroup) -> None:
-    has_destination = group.addresses is not None and (group.addresses.remote_address, group.port) == DATABASE
-    expected = (group.state, group.owner, group.direction, has_destination) == (
-        TIME_WAIT,
-        Unowned.RELEASED,
-        Direction.OUTBOUND,
-        True,
-    )
-    assert is_unattributed(group, {DATABASE}) == expected

@@ -43,13 +43,10 @@ def test_dropped_entries_are_returned_by_previous() -> None:
     assert cache.previous([1]) == [30]
 
 
-def test_time_wait_is_dropped_only_by_its_own_method() -> None:
+def test_time_wait_is_not_dropped() -> None:
     cache = cache_of(time_wait={1: 10, 2: 20}, established={3: 10})
     cache.drop({10})
     assert cache.for_keyspace(TIME_WAIT_UNOWNED) == {1: 10, 2: 20}
-    cache.drop_time_wait({10})
-    assert cache.for_keyspace(TIME_WAIT_UNOWNED) == {2: 20}
-    assert cache.previous([1]) == [None]
 
 
 def test_dropped_entries_can_be_forgotten() -> None:
