@@ -35,8 +35,8 @@ _MAX_SINGLE_QUERIES: Final = 90
 _SOCKETS_PER_QUERY: Final = 180
 
 _FIRST_RECHECK_SECONDS: Final = 5.0
-# Queries for the time of the last send in each collection: this number, which takes 1 ms, and one for each so
-# many connections that are in use. Leaks do not add to it.
+# Queries for the time of the last send in each collection: this number, which takes 1 ms, and one for every
+# _SENDERS_PER_RECHECK connections that are in use. Leaks do not add to it.
 _MIN_RECHECKS: Final = 64
 _SENDERS_PER_RECHECK: Final = 4
 _SENDER_SECONDS: Final = 300.0
