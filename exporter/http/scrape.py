@@ -60,7 +60,7 @@ runs in another one."""
 
 
 class PartialRefresh(NamedTuple):
-    """Reads partial results anew while a collection hangs."""
+    """Reads partial results again while a collection hangs."""
 
     is_outdated: Callable[[float], bool]
     """Returns whether a collection is running, but no partial result began at this time (seconds of the
