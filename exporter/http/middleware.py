@@ -54,9 +54,9 @@ class WebConfig:
         self, settings: WebConfigFile, directory: Path, limits: ServerLimits = DEFAULT_LIMITS
     ) -> None:
         headers = settings.http_server_config.headers or {}
-        self._headers = tuple(
-            (name.lower().encode(), text.encode()) for name, text in headers.items() if text
-        )
+        # As in Go, without surrounding spaces: h11 refuses to send them.
+        stripped = ((name, (text or "").strip()) for name, text in headers.items())
+        self._headers = tuple((name.lower().encode(), text.encode()) for name, text in stripped if text)
         self._header_names = frozenset(name for name, _ in self._headers)
         self._bucket = TokenBucket(settings.rate_limit) if settings.rate_limit.interval_seconds else None
         # OpenSSL and bcrypt are imported only if they are needed.

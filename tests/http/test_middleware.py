@@ -56,6 +56,12 @@ def test_missing_credentials_are_401_with_a_challenge() -> None:
     assert send_request(protected, SECRET)[0] == 200
 
 
+def test_configured_header_has_no_surrounding_spaces() -> None:
+    headers = {"Strict-Transport-Security": " max-age=1 ", "Content-Security-Policy": " "}
+    _, sent, _ = send_request(config(http_server_config=HttpServerConfig(headers=headers)))
+    assert (sent[b"strict-transport-security"], sent[b"content-security-policy"]) == (b"max-age=1", b"mine")
+
+
 def test_configured_headers_replace_those_of_every_response() -> None:
     headers = {"X-Frame-Options": "deny", "Content-Security-Policy": "theirs", "X-XSS-Protection": None}
     protected = config(basic_auth_users=USERS, http_server_config=HttpServerConfig(headers=headers))
