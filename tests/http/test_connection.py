@@ -116,9 +116,10 @@ class TestProtocol:
     @pytest.mark.parametrize("origin", ["http://x:9", "HTTPS://[::1]"])
     def test_absolute_url_stands_for_its_path(self, start: Start, origin: str) -> None:
         with start().connect() as connection:
-            connection.sendall(request(f"{origin}/echo?a=http://y/") + request(f"{origin}?a"))
+            connection.sendall(request(f"{origin}/echo?a=http://y/"))
             _, path, query, _ = json.loads(read_response(connection)[1])
             assert (path, query) == ("/echo", "a=http://y/")
+            connection.sendall(request(f"{origin}?a"))
             assert read_response(connection)[0] == 200
 
     def test_pipelined_requests_are_answered_in_order(self, start: Start) -> None:
