@@ -25,7 +25,8 @@ from .listeners import ListenerTable
 from .port_roles import IS_INBOUND, PortRoles
 
 # States of a socket without an owner that only an accept queue explains: closing it ends them.
-_UNACCEPTED_STATES: Final = frozenset({ESTABLISHED, CLOSE_WAIT, SYN_RECV})
+_QUEUED_STATES: Final = frozenset({ESTABLISHED, CLOSE_WAIT})
+_UNACCEPTED_STATES: Final = _QUEUED_STATES | {SYN_RECV}
 
 # Number of signatures above which they are not kept for the next collection.
 _MAX_SIGNATURES: Final = 4_096
@@ -103,7 +104,7 @@ class Classifier:
             return previous.direction is Direction.INBOUND
         if listener_owner is not None:
             return True
-        if socket.owner_key == NO_OWNER_KEY and socket.state in _UNACCEPTED_STATES:
+        if _is_unaccepted(socket):
             return True
         if socket.state == SYN_SENT:
             return False
@@ -165,16 +166,23 @@ class Classifier:
             group = self(socket, previous_group)
             if group.direction is self._port_roles.expected(socket.local_port, socket.remote_port):
                 self._ids[signature] = id_of(group)
-                if group.attribution in _VOLATILE:
+                # The accept queues that hold sockets change as well.
+                if group.attribution in _VOLATILE or _is_unaccepted(socket):
                     self._volatile_signatures.append(signature)
                 self._keep_alive.append((self._owner_of(socket.owner_key), previous_group))
 
     def _owner(
         self, socket: Socket, previous: SocketGroup | None, listener_owner: Owner | None, direction: Direction
     ) -> Owner:
-        """Return the owner by owner key; without a key the previous owner, or that of the listener."""
+        """Return the owner by owner key; without one by accept queue, previous group or listener."""
         if socket.owner_key != NO_OWNER_KEY:
             return self._owner_of(socket.owner_key)
+        if direction is Direction.INBOUND and socket.state in _QUEUED_STATES:
+            queue_owner = self._listeners.queue_owner(
+                socket.local_address, socket.local_port, previous.owner if previous else None
+            )
+            if queue_owner is not None:
+                return queue_owner
         if previous and isinstance(previous.owner, ProcessId):
             return previous.owner
         return (direction is Direction.INBOUND and listener_owner) or Unowned.RELEASED
@@ -194,6 +202,10 @@ class Classifier:
         ):
             return owner, Attribution.INFERRED
         return (inbound and listener_owner) or Unowned.RELEASED, Attribution.NONE
+
+
+def _is_unaccepted(socket: Socket) -> bool:
+    return socket.owner_key == NO_OWNER_KEY and socket.state in _UNACCEPTED_STATES
 
 
 class ClassifierCache:

@@ -130,6 +130,34 @@ def test_group_ids_agree_with_classifying_each_socket(
         ]
 
 
+@pytest.mark.parametrize("rows_of", [socket_list, netlink_table])
+@given(
+    st.lists(
+        st.tuples(SOCKETS_WITH_PREVIOUS, st.lists(st.integers(0, 2), min_size=2, max_size=2)), max_size=4
+    )
+)
+def test_group_ids_agree_while_accept_queues_change(
+    rows_of: Callable[[Sequence[Socket]], SocketTable],
+    collections: list[tuple[list[tuple[Socket, SocketGroup | None]], list[int]]],
+) -> None:
+    table = ListenerTable()
+    shared = [(listener(("10.0.0.1", 80)), owner) for owner in (SERVER, WORKER)]
+    table.update(shared)
+    classifier, numbers = Classifier(table, DestinationOwners(), owner_of, EPHEMERAL), GroupNumbers()
+    for sockets, lengths in collections:
+        table.update(
+            (row._replace(queue_length=length), owner)
+            for (row, owner), length in zip(shared, lengths, strict=True)
+        )
+        classifier.begin(owner_of)
+        rows, previous = rows_of([sock for sock, _ in sockets]), [group for _, group in sockets]
+        one_by_one = Classifier(table, DestinationOwners(), owner_of, EPHEMERAL)
+        group_ids = classifier.group_ids(rows, previous if any(previous) else (), numbers.of)
+        assert [numbers[number] for number in group_ids] == [
+            one_by_one(sock, group) for sock, group in zip(rows, previous, strict=True)
+        ]
+
+
 @pytest.mark.parametrize("listeners", [[(("0.0.0.0", 80), SERVER)], []], ids=["listening", "closed"])
 def test_clients_of_one_service_share_a_signature(listeners: list[tuple[Endpoint, Owner]]) -> None:
     """Otherwise the connections of a busy server would be classified one by one."""

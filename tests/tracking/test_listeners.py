@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.model.process import Unowned
+from exporter.model.process import Owner, Unowned
+from exporter.tracking.listeners import ListenerTable
 
-from .sockets import SERVER, WORKER, ip, listening
+from .sockets import SERVER, WORKER, ip, listener, listening
 
 HERE = ip("10.0.0.1")
 HTTP = ("0.0.0.0", 80)
@@ -48,6 +49,41 @@ def test_ipv4_listener_does_not_accept_ipv6() -> None:
 def test_lowest_pid_owns_a_port_shared_by_several_listeners() -> None:
     owners = (WORKER, Unowned.NOT_FOUND, SERVER)
     assert listening(*((("::", 80), owner) for owner in owners)).owner(ip("::1"), 80) == SERVER
+
+
+def queues(*lengths: tuple[Owner, int]) -> ListenerTable:
+    """Return a table of listeners on one port with these owners and queue lengths."""
+    table = ListenerTable()
+    table.update([(listener(HTTP)._replace(queue_length=length), owner) for owner, length in lengths])
+    return table
+
+
+@pytest.mark.parametrize(
+    ("lengths", "previous", "owner"),
+    [
+        ([(SERVER, 0), (WORKER, 19)], None, WORKER),
+        ([(SERVER, 0), (WORKER, 19)], SERVER, WORKER),
+        ([(SERVER, 5), (WORKER, 19)], SERVER, SERVER),
+        ([(SERVER, 5), (WORKER, 19)], None, WORKER),
+        ([(WORKER, 5), (SERVER, 5)], None, SERVER),
+        ([(SERVER, 0), (Unowned.NOT_FOUND, 3)], None, Unowned.NOT_FOUND),
+        ([(SERVER, 0), (WORKER, 0)], None, None),
+        ([(SERVER, 3), (SERVER, 0)], None, None),
+        ([(SERVER, 3)], None, None),
+    ],
+)
+def test_queue_owner_of_a_shared_port_is_who_holds_connections(
+    lengths: list[tuple[Owner, int]], previous: Owner | None, owner: Owner | None
+) -> None:
+    assert queues(*lengths).queue_owner(HERE, 80, previous) == owner
+
+
+def test_queue_owner_is_known_without_a_new_version() -> None:
+    table = queues((SERVER, 0), (WORKER, 1))
+    version = table.version
+    table.update([(listener(HTTP)._replace(queue_length=0), owner) for owner in (SERVER, WORKER)])
+    assert (table.version, table.queue_owner(HERE, 80, None)) == (version, None)
+    assert table.queue_owner(HERE, 81, None) is None
 
 
 def test_closed_listener_is_forgotten() -> None:
