@@ -9,7 +9,7 @@ import pytest
 
 from exporter.collection.tracker import SocketTracker
 from exporter.model.collectors import CollectorName
-from exporter.model.groups import Attribution
+from exporter.model.groups import Attribution, Direction
 from exporter.model.host import EphemeralRange
 from exporter.model.process import Owner, Unowned
 from exporter.model.snapshot import Snapshot
@@ -249,3 +249,11 @@ def test_socket_with_a_changed_state_is_not_new() -> None:
     host.rows = [*host.rows[:-1], outbound(40_000, CLOSE_WAIT)]
     tracker.snapshot()
     assert host.revalidated == set()
+
+
+def test_listeners_that_could_not_be_read_are_not_closed(tracker: SocketTracker, host: Host) -> None:
+    tracker.snapshot()
+    host.failing = {CollectorName.LISTENERS}
+    host.rows.append(Socket(ESTABLISHED, HERE, LISTENER.local_port, HERE, 50_009, 6, 9))
+    snapshot = tracker.snapshot()
+    assert {group.direction for group in snapshot.groups or ()} == {Direction.INBOUND}
