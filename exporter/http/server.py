@@ -140,6 +140,12 @@ class _Server:
             listener.close()
         if tasks := [connection.stop() for connection in self._limiter]:
             await asyncio.wait(tasks, timeout=self._limits.shutdown_timeout)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Otherwise a second signal would kill the process after the event loop has removed its handlers.
+            # NotImplementedError: Windows, where they stay.
+            with contextlib.suppress(NotImplementedError):
+                if loop.remove_signal_handler(number):
+                    signal.signal(number, signal.SIG_IGN)
 
     def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         def call(action: Callable[[int], object]) -> Callable[[int, object], None]:
@@ -159,9 +165,14 @@ class _Server:
             ("SIGHUP", lambda _number: self._reload()),
         ):
             if number := getattr(signal, name, None):
-                # ValueError: this is not the main thread.
-                with contextlib.suppress(ValueError):
-                    signal.signal(number, call(action))
+                # ValueError, RuntimeError: this is not the main thread.
+                with contextlib.suppress(ValueError, RuntimeError):
+                    try:
+                        # Wakes the event loop also if another thread receives the signal.
+                        loop.add_signal_handler(number, action, number)
+                    except NotImplementedError:
+                        # Windows, whose event loop always wakes up for a signal.
+                        signal.signal(number, call(action))
 
     def _stop(self, number: int) -> None:
         if self._stopping.is_set() and number == signal.SIGINT:

@@ -33,6 +33,20 @@ from .servers import (
     until,
 )
 
+# A server without connections, whose other thread receives SIGTERM: that does not interrupt the event loop's
+# system call, as for a signal just before that.
+SIGNAL_IN_THREAD = """
+import signal, threading, time
+from exporter.http.server import listen, serve
+
+def stop():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=stop).start()
+serve(None, [listen("127.0.0.1:0")])
+"""
+
 # A server that stops itself and connects to itself, one iteration of the event loop before accepting ends.
 CONNECT_AT_STOP = """
 import asyncio, os, signal, socket
@@ -228,6 +242,9 @@ class TestShutdown:
             running.process.send_signal(signal.SIGINT)
             assert is_reset(connection)
             assert running.process.wait(20) == 0
+
+    def test_signal_that_another_thread_receives_stops_an_idle_server(self) -> None:
+        subprocess.run([sys.executable, "-c", SIGNAL_IN_THREAD], timeout=10, check=True)
 
     def test_client_that_connects_while_accepting_ends_is_not_logged(self) -> None:
         stopped = subprocess.run(
