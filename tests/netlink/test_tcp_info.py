@@ -189,7 +189,7 @@ class TestLastSend:
             kernel.asked.clear()
             heard.with_tcp_info(dumped(*cookies), 0)
             counts.append(len(kernel.asked))
-        assert counts == [64, 64, 64, 64]
+        assert counts == [32, 32, 32, 32]
 
     def test_limit_grows_with_the_connections_that_send(
         self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
@@ -207,7 +207,7 @@ class TestLastSend:
     def test_connections_wait_equally_long_for_a_query(
         self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
     ) -> None:
-        cookies = range(1, 201)
+        cookies = range(1, 121)
         kernel.known = silent_for(8, *cookies)
         heard.with_tcp_info(dumped(*cookies), 0)
         for seconds in (5, 10, 15, 20):
