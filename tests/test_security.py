@@ -1,4 +1,4 @@
-"""What SECURITY.md says about the exporter's actions and permissions is true."""
+"""The statements of SECURITY.md about actions and permissions are true."""
 
 from __future__ import annotations
 

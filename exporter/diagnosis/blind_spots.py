@@ -17,7 +17,7 @@ class BlindSpot(NamedTuple):
 
     description: str
     remedy: str
-    """What to do; empty if there is no remedy."""
+    """Remedy; empty if there is none."""
 
 
 _PERMISSIONS: Final = paragraph("""

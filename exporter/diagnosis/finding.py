@@ -63,7 +63,7 @@ class Usage:
     """Usage of a limit."""
 
     name: str
-    """What the limit is of, as a noun phrase."""
+    """Noun phrase for what the limit applies to."""
     used: int
     limit: int
     is_bytes: bool = False

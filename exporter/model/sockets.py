@@ -129,9 +129,9 @@ class SocketBatch:
     """Owner keys as unsigned 32 bit integers in native order. One batch of a dump may have those of others
     as well, whose own column is then empty."""
     select: Callable[[Sequence[int]], SocketTable]
-    """As SocketTable.select(): returns the sockets at these positions."""
+    """Return the sockets at these positions, like SocketTable.select()."""
     local_endpoints: Callable[[int, int], Iterable[tuple[bytes, int]]]
-    """As SocketTable.local_endpoints()."""
+    """Return the same as SocketTable.local_endpoints()."""
     nonempty_queues: Sequence[tuple[SocketKey, int, int]] = ()
     """(key, receive queue, send queue), in bytes, of the sockets where one of the queues is not empty."""
 

@@ -1,4 +1,4 @@
-"""Where the demo listens: free ports of 127.0.0.1, chosen before anything starts."""
+"""Ports of the demo: free ones of 127.0.0.1, chosen before anything starts."""
 
 from __future__ import annotations
 

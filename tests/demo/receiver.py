@@ -18,7 +18,7 @@ class Notice(NamedTuple):
     when: float
     """In monotonic seconds."""
     path: str
-    """Where it was sent to: /pages or /tickets."""
+    """Path that it was sent to: /pages or /tickets."""
     receiver: str
     status: str
     """firing or resolved"""

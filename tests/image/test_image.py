@@ -19,7 +19,7 @@ pytestmark = MARKS
 
 LABELS: Final = "org.opencontainers.image."
 MOST: Final = 90_000_000
-"""What the image may add to its base, in bytes."""
+"""Maximum size that the image adds to its base, in bytes."""
 
 
 def test_image_metadata(built: Store) -> None:

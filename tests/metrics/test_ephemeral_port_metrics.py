@@ -51,7 +51,7 @@ def test_maximum_is_0_without_destinations() -> None:
 
 
 def test_limit_excludes_reserved_listening_and_bound_ports() -> None:
-    """Of 10,000 ports 40500 is reserved, 40000 listened on and 40001 bound."""
+    """The range has 10,000 ports: 40500 is reserved, 40000 listened on and 40001 bound."""
     assert values(collect()["socket_ephemeral_ports_limit"]) == {(): 9_997}
 
 

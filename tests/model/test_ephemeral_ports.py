@@ -96,7 +96,7 @@ def test_listening_and_bound_ports_are_unavailable() -> None:
 
 
 def test_inbound_port_stays_unavailable_without_its_listener() -> None:
-    """As with an FTP server in passive mode, which closes its listener after one accept()."""
+    """An FTP server in passive mode closes its listener after one accept()."""
     inbound_groups = {
         SocketGroup(state, SERVER, Direction.INBOUND, 40_007): 1 for state in (ESTABLISHED, TIME_WAIT)
     }

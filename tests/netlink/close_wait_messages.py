@@ -21,7 +21,7 @@ MARK, SHUTDOWN, INFO, CGROUP, ULP = 15, 8, 2, 21, 19
 NESTED: Final = 0x8000
 
 USUAL: Final = [(SHUTDOWN, b"\1"), (MARK, bytes(4)), (CGROUP, struct.pack("=Q", 25)), (22, b"\0\0")]
-"""What Linux 6.18 puts in front of INET_DIAG_INFO."""
+"""Attributes that Linux 6.18 puts in front of INET_DIAG_INFO."""
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -76,10 +76,10 @@ def half(
 
 
 def tcp(*messages: bytes) -> list[CloseWaitSocket]:
-    """What is read from a TCP dump of these messages."""
+    """Return the sockets read from a TCP dump of these messages."""
     return list(parse_tcp([b"".join(messages) + done()]))
 
 
 def mptcp(*messages: bytes) -> list[CloseWaitSocket]:
-    """What is read from an MPTCP dump of these messages."""
+    """Return the sockets read from an MPTCP dump of these messages."""
     return list(parse_mptcp([b"".join(messages) + done()]))

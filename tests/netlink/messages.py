@@ -65,7 +65,7 @@ def row(
 
 
 def sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where each message of a batch begins and how long it is. Only for batches known to be good."""
+    """Yield offset and length of each message of a batch, which must be well-formed."""
     start = 0
     while start < len(data):
         (size,) = struct.unpack_from("=I", data, start)

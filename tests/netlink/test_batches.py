@@ -53,7 +53,7 @@ READINGS = st.lists(
 
 
 def message_of(situation: Situation, *, sort: bool) -> bytes:
-    """As the kernel writes it: those without a socket any more, or not yet, in fewer bytes."""
+    """Return a message as the kernel writes it: minisocks take fewer bytes."""
     short = situation.state in (TIME_WAIT, SYN_RECV) or (
         situation.state == FIN_WAIT2 and situation.owner_key == NO_OWNER_KEY
     )

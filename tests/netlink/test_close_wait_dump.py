@@ -186,7 +186,7 @@ class TestMptcp:
         assert one.send_queue_bytes == 0
 
     def test_fallback_connection_is_one_socket(self) -> None:
-        """As seen on Linux 6.18: 100 bytes unread, 50 sent and 30 not yet sent."""
+        """Linux 6.18 reports this for 100 bytes unread, 50 sent and 30 not yet sent."""
         subflow = tcp(half(tcp_info(9000, 4000, sent=500), cookie=1, queues=(0, 50)))
         fell_back = mptcp(half(mptcp_info(9000, 8000, flags=1, unacknowledged=30), cookie=2, queues=(932, 0)))
         other = mptcp(half(cookie=3, owner_key=9))

@@ -43,7 +43,7 @@ ROWS = st.lists(any_row() | row_of_few_sizes(), min_size=1, max_size=40)
 
 
 def by_size(messages: list[bytes]) -> dict[int, bytes]:
-    """What split() is to give, made the plain way."""
+    """Return the result expected of split(), made the plain way."""
     runs: dict[int, bytes] = {}
     for one in messages:
         runs[len(one)] = runs.get(len(one), b"") + one

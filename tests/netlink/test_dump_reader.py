@@ -52,7 +52,7 @@ class Dump(threading.Thread):
                 self.sent += 1
 
     def fills(self) -> int:
-        """How many were sent before the channel was full."""
+        """Number of messages sent before the channel was full."""
         self.start()
         before = -1
         for _ in until("the channel is full"):

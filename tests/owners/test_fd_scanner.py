@@ -1,4 +1,4 @@
-"""Where inodes are searched for, in which order, and what is read for it."""
+"""Search for inodes: where, in which order, and what is read for it."""
 
 from __future__ import annotations
 

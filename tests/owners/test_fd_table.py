@@ -1,4 +1,4 @@
-"""What is remembered of a process's descriptors, and which of them have to be read."""
+"""Cached descriptors of a process, and which of them have to be read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ A, B, C, D = 101, 102, 103, 4294967295
 
 @pytest.fixture
 def table(tree: Tree) -> FdTable:
-    """Of a process with four sockets, all descriptors just read."""
+    """Return the table of a process with four sockets, all descriptors just read."""
     tree.process(PID, A, B, C, D)
     table = FdTable(tree.root, PID)
     assert sorted(flat(table.read_unknown(()))) == [A, B, C, D]

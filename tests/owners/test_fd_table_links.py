@@ -1,4 +1,4 @@
-"""Where descriptors point to."""
+"""Targets of descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds a socket, in a /proc of our own: found, remembered, and forgotten in time."""
+"""Owners of sockets in a /proc of our own: found, cached, and forgotten in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds a socket, among the real processes of this host."""
+"""Owners of sockets among the real processes of this host."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def host(clock: Clock) -> Host:
 
 
 def refreshed(host: Host) -> set[Owner]:
-    """What is stale, once something is: with many processes on this host their turn takes a while."""
+    """Return what is stale, once something is: with many processes on this host their turn takes a while."""
     for _ in until("something is stale"):
         if stale := host.owners.refresh():
             return stale

@@ -85,7 +85,7 @@ def test_attributes_come_from_psutil(become: Become) -> None:
 
 
 def questions(become: Become) -> int:
-    """How many questions a full description asks."""
+    """Return the number of queries for a full description."""
     stand_in = become(StandIn())
     PsutilProcessReader().describe(PID, details=True)
     return stand_in.asked

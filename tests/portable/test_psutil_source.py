@@ -68,7 +68,7 @@ def row(
 
 
 def read(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> tuple[list[Socket], list[Listener]]:
-    """What the source makes of these rows of psutil's."""
+    """Return the sockets that the source makes of these rows of psutil's."""
 
     def net_connections(kind: str) -> list[Row]:
         assert kind == "tcp"
@@ -140,7 +140,7 @@ class TestStandIn:
         assert [one.owner_key for one in listeners] == [HIDDEN_OWNER_KEY]
 
     def test_connection_shared_by_processes_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As on macOS and BSD, where psutil returns it for each of them."""
+        """On macOS and BSD psutil returns it for each of them."""
         monkeypatch.setattr(sys, "platform", "darwin")
         endpoints = ("10.0.0.1", 9100), ("10.0.0.9", 50000)
         sockets, listeners = read(

@@ -49,7 +49,7 @@ class Tree:
             (directory / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     def name(self, pid: int, comm: str | bytes, started: int = 100) -> None:
-        """Gives a process another comm, or the pid to another process."""
+        """Give a process another comm, or the pid to another process."""
         raw = comm.encode() if isinstance(comm, str) else comm
         fields = [b"S", *(b"%d" % number for number in range(4, 22)), b"%d" % started, b"4096", b"1"]
         (self.root / str(pid) / "stat").write_bytes(b"%d (%b) %b\n" % (pid, raw, b" ".join(fields)))
