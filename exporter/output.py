@@ -32,9 +32,10 @@ def print_text(text: str) -> None:
 
 
 def print_bytes(data: bytes) -> None:
-    """Write bytes, whatever the encoding of standard output. Raises OutputError."""
+    """Write bytes after all text, whatever the encoding of standard output. Raises OutputError."""
     stream = _stdout()
     with _failures_reported(stream):
+        stream.flush()
         stream.buffer.write(data)
         stream.buffer.flush()
 
