@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from exporter.metrics import catalog
 
-from ..colors import CLOSE_WAIT, PALETTE, STATES, TIME_WAIT, TRANSPARENT, thresholds_above, thresholds_below
+from ..colors import CLOSE_WAIT, PALETTE, TIME_WAIT, TRANSPARENT, thresholds_above, thresholds_below
 from ..dashboard import FLEET, dashboard, row, row_header
-from ..panels import PER_SECOND, RATIO, SECONDS, SHORT, Json, color_by_series, timeseries
+from ..panels import PER_SECOND, RATIO, SECONDS, SHORT, Json, timeseries
 from ..queries import Query, recorded, selector, topk_over_range
 from ..tables import Column, table
 from .alerts import firing_table
@@ -21,6 +21,7 @@ from .shared import (
     ports_unavailable_ratio,
     seconds_until_fds_exhausted,
     seconds_until_ports_exhausted,
+    sockets_by_state,
 )
 from .stat_rows import host_stat_row
 
@@ -189,17 +190,6 @@ def _overflows() -> Json:
     )
 
 
-def _states() -> Json:
-    return timeseries(
-        "Sockets by state",
-        "All TCP sockets of the selected hosts.",
-        [Query(f"sum by (state) ({selector(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
-        SHORT,
-        stack=True,
-        overrides=color_by_series(STATES),
-    )
-
-
 def fleet_dashboard() -> Json:
     """Return the dashboard `Sockets: fleet`."""
     return dashboard(
@@ -213,7 +203,7 @@ def fleet_dashboard() -> Json:
             row_header("Trends"),
             row(9, (12, _close_wait()), (12, _descriptors())),
             row(9, (12, _ports()), (12, _time_wait())),
-            row(9, (12, _overflows()), (12, _states())),
+            row(9, (12, _overflows()), (12, sockets_by_state())),
         ],
         default_range="6h",
     )

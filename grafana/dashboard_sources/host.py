@@ -6,7 +6,7 @@ from exporter.metrics import catalog
 
 from ..colors import CLOSE_WAIT, STATES
 from ..dashboard import HOST, dashboard, row, row_header
-from ..panels import BYTES, RATIO, SHORT, Json, color_by_column, color_by_series, timeseries
+from ..panels import BYTES, RATIO, SHORT, Json, color_by_column, timeseries
 from ..queries import Query, gcount_selector, selector, topk_over_range
 from ..tables import pivot_table
 from .alerts import firing_table
@@ -14,7 +14,7 @@ from .close_wait import ages, by_process_table, causes
 from .kernel import aborts, dropped_connections, limits
 from .listeners import accept_queues, listeners_table
 from .ports import destinations_table, ports
-from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, top_processes
+from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, sockets_by_state, top_processes
 from .stat_rows import host_stat_row
 from .time_wait import by_method, by_process, rates
 
@@ -27,17 +27,6 @@ def _close_wait() -> Json:
         SHORT,
         color=CLOSE_WAIT,
         alerts=["CloseWaitGrowing"],
-    )
-
-
-def _states() -> Json:
-    return timeseries(
-        "Sockets by state",
-        "All TCP sockets of the selected hosts.",
-        [Query(f"sum by (state) ({selector(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
-        SHORT,
-        stack=True,
-        overrides=color_by_series(STATES),
     )
 
 
@@ -98,7 +87,7 @@ def host_dashboard() -> Json:
             row(8, (15, by_process_table()), (9, firing_table())),
             row(9, (8, _close_wait()), (8, causes()), (8, ages())),
             row_header("Sockets"),
-            row(10, (12, _states()), (12, remote_ports())),
+            row(10, (12, sockets_by_state()), (12, remote_ports())),
             row_header("Listeners"),
             row(9, (14, listeners_table()), (10, accept_queues())),
             row_header("Ephemeral ports"),

@@ -8,9 +8,9 @@ from typing import Final
 from exporter.metrics import catalog
 from exporter.metrics.spec import CounterSpec
 
-from ..colors import PALETTE
+from ..colors import PALETTE, STATES
 from ..dashboard import HOST, PROCESS, data_link
-from ..panels import Json, timeseries
+from ..panels import SHORT, Json, color_by_series, timeseries
 from ..queries import Query, above_threshold, recorded, selector, topk_over_range
 
 TO_HOST: Final = data_link("Sockets of this host", HOST, instance="__data.fields.Host")
@@ -75,6 +75,18 @@ def close_wait_stuck(*matchers: str) -> str:
 def kernel_rate(metric: CounterSpec, legend: str) -> Query:
     """Return the rate of a kernel counter, summed over the selected hosts."""
     return Query(f"sum(rate({selector(metric)}[$__rate_interval]))", legend)
+
+
+def sockets_by_state() -> Json:
+    """Return a graph of all sockets of the selected hosts by state."""
+    return timeseries(
+        "Sockets by state",
+        "All TCP sockets of the selected hosts.",
+        [Query(f"sum by (state) ({selector(catalog.SOCKET_HOST_STATES)})", "{{state}}")],
+        SHORT,
+        stack=True,
+        overrides=color_by_series(STATES),
+    )
 
 
 def top_processes(
