@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from .close_wait import ClassifiedCloseWait
 from .collectors import MEASURED_COLLECTORS, CollectorName
+from .dead_fds import DeadFd
 from .groups import SocketGroup
 from .host import FdUsage, KernelCounters, SysctlLimits
 from .process import UNKNOWN_PROCESS, Owner, ProcessId
@@ -39,6 +40,7 @@ class Snapshot:
     limits: SysctlLimits | None = None
     counters: KernelCounters | None = None
     fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
+    dead_fds: Sequence[DeadFd] | None = None
     totals_by_state: Mapping[int, int] | None = None
     """Number of sockets by state in the snapshot of an unfinished collection, which has no `groups` yet."""
     source: str = ""
