@@ -183,6 +183,9 @@ class Classifier:
             )
             if queue_owner is not None:
                 return queue_owner
+            # Not the previous owner: another process may hold the listener, with its queue, by now.
+            if isinstance(listener_owner, ProcessId):
+                return listener_owner
         if previous and isinstance(previous.owner, ProcessId):
             return previous.owner
         return (direction is Direction.INBOUND and listener_owner) or Unowned.RELEASED

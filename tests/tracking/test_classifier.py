@@ -82,6 +82,13 @@ def test_socket_in_the_accept_queue_belongs_to_the_listener(state: int) -> None:
     assert classify(inbound(state, owner_key=0), HTTP).owner == SERVER
 
 
+@pytest.mark.parametrize("state", [ESTABLISHED, CLOSE_WAIT])
+def test_socket_in_the_accept_queue_follows_its_listener(state: int) -> None:
+    """Another process holds the listener by now: a child, or one that was passed it."""
+    previous = WAS_INBOUND._replace(owner=WORKER)
+    assert classify(inbound(state, owner_key=0), HTTP, previous).owner == SERVER
+
+
 def test_accepted_connection_belongs_to_the_worker_that_holds_it() -> None:
     assert classify(inbound(owner_key=101), HTTP).owner == WORKER
 
