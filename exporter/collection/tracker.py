@@ -184,7 +184,11 @@ class SocketTracker:
 
     def _invalidate_stale(self) -> None:
         stale = self._resolver.refresh()
-        self._counter.invalidate(stale)
+        transferred = self._resolver.transferred
+        # Connections that wait in the accept queue of a transferred listener have its owner, and no key.
+        listening = {owner_key for _, _, owner_key in self._previous_listeners}
+        stale |= {owner for owner_key, owner in transferred.items() if owner_key in listening}
+        self._counter.invalidate(stale, transferred.keys())
         self._listeners.invalidate(stale)
 
     def _begin_count(self) -> tuple[CountInProgress, BoundPortCounter | None]:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Set
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -30,10 +30,6 @@ ClosedFds = Mapping[int, Collection[int]]
 # Maximum share of the time for scanning processes that seem unchanged.
 _FULL_SCAN_TIME_SHARE: Final = 0.005
 
-# Number of descriptors to re-read in each collection, to detect sockets that were closed or passed to a
-# child.
-_FDS_RECHECKED: Final = 32
-
 
 class FdScanner:
     """Searches the descriptor tables of all readable processes in this network namespace, which it keeps."""
@@ -47,8 +43,6 @@ class FdScanner:
         # Processes all of whose descriptors have been read in this search, since they were unknown.
         self._just_read_pids: set[int] = set()
         self._next_full_scan_at = 0.0
-        # (pid, fd) at which find_released() continues.
-        self._next_recheck = (0, 0)
         self.unreadable_processes: Counter[str] = Counter()
         """Number of processes that were not readable, by reason, when all of them were last tried."""
         self._unreadable_in_search = self.unreadable_processes
@@ -92,23 +86,9 @@ class FdScanner:
         """Drop the table of a process that has vanished: the pid may be reused."""
         self._tables.pop(pid, None)
 
-    def find_released(self) -> FoundInodes:
-        """Re-read some descriptors, and yield the sockets that their process has released.
-
-        Each call continues with the next descriptors.
-        """
-        remaining = _FDS_RECHECKED
-        next_pid, next_fd = self._next_recheck
-        for table in sorted(self._tables.values(), key=lambda table: (table.pid < next_pid, table.pid)):
-            fds = list(islice(table.socket_fds(next_fd if table.pid == next_pid else 0), remaining))
-            if not fds:
-                continue
-            yield from self._skip_unreadable(table, map(table.find_released, [fds]))
-            self._next_recheck = (table.pid, fds[-1] + 1)
-            remaining -= len(fds)
-            if not remaining:
-                return
-        self._next_recheck = (0, 0)
+    def tables_of(self, pids: Container[int]) -> Iterator[FdTable]:
+        """Return the tables of these processes."""
+        return (table for table in self._tables.values() if table.pid in pids)
 
     def _scan_closed_fds(self, closed: ClosedFds) -> FoundInodes:
         for table in self._same_netns_tables():

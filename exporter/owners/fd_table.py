@@ -65,6 +65,10 @@ class FdTable:
         now_open = self.count_open()
         return now_open > 0 and now_open == self._open_count_at_full_read
 
+    def mark_changed(self) -> None:
+        """Have is_unchanged() return False until the next full read, even if as many are open as before."""
+        self._open_count_at_full_read = -1
+
     def in_other_netns(self, namespace: str | None) -> bool:
         """Return whether the process is known to be in another network namespace.
 
@@ -76,7 +80,19 @@ class FdTable:
 
     def closed_sockets(self, live: Container[int]) -> dict[int, int]:
         """Return fd -> inode of the descriptors whose sockets, when last read, are not live now."""
-        return {fd: inode for fd, inode in enumerate(self._inodes) if inode not in live and inode}
+        inodes = self._inodes
+        positions = compress(range(len(inodes)), map(not_, map(live.__contains__, inodes)))
+        return {fd: inodes[fd] for fd in positions if inodes[fd]}
+
+    def count_sockets(self) -> int:
+        """Return the number of descriptors that were sockets when last read."""
+        return len(self._inodes) - self._inodes.count(_NOT_A_SOCKET)
+
+    def count_live(self, live: Container[int]) -> int:
+        """Return the number of descriptors whose sockets, when last read, are live now."""
+        inodes = self._inodes
+        not_sockets = inodes.count(_NOT_A_SOCKET) if _NOT_A_SOCKET in live else 0
+        return sum(map(live.__contains__, inodes)) - not_sockets
 
     def read_freed(self, fds: Iterable[int]) -> Iterator[list[int]]:
         """Read these descriptors, whose sockets were closed, and free ones: new sockets get the lowest."""
@@ -137,19 +153,31 @@ class FdTable:
             start, gaps = end, len(self._free)
         return True
 
-    def socket_fds(self, min_fd: int = 0) -> Iterator[int]:
-        """Return the descriptors, from `min_fd` on, that were sockets when last read."""
-        return compress(range(min_fd, len(self._inodes)), self._inodes[min_fd:])
+    def fds_of(self, sockets: Container[int], min_fd: int = 0) -> Iterator[int]:
+        """Return the descriptors, from `min_fd` on, that had one of these sockets when last read."""
+        inodes = self._inodes[min_fd:] if min_fd else self._inodes
+        fds = compress(range(min_fd, len(self._inodes)), map(sockets.__contains__, inodes))
+        return filter(self._inodes.__getitem__, fds)
 
-    def find_released(self, fds: Sequence[int]) -> list[int]:
-        """Re-read descriptors. Return the inodes that none of them has any more."""
+    def reread(self, fds: Sequence[int]) -> tuple[set[int], list[int]]:
+        """Re-read descriptors that were sockets.
+
+        Return (released, found): the inodes that no descriptor of the table has any more, and those of the
+        sockets that have replaced others.
+        """
         old_inodes = [self._inodes[fd] for fd in fds]
         new_inodes = self._read_chunk(fds)
-        # Their new sockets are not yielded here: read_freed() will read and yield them.
-        changed = [fd for fd, old, new in zip(fds, old_inodes, new_inodes, strict=True) if new and new != old]
-        self._store(changed, [_NOT_A_SOCKET] * len(changed))
+        changed = [fd for fd, old, new in zip(fds, old_inodes, new_inodes, strict=True) if new != old]
+        if not changed:
+            return set(), []
+        found = [self._inodes[fd] for fd in changed if self._inodes[fd]]
+        # read_freed() reads the first of them again, and yields their sockets in the next search.
         self._set_free(self._free.union(changed))
-        return list(set(old_inodes).difference(new_inodes))
+        return set(old_inodes).difference(new_inodes, self._inodes), found
+
+    def contains(self, inodes: Collection[int]) -> set[int]:
+        """Return which of these sockets a descriptor had when last read."""
+        return set(inodes).intersection(self._inodes)
 
     def has_open(self, inodes: Collection[int]) -> bool | None:
         """Return whether a descriptor that had one of these sockets still has one; None if none had.
@@ -172,15 +200,18 @@ class FdTable:
             size = min(2 * size, _MAX_CHUNK)
 
     def _read_chunk(self, fds: Sequence[int]) -> list[int]:
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            targets = read_links(fds, directory)
-        finally:
-            os.close(directory)
+        targets = self._read_targets(fds)
         inodes = _parse_inodes(targets)
         self._store(fds, inodes)
         self._set_free(self._free.difference(fds).union(compress(fds, map(not_, targets))))
         return inodes
+
+    def _read_targets(self, fds: Sequence[int]) -> list[str]:
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return read_links(fds, directory)
+        finally:
+            os.close(directory)
 
     def _set_free(self, free: set[int]) -> None:
         self._free = free if len(free) <= _MAX_FREE else set(nsmallest(_MAX_FREE, free))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain, filterfalse
 from typing import Final
 
@@ -13,6 +13,7 @@ from ..model.sockets import NO_OWNER_KEY
 from .fd_scanner import ClosedFds, FdScanner, FoundInodes
 from .owner_table import MAX_ENTRIES_RATIO, CachedOwnerResolver, OwnerTable
 from .process_cache import ProcessCache
+from .released_sockets import ReleasedSocketFinder
 from .resolver import LiveOwnerKeys, failure_reason
 
 # Time before unresolved inodes are searched for again; doubled up to the maximum while none is found.
@@ -35,11 +36,11 @@ class InodeOwnerResolver(CachedOwnerResolver):
         self._unresolved: set[int] = set()
         # Unresolved inodes that are being searched for again in this collection.
         self._retrying: set[int] = set()
-        # (inodes, pid): sockets that a process has released since the previous collection, closed ones
-        # included.
-        self._released: list[tuple[list[int], int]] = []
-        # (pid, inodes): those of them that still exist, so that another process has them.
-        self._transferred: list[tuple[int, set[int]]] = []
+        self._released_sockets = ReleasedSocketFinder()
+        # (pid, inodes): sockets that a process has released in this collection. They existed when the sockets
+        # were read, so most are in another process; the others have been closed since.
+        self._released: list[tuple[int, set[int]]] = []
+        self._transferred: dict[int, ProcessId] = {}
         self._retry_at = 0.0
         self._retry_delay_seconds = RETRY_MIN_SECONDS
 
@@ -54,11 +55,15 @@ class InodeOwnerResolver(CachedOwnerResolver):
         failed = self.unreadable_processes["permission"] or self.unreadable_processes["error"]
         return "unreadable" if failed else "not_found"
 
+    @property
+    def transferred(self) -> Mapping[int, ProcessId]:
+        return self._transferred
+
     def refresh(self) -> set[Owner]:
         """Return owners whose sockets must be re-resolved.
 
-        A socket passed to another process is detected in the second collection after the transfer, because
-        only the socket dump tells whether a released socket was closed.
+        Sockets that another process holds now are in `transferred`, in the collection after the one that
+        found them released.
         """
         stale: set[Owner] = set(self._processes.refresh())
         if stale:
@@ -66,10 +71,10 @@ class InodeOwnerResolver(CachedOwnerResolver):
         for owner in stale:
             if isinstance(owner, ProcessId):
                 self._scanner.forget(owner.pid)
-        for pid, inodes in self._transferred:
-            stale |= self._drop_owner(pid, inodes)
-        self._transferred = []
-        self._released = [found for found in self._scanner.find_released() if found[0]]
+        self._transferred = {}
+        for pid, inodes in self._released:
+            self._transferred |= self._drop_owner(pid, inodes)
+        self._released = []
         if self._clock() >= self._retry_at:
             self._retrying, self._unresolved = self._unresolved, set()
             if self._retrying:
@@ -83,25 +88,37 @@ class InodeOwnerResolver(CachedOwnerResolver):
         )
 
     def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
+        self._released_sockets.count_open(self._scanner.tables_of(self._processes.pids()))
+        found: Mapping[int, int] = {}
         unknown = set(filterfalse(self._owners.__contains__, owner_keys))
         if wanted := unknown.difference(self._unresolved, {NO_OWNER_KEY}):
             closed = self._drop_closed(live.all())
             # If this raises, no inode is marked as unresolved: the next collection searches again.
-            self._assign(self._scanner.search(wanted, live.all, closed), wanted)
+            found = self._assign(self._scanner.search(wanted, live.all, closed), wanted)
             self._back_off(wanted - self._owners.keys())
-        for inodes, pid in self._released:
-            self._transferred.append((pid, live.all().intersection(inodes)))
-        self._released = []
+            self._released_sockets.add(self._scanner.tables_of(found), live.all())
+        self._find_released(live, found)
 
-    def _drop_owner(self, pid: int, inodes: Iterable[int]) -> set[ProcessId]:
-        """Drop the process as owner of these sockets. Return the owners that were dropped."""
-        owned = [inode for inode in inodes if inode in self._owners and self._owners[inode].pid == pid]
-        owners = {self._owners[inode] for inode in owned}
-        self._owners = self._owners.drop(owned)
-        return owners
+    def _find_released(self, live: LiveOwnerKeys, found: Mapping[int, int]) -> None:
+        for reread in self._released_sockets.find(self._owners.keys(), live.all, found):
+            if released := reread.released and live.all().intersection(reread.released):
+                self._released.append((reread.pid, released))
+            if reread.found:
+                self._assign(iter([(reread.found, reread.pid)]), set())
 
-    def _assign(self, found_inodes: FoundInodes, wanted: set[int]) -> None:
-        """Make the first process found with a socket its owner: of forked processes, the lowest pid."""
+    def _drop_owner(self, pid: int, inodes: Iterable[int]) -> dict[int, ProcessId]:
+        """Drop the process as owner of these sockets. Return those that it owned, with their owner."""
+        owned = {inode: self._owners[inode] for inode in inodes if inode in self._owners}
+        dropped = {inode: owner for inode, owner in owned.items() if owner.pid == pid}
+        self._owners = self._owners.drop(dropped)
+        return dropped
+
+    def _assign(self, found_inodes: FoundInodes, wanted: set[int]) -> Counter[int]:
+        """Make the first process found with a socket its owner: of forked processes, the lowest pid.
+
+        Return the number of sockets by pid.
+        """
+        counts: Counter[int] = Counter()
         owners: dict[int, ProcessId] = {}
         candidates = wanted | self._unresolved
         for inodes, pid in found_inodes:
@@ -111,6 +128,8 @@ class InodeOwnerResolver(CachedOwnerResolver):
                 owners[pid] = owner
             if unassigned and pid in owners:
                 self._owners.update(dict.fromkeys(unassigned, owners[pid]))
+                counts[pid] += len(unassigned)
+        return counts
 
     def _load(self, pid: int, sockets: set[int]) -> ProcessId | None:
         """Return the process in which these sockets were found; None if another process has the pid now."""
@@ -128,6 +147,7 @@ class InodeOwnerResolver(CachedOwnerResolver):
         Closed sockets that no descriptor table contains are dropped later, when there are many of them.
         """
         closed_fds = self._scanner.closed_fds(live)
+        self._released_sockets.count_live(closed_fds)
         closed = self._owners.keys() & chain.from_iterable(fds.values() for fds in closed_fds.values())
         if len(self._owners) - len(closed) > MAX_ENTRIES_RATIO * len(live):
             closed = self._owners.keys() - live

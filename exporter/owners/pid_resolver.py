@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from ..model.process import Owner
+from ..model.process import Owner, ProcessId
 from ..model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
 from .owner_table import CachedOwnerResolver, OwnerTable
 from .process_cache import ProcessCache
@@ -24,6 +24,11 @@ class PidOwnerResolver(CachedOwnerResolver):
     @property
     def unresolved_reason(self) -> str:
         return "unreadable" if self._hidden_owners or self.unreadable_processes["permission"] else "not_found"
+
+    @property
+    def transferred(self) -> Mapping[int, ProcessId]:
+        """Return nothing: the source reads the owner of every socket."""
+        return {}
 
     def refresh(self) -> set[Owner]:
         vanished = self._processes.refresh()

@@ -48,6 +48,10 @@ class ProcessCache:
             self._recent.add(identity)
         return self._identities[identity]
 
+    def pids(self) -> set[int]:
+        """Return the pids of the loaded processes that existed at the last refresh."""
+        return {owner.pid for owner in self._alive}
+
     def get(self, owner: ProcessId) -> Process:
         """Return the attributes of a loaded process, which may have vanished since.
 

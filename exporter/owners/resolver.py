@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from ..model.process import Owner, Process, ProcessId, Unowned
@@ -28,8 +29,15 @@ class OwnerResolver(Protocol):
     def unresolved_reason(self) -> str:
         """Most likely reason why an owner key has no process: a value of the label `reason`."""
 
+    @property
+    def transferred(self) -> Mapping[int, ProcessId]:
+        """Sockets that must be re-resolved since their process has released them: owner key -> process.
+
+        Valid after refresh(). The sockets may have been closed.
+        """
+
     def refresh(self) -> set[Owner]:
-        """Return owners whose sockets must be re-resolved.
+        """Return owners all of whose sockets must be re-resolved.
 
         Must be called before each collection reads sockets.
         """
@@ -62,6 +70,7 @@ class NullOwnerResolver:
 
     unreadable_processes: Final[Counter[str]] = Counter()
     unresolved_reason = "disabled"
+    transferred: Final[Mapping[int, ProcessId]] = MappingProxyType({})
 
     def refresh(self) -> set[Owner]:
         return set()

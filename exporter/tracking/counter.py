@@ -44,6 +44,8 @@ class SocketCounter:
         # old table stays in memory until the end.
         self._stale_keyspace: KeySpace | None = None
         self._has_stale_groups = False
+        # Sockets to classify again, by owner key.
+        self._stale_owner_keys: frozenset[int] = frozenset()
         # Whether the cache contains all sockets of the previous collection.
         self._knows_all = False
         self.id_version = 0
@@ -130,8 +132,13 @@ class SocketCounter:
             if group_id is not None
         }
 
-    def invalidate(self, owners: Collection[Owner]) -> None:
-        """Drop the sockets of these owners from the cache: the next collection classifies them again."""
+    def invalidate(self, owners: Collection[Owner], owner_keys: Collection[int] = ()) -> None:
+        """Have the next collection classify again all sockets of these owners, and those with these keys.
+
+        The former are dropped from the cache. The latter are recognized when they are read, which is cheap
+        for a few of the many sockets of an owner.
+        """
+        self._stale_owner_keys = self._stale_owner_keys.union(owner_keys)
         if owners:
             self._has_stale_groups = True
             self._cache.drop(self._ids_where(lambda group: group.owner in owners))
@@ -157,14 +164,26 @@ class SocketCounter:
     def _count_all(
         self, count: CountInProgress, batches: Iterable[SocketBatch], ports: BoundPortCounter | None
     ) -> CountInProgress:
+        has_stale = False
         for batch in batches:
-            self._count(batch, count)
+            if self._stale_owner_keys and batch.owner_key_column:
+                # The column is that of the following batches as well, up to the next one that has any.
+                owner_keys = memoryview(batch.owner_key_column).cast("I")
+                has_stale = not self._stale_owner_keys.isdisjoint(owner_keys)
+            self._count(batch, count, self._stale_positions(batch) if has_stale else ())
             if ports is not None:
                 ports.add(batch.local_endpoints(ports.ephemeral.low, ports.ephemeral.high))
         return count
 
-    def _count(self, batch: SocketBatch, count: CountInProgress) -> None:
+    def _stale_positions(self, batch: SocketBatch) -> list[int]:
+        owner_keys = batch.select(range(len(batch.keys))).owner_keys()
+        return [position for position, key in enumerate(owner_keys) if key in self._stale_owner_keys]
+
+    def _count(self, batch: SocketBatch, count: CountInProgress, stale: Iterable[int]) -> None:
+        """Count the sockets of a batch. Those at the stale positions have to be classified again."""
         ids = list(map(self._cache.for_keyspace(batch.keyspace).get, batch.keys))
+        for position in stale:
+            ids[position] = None
         count.totals[batch.keyspace] += len(ids)
         if batch.keyspace in count.rebuilt:
             known_ids = cast(list[int], ids)  # Contains None until all sockets are classified.
@@ -230,6 +249,7 @@ class SocketCounter:
         # A collection without sockets has failed; uncached sockets still need their dropped entries.
         if count.totals and not count.uncached:
             self._cache.forget_dropped()
+            self._stale_owner_keys = frozenset()
             self._has_stale_groups |= bool(count.rebuilt)
             max_groups = (1 + _MAX_EMPTY_GROUPS_RATIO) * len(counts) + _MIN_EMPTY_GROUPS
             if self._has_stale_groups and len(self._groups) > max_groups:

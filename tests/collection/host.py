@@ -72,6 +72,7 @@ class Host:
         self.live: set[int] = set()
         self.revalidated: set[int] = set()
         self.stale: set[Owner] = set()
+        self.transferred: dict[int, ProcessId] = {}
         self.retained: Container[object] = ()
         self.dead: set[ProcessId] = set()
         self.details = False

@@ -113,6 +113,23 @@ def test_stale_owners_are_resolved_again(tracker: SocketTracker, host: Host) -> 
     assert SocketGroup(CLOSE_WAIT, other, Direction.INBOUND, 631) in groups(tracker.snapshot())
 
 
+def test_transferred_socket_is_resolved_again(tracker: SocketTracker, host: Host) -> None:
+    tracker.snapshot()
+    host.transferred = {6: PRINTD}
+    host.owner_keys[6] = CLIENT
+    found = groups(tracker.snapshot())
+    assert SocketGroup(CLOSE_WAIT, CLIENT, Direction.INBOUND, 631) in found
+    # The connection that waits in the accept queue of the listener.
+    assert SocketGroup(ESTABLISHED, PRINTD, Direction.INBOUND, 631) in found
+
+
+def test_connections_in_its_queue_follow_a_transferred_listener(tracker: SocketTracker, host: Host) -> None:
+    tracker.snapshot()
+    host.transferred = {5: PRINTD}
+    host.owner_keys[5] = CLIENT
+    assert SocketGroup(ESTABLISHED, CLIENT, Direction.INBOUND, 631) in groups(tracker.snapshot())
+
+
 def test_no_counts_if_reading_sockets_fails(tracker: SocketTracker, host: Host) -> None:
     host.failing = {CollectorName.STATES}
     snapshot = tracker.snapshot()

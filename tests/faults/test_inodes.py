@@ -21,7 +21,7 @@ from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, LISTEN
 from exporter.naming.rules import Namer
 from exporter.netlink.source import NetlinkSource
-from exporter.owners import fd_scanner
+from exporter.owners import released_sockets
 from exporter.owners.fd_scanner import FdScanner
 from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
@@ -87,7 +87,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     # With many thousands of descriptors, it is hours until it is the turn of the one in question.
-    monkeypatch.setattr(fd_scanner, "_FDS_RECHECKED", 0)
+    monkeypatch.setattr(released_sockets, "_MIN_ALLOWANCE", 0)
     return Host(tmp_path / "proc")
 
 

@@ -54,8 +54,3 @@ class Host:
 def found(scanner: FdScanner, wanted: Collection[int], live: Collection[int] = ALL) -> list[tuple[int, int]]:
     """Return all sockets found by a scan, with their processes."""
     return [(inode, pid) for inodes, pid in scanner.search(wanted, lambda: set(live)) for inode in inodes]
-
-
-def released(scanner: FdScanner) -> list[tuple[int, int]]:
-    """Return the released sockets, with the processes that had them."""
-    return [(inode, pid) for inodes, pid in scanner.find_released() for inode in inodes]

@@ -25,6 +25,7 @@ PID = 500
 flat = chain.from_iterable
 
 A, B, C, D = 101, 102, 103, 4294967295
+ALL = {A, B, C, D}
 
 
 @pytest.fixture
@@ -104,23 +105,34 @@ def test_read_all_reads_every_descriptor(table: FdTable, tree: Tree, watch: Watc
 def test_released_sockets_are_returned(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 5)
-    assert set(table.find_released(list(table.socket_fds()))) == {A, C}
+    assert table.reread(list(table.fds_of(ALL))) == ({A, C}, [777])
     assert numbers(watch) == [3, 4, 5, 6]
-    assert set(table.find_released(list(table.socket_fds()))) == set()
+    assert table.reread(list(table.fds_of(ALL))) == (set(), [])
 
 
-def test_only_given_descriptors_are_rechecked(table: FdTable, tree: Tree, watch: Watch) -> None:
+def test_only_given_descriptors_are_reread(table: FdTable, tree: Tree, watch: Watch) -> None:
     for number in (3, 4, 5, 6):
         tree.close(PID, number)
-    assert list(table.socket_fds(5)) == [5, 6]
-    assert set(table.find_released([4, 5])) == {B, C}
+    assert list(table.fds_of(ALL, 5)) == [5, 6]
+    assert table.reread([4, 5]) == ({B, C}, [])
     assert numbers(watch) == [4, 5]
 
 
-def test_socket_of_another_given_descriptor_is_not_released(table: FdTable, tree: Tree) -> None:
+def test_socket_of_another_descriptor_is_not_released(table: FdTable, tree: Tree) -> None:
     tree.close(PID, 3)
     tree.hold(PID, 4, A)
-    assert set(table.find_released([3, 4])) == {B}
+    assert table.reread([3, 4]) == ({B}, [A])
+    tree.close(PID, 4)
+    tree.hold(PID, 5, A)
+    list(table.read_freed([5]))
+    assert table.reread([4]) == (set(), [])
+
+
+@pytest.mark.parametrize("sockets", [{A, C}, {A, C, 0}])
+def test_descriptors_of_sockets_are_counted(table: FdTable, sockets: set[int]) -> None:
+    assert list(table.fds_of(sockets)) == [3, 5]
+    assert table.count_live(sockets) == 2
+    assert table.count_sockets() == 4
 
 
 class TestFdCount:
@@ -187,7 +199,7 @@ ASKS: list[Callable[[FdTable], object]] = [
     lambda table: list(flat(table.read_freed(table.closed_sockets(set())))),
     lambda table: list(flat(table.read_unknown(()))),
     lambda table: list(flat(table.read_all())),
-    lambda table: list(table.find_released([3, 4])),
+    lambda table: table.reread([3, 4]),
 ]
 
 
@@ -227,7 +239,7 @@ class TestRealProcesses:
             assert inodes <= set(flat(table.read_unknown(())))
             gone = os.fstat(other.fileno()).st_ino
             other.close()
-            assert set(table.find_released(list(table.socket_fds()))) == {gone}
+            assert table.reread(list(table.fds_of(inodes)))[0] == {gone}
 
     def test_process_that_ends_while_being_read_raises(self, sleeper: subprocess.Popen[bytes]) -> None:
         table = FdTable(Path("/proc"), sleeper.pid)
@@ -273,7 +285,7 @@ def test_read_non_sockets_of_an_empty_table_reads_nothing(tree: Tree, watch: Wat
 def test_replaced_socket_is_read_again(table: FdTable, tree: Tree, watch: Watch) -> None:
     """Otherwise the new socket would never be yielded: it would seem to be known."""
     tree.hold(PID, 4, 777)
-    assert set(table.find_released(list(table.socket_fds()))) == {B}
+    assert table.reread(list(table.fds_of(ALL)))[0] == {B}
     watch.links()
     assert list(flat(table.read_freed([]))) == [777]
     assert numbers(watch) == [4]

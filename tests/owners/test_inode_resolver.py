@@ -9,7 +9,7 @@ import pytest
 
 from exporter.model.process import ProcessId, Unowned
 from exporter.model.sockets import NO_OWNER_KEY
-from exporter.owners import fd_scanner
+from exporter.owners import released_sockets
 from exporter.owners.fd_scanner import FdScanner
 from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
@@ -19,6 +19,11 @@ from ..procfs.trees import TICKS, Clock, Tree, Watch
 from .hosts import ALL, Host, LiveSockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+def sockets_of(*pids: int) -> list[tuple[int, int]]:
+    """Return the descriptors of their sockets: so few are read in each collection, in rotation."""
+    return [(pid, number) for pid in pids for number in (3, 4)]
 
 
 class TestSearch:
@@ -104,7 +109,7 @@ class TestLaterSearch:
         asked = warm.asked_for_live
         assert warm.pids(*ALL) == [10, 10, 20, 20, 30, 30]
         assert warm.asked_for_live == asked
-        assert watch.links() == []
+        assert watch.links() == sockets_of(10, 20, 30)
 
     def test_reads_one_descriptor_for_a_replaced_socket(self, warm: Host, tree: Tree, watch: Watch) -> None:
         warm.owners.refresh()
@@ -112,7 +117,7 @@ class TestLaterSearch:
         tree.hold(20, 4, 777)
         warm.live.remove(202)
         assert warm.pids(777) == [20]
-        assert watch.links() == [(20, 4)]
+        assert watch.links() == [(20, 4), *sockets_of(10, 20, 30)]
 
     def test_reads_few_of_thousands_of_descriptors(self, host: Host, tree: Tree, watch: Watch) -> None:
         for pid in range(100, 110):
@@ -122,7 +127,8 @@ class TestLaterSearch:
         watch.links()
         tree.hold(105, 203, 777)
         assert host.pids(777) == [105]
-        assert len(watch.links()) <= 8
+        # 64 are read in rotation.
+        assert len(watch.links()) <= 64 + 8
 
     def test_reads_a_descriptor_that_was_no_socket(
         self, warm: Host, tree: Tree, watch: Watch, clock: Clock
@@ -170,14 +176,45 @@ class TestChanges:
         assert warm.resolve(777, 102) == [successor, successor]
         assert warm.owners.process(successor).comm == "successor"
 
-    def test_transferred_socket_makes_its_owner_stale(self, warm: Host, tree: Tree) -> None:
+    def test_transferred_socket_is_re_resolved_in_the_next_collection(self, warm: Host, tree: Tree) -> None:
+        """The others of its owner are not: there may be thousands."""
         tree.process(40, 101)
         tree.close(10, 3)
         assert warm.owners.refresh() == set()
+        assert warm.owners.transferred == {}
         warm.resolve()
-        assert warm.owners.refresh() == {ProcessId(10, 100 / TICKS)}
+        assert warm.owners.refresh() == set()
+        assert warm.owners.transferred == {101: ProcessId(10, 100 / TICKS)}
+        assert warm.owners.owner_of(101) is Unowned.NOT_FOUND
         assert warm.owners.owner_of(102) == ProcessId(10, 100 / TICKS)
         assert warm.pids(101, 102) == [40, 10]
+        warm.owners.refresh()
+        assert warm.owners.transferred == {}
+
+    def test_socket_moved_within_its_process_keeps_its_owner(
+        self, warm: Host, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        """To a high descriptor that was a file, so that as many are open as before."""
+
+        def take_time(*_: int) -> None:
+            clock.now += 0.01
+
+        tree.put(10, 200, "/dev/null")
+        watch.hook = take_time
+        for _ in range(2):  # No full scan is allowed for some time after these.
+            warm.pids(999)
+            clock.now += 15
+            warm.owners.refresh()
+        tree.close(10, 3)
+        tree.hold(10, 200, 101)
+        for _ in range(3):
+            assert warm.pids(101) == [10]
+            warm.owners.refresh()
+
+    def test_socket_that_replaced_a_transferred_one_is_found_at_once(self, warm: Host, tree: Tree) -> None:
+        tree.process(40, 101)
+        tree.hold(10, 3, 777)
+        assert warm.pids(777) == [10]
 
     def test_closed_socket_makes_no_owner_stale(self, warm: Host, tree: Tree) -> None:
         """Otherwise all other sockets of a busy process would be counted again in every collection."""
@@ -185,6 +222,7 @@ class TestChanges:
         warm.live.remove(101)
         for _ in range(3):
             assert warm.owners.refresh() == set()
+            assert warm.owners.transferred == {}
             warm.resolve()
 
     def test_socket_in_a_rechecked_descriptor_is_found(self, warm: Host, tree: Tree) -> None:
@@ -197,7 +235,10 @@ class TestChanges:
         tree.process(40, 101, 555)
         assert host.pids(*ALL, 555)[0] == 10
         tree.close(40, 3)
-        assert host.owners.refresh() == set()
+        for _ in range(2):
+            assert host.owners.refresh() == set()
+            assert host.owners.transferred == {}
+            host.resolve()
         assert host.owners.owner_of(101) == ProcessId(10, 100 / TICKS)
 
     def test_inode_of_a_closed_socket_can_get_another_owner(self, warm: Host, tree: Tree) -> None:
@@ -273,7 +314,7 @@ class TestReusedPids:
         self, warm: Host, tree: Tree, watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Though nothing seems to have changed there, and a child still has the sockets of who is gone."""
-        monkeypatch.setattr(fd_scanner, "_FDS_RECHECKED", 0)
+        monkeypatch.setattr(released_sockets, "_MIN_ALLOWANCE", 0)
 
         def take_time(*_: int) -> None:
             clock.now += 0.001

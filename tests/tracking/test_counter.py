@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ def test_every_collection_counts_exactly_the_sockets_that_exist(
     for number, rows in enumerate(collections):
         rows = [row._replace(owner_key=row.cookie % 3 + 1) for row in rows]
         if number in invalidated:
-            counter.invalidate({ProcessId(1, 0.0)})
+            counter.invalidate({ProcessId(1, 0.0)}, {2})
         counted = complete(counter, counter.begin(batches(rows)), cacheable=number % 3 != 1)
         assert Counter(map(group, rows)) == counted
 
@@ -120,6 +121,37 @@ def test_invalidated_socket_keeps_its_previous_group() -> None:
     recorded = RecordingClassifier()
     complete(counter, counter.begin([batch([socket(1)])]), recorded)
     assert recorded.previous == [group(socket(1))]
+
+
+def test_sockets_with_invalidated_owner_keys_are_resolved_again() -> None:
+    """Of one owner, in one of two key spaces that share the column of owner keys."""
+    rows = [socket(cookie, owner_key=cookie) for cookie in range(1, 9)]
+    rows += [socket(cookie, CLOSE_WAIT, owner_key=cookie) for cookie in range(9, 12)]
+    first, second = batches(rows)
+    together = [
+        replace(first, owner_key_column=first.owner_key_column + second.owner_key_column),
+        replace(second, owner_key_column=b""),
+    ]
+    counter = SocketCounter()
+    count(counter, *together)
+    counter.invalidate((), {3, 10, 99})
+    recorded = RecordingClassifier()
+    pending = counter.begin([*together, batch([socket(20, owner_key=20)])])
+    assert pending.unclassified_owner_keys() == {3, 10, 20}
+    assert complete(counter, pending, recorded).total() == 12
+    assert recorded.previous == [group(rows[2]), None, group(rows[9])]
+    assert counter.begin(together).unclassified_owner_keys() == set()
+
+
+def test_invalidated_owner_keys_are_kept_until_a_collection_succeeds() -> None:
+    counter = SocketCounter()
+    count(counter, batch([socket(1)]))
+    counter.invalidate((), {1})
+    for cacheable in (False, False, True):
+        pending = counter.begin([batch([socket(1)])])
+        assert pending.unclassified_owner_keys() == {1}
+        assert complete(counter, pending, cacheable=cacheable).total() == 1
+    assert counter.begin([batch([socket(1)])]).unclassified_owner_keys() == set()
 
 
 def test_source_without_cookies_has_no_previous_groups() -> None:

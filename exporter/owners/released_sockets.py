@@ -1,0 +1,206 @@
+"""Detects sockets that a process has released while they still exist: another process holds them now.
+
+A process releases a socket by closing its descriptor after a fork(), or after passing it through a UNIX
+socket (SCM_RIGHTS). Nothing reports that. The number of its open descriptors, one stat(2) since Linux 6.2,
+falls by more than its closed sockets explain: its descriptors are then read again. Files and UNIX sockets
+that it closes look the same, so these reads have a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple
+
+from .fd_table import FdTable
+from .read_budget import ReadBudget
+
+# Maximum number of descriptors that are re-read in one collection because of a fall: 80 ms.
+_MAX_READS: Final = 32_768
+_CHUNK: Final = 4096
+# Number of descriptors, as a share of the resolved sockets, that one collection adds to the budget, and that
+# it re-reads in rotation. At 75,000 descriptors a rotation takes 128 collections and 2 ms in each of them.
+_SHARE: Final = 1 / 128
+_MIN_ALLOWANCE: Final = 64
+# Share of its sockets that a process has released at least for a fall to be read on credit, and number of
+# reads that each released socket refunds: such a read pays for itself if the suspicion was right.
+_LARGE_FALL: Final = 1 / 8
+_REFUND: Final = 8
+
+
+class Reread(NamedTuple):
+    """Result of reading descriptors of a process again."""
+
+    pid: int
+    released: set[int]
+    """Inodes that the process has no descriptor of any more. They were closed or transferred."""
+    found: list[int]
+    """Inodes of sockets that have replaced others."""
+
+
+@dataclass(slots=True)
+class _Account:
+    """Descriptors of a process, other than the live sockets that it is known to have."""
+
+    open_count: int = 0
+    has_changed: bool = False
+    """Whether `open_count` or the others differ from those of the previous collection."""
+    known_live_count: int | None = None
+    """Number of its descriptors of live sockets before the search; None if nothing has been searched for."""
+    live_count: int = 0
+    others: int = 0
+    expected: int | None = None
+    """Number of the others when all descriptors of live sockets had been verified; None if not counted yet.
+    Grows with the others only when two collections confirm it: new connections are counted later than the
+    descriptors."""
+    fall: int = 0
+    confirmed_fall: int = 0
+    """The fall that two collections have found: in one of them it may be connections that were closed after
+    the sockets had been read."""
+    next_fd: int = 0
+    """Descriptor at which an unfinished re-read continues."""
+
+    def may_have_fallen(self, found: int) -> bool:
+        """Return whether update() would change anything.
+
+        found: number of sockets that the search has found in the process.
+        """
+        if self.known_live_count is None:
+            return self.has_changed
+        others = self.open_count - self.known_live_count - found
+        return not others == self.others == self.expected
+
+    def update(self, live_count: int) -> None:
+        """Compare the number of open descriptors with that of the live sockets among them."""
+        others = self.open_count - live_count
+        if self.expected is None:
+            self.expected = others
+        elif others > self.expected:
+            self.expected = max(self.expected, min(others, self.others))
+        fall = max(0, self.expected - others)
+        self.confirmed_fall = min(fall, self.fall)
+        self.fall, self.others, self.live_count = fall, others, live_count
+        if not fall:
+            self.next_fd = 0
+
+    def verify(self, live_count: int, open_count: int) -> None:
+        """Accept the present numbers, after all descriptors of live sockets have been read."""
+        self.open_count, self.live_count = open_count, live_count
+        self.expected = self.others = open_count - live_count
+        self.fall = self.confirmed_fall = self.next_fd = 0
+
+
+class ReleasedSocketFinder:
+    """Finds released sockets by the number of open descriptors and, more slowly, in rotation."""
+
+    def __init__(self) -> None:
+        self._budget = ReadBudget(_MAX_READS)
+        self._accounts: dict[FdTable, _Account] = {}
+        # (pid, fd) at which the rotation continues.
+        self._next = (0, 0)
+
+    def count_open(self, tables: Iterable[FdTable]) -> None:
+        """Count the open descriptors of these processes, as soon as possible after the sockets were read."""
+        previous, self._accounts = self._accounts, {}
+        for table in tables:
+            account = previous.get(table) or _Account()
+            try:
+                open_count = table.count_open()
+            except OSError:
+                continue
+            account.has_changed = open_count != account.open_count or account.others != account.expected
+            account.open_count, account.known_live_count = open_count, None
+            self._accounts[table] = account
+
+    def count_live(self, closed: Mapping[int, Collection[int]]) -> None:
+        """Count the descriptors of live sockets before a search, which adds to them.
+
+        closed: pid -> descriptors whose sockets are not live.
+        """
+        for table, account in self._accounts.items():
+            account.known_live_count = table.count_sockets() - len(closed.get(table.pid, ()))
+
+    def add(self, tables: Iterable[FdTable], live: set[int]) -> None:
+        """Add processes that a search has just found."""
+        for table in tables:
+            if table not in self._accounts:
+                with suppress(OSError):
+                    account = _Account()
+                    account.verify(table.count_live(live), table.count_open())
+                    self._accounts[table] = account
+
+    def find(
+        self, owned: Collection[int], live: Callable[[], set[int]], found: Mapping[int, int]
+    ) -> Iterator[Reread]:
+        """Re-read descriptors within the budget.
+
+        owned: resolved inodes. live: returns the inodes of all sockets.
+        found: pid -> number of its sockets that the search has found.
+        """
+        tells_counts = any(account.open_count for account in self._accounts.values())
+        allowance = max(_MIN_ALLOWANCE, int(len(owned) * _SHARE))
+        if tells_counts:
+            self._budget.refill(allowance)
+            if found or any(account.has_changed for account in self._accounts.values()):
+                yield from self._read_suspects(live(), found)
+        else:
+            allowance *= 2
+        yield from self._read_in_rotation(owned, allowance)
+
+    def _read_suspects(self, live: set[int], found: Mapping[int, int]) -> Iterator[Reread]:
+        for table, account in self._accounts.items():
+            # Counting again takes as long as finding the closed ones: only where something has changed.
+            if account.may_have_fallen(found.get(table.pid, 0)):
+                account.update(table.count_live(live))
+        suspects = [entry for entry in self._accounts.items() if entry[1].fall and entry[1].live_count]
+        suspects.sort(key=lambda entry: _priority(entry[1]), reverse=True)
+        remaining = _MAX_READS
+        for table, account in suspects:
+            is_large = account.fall >= _LARGE_FALL * account.live_count
+            if remaining <= 0 or not self._budget.affords(account.live_count, on_credit=is_large):
+                return  # Even if a later one is cheaper: the budget is saved up for this one.
+            with suppress(OSError):  # The process has vanished.
+                while remaining > 0:
+                    size = min(_CHUNK, remaining)
+                    fds = list(islice(table.fds_of(live, account.next_fd), size))
+                    remaining -= len(fds)
+                    if fds:
+                        yield self._read_suspect(table, account, fds, live)
+                    if len(fds) < size:
+                        account.verify(table.count_live(live), table.count_open())
+                        break
+
+    def _read_suspect(self, table: FdTable, account: _Account, fds: list[int], live: set[int]) -> Reread:
+        account.next_fd = fds[-1] + 1
+        self._budget.spend(len(fds))
+        result = self._read(table, fds, live)
+        self._budget.refund(min(len(fds), _REFUND * len(result.released)))
+        return result
+
+    def _read_in_rotation(self, owned: Container[int], limit: int) -> Iterator[Reread]:
+        next_pid, next_fd = self._next
+        tables = sorted(self._accounts, key=lambda table: (table.pid < next_pid, table.pid))
+        for table in tables:
+            fds = list(islice(table.fds_of(owned, next_fd if table.pid == next_pid else 0), limit))
+            if not fds:
+                continue
+            limit -= len(fds)
+            self._next = (table.pid, fds[-1] + 1)
+            with suppress(OSError):
+                yield self._read(table, fds, owned)
+            if limit <= 0:
+                return
+        self._next = (0, 0)
+
+    def _read(self, table: FdTable, fds: list[int], sockets: Container[int]) -> Reread:
+        released, found = table.reread(fds)
+        if released:
+            # The process may have moved them to other descriptors.
+            table.mark_changed()
+        return Reread(table.pid, set(filter(sockets.__contains__, released)), found)
+
+
+def _priority(account: _Account) -> tuple[float, float]:
+    return account.confirmed_fall / account.live_count, account.fall / account.live_count
