@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
 from itertools import compress, count, islice
@@ -13,8 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from ..procfs.process_reader import read_network_namespace
+from ..procfs.thread_fds import find_thread_with_fds
+from .io_uring import read_registered_sockets
 
 _SOCKET_PREFIX: Final = "socket:["
+_IO_URING: Final = "anon_inode:[io_uring]"
 _NOT_A_SOCKET: Final = 0
 # The maximum length of a table depends on the number of open descriptors, since a process can choose numbers
 # up to a billion (fcntl F_DUPFD).
@@ -31,6 +35,9 @@ _FIRST_CHUNK: Final = 64
 _MAX_CHUNK: Final = 8192
 # Number of sockets that has_open() re-reads: some may have been closed in the meantime.
 _SOCKETS_RECHECKED: Final = 4
+# Maximum number of descriptors that probe_fds() returns, and how many of them are after the last known one.
+_PROBED: Final = 32
+_PROBED_AFTER_LAST: Final = 2
 
 
 class FdTable:
@@ -43,10 +50,24 @@ class FdTable:
     methods yield the inodes of sockets, one chunk at a time.
     """
 
-    def __init__(self, procfs: Path, pid: int) -> None:
+    def __init__(self, procfs: Path, pid: int, tid: int | None = None) -> None:
+        """Prepare an empty table.
+
+        tid: thread whose descriptors are read, if not those of the main thread.
+        """
         self.pid = pid
+        self.tid = tid or pid
+        self.was_read = False
+        """Whether all descriptors have been read."""
+        self.failure: str | None = None
+        """Why the process was not readable when it was last tried: a value of the label `reason`."""
+        self.holds_sockets_here = False
+        """Whether a process of another network namespace was found to have sockets of this one."""
+        self.io_uring_fds: set[int] = set()
+        """Descriptors of io_uring instances, which have registered descriptors of their own."""
+        self._procfs = procfs
         self._process = f"{procfs}/{pid}"
-        self._directory = f"{self._process}/fd"
+        self._directory = f"{self._process}/fd" if self.tid == pid else f"{self._process}/task/{tid}/fd"
         self._namespace: str | None = None
         self._inodes = array("Q")
         self._max_length = _MIN_LENGTH
@@ -58,7 +79,24 @@ class FdTable:
 
     def count_open(self) -> int:
         """Return the number of open descriptors; always 0 before Linux 6.2 (commit f1f1f2569901)."""
-        return os.stat(self._directory).st_size
+        size = os.stat(self._directory).st_size
+        if not size and self._open_count_at_full_read > 0 and self.follow_thread():
+            size = os.stat(self._directory).st_size
+        return size
+
+    def follow_thread(self) -> bool:
+        """If the main thread has exited, read the descriptors of another one from now on.
+
+        Return whether this is so.
+        """
+        tid = find_thread_with_fds(self._procfs, self.pid)
+        if tid is None:
+            return False
+        with suppress(PermissionError):
+            if os.listdir(self._directory):
+                return False
+        self._directory = f"{self._process}/task/{tid}/fd"
+        return True
 
     def is_unchanged(self) -> bool:
         """Return whether the number of open descriptors is the same as at the last full read."""
@@ -77,6 +115,10 @@ class FdTable:
         if self._namespace is None:
             self._namespace = read_network_namespace(self._process)
         return None not in (self._namespace, namespace) and self._namespace != namespace
+
+    def forget_namespace(self) -> None:
+        """Read the network namespace again: a process can enter another one (setns(2))."""
+        self._namespace = None
 
     def closed_sockets(self, live: Container[int]) -> dict[int, int]:
         """Return fd -> inode of the descriptors whose sockets, when last read, are not live now."""
@@ -127,6 +169,8 @@ class FdTable:
         """Drop the table and read all descriptors."""
         self._inodes, self._free = array("Q"), set()
         now_open = self.count_open()
+        if not now_open and not self.was_read and self.follow_thread():
+            now_open = self.count_open()
         self._max_length = max(_MIN_LENGTH, _LENGTH_PER_FD * now_open)
         found_all = now_open and (yield from self._read_lowest(now_open))
         read_so_far = len(self._inodes)
@@ -135,6 +179,7 @@ class FdTable:
         if not found_all:
             yield from self._read([fd for fd in self._list_fds() if fd >= read_so_far])
         self._open_count_at_full_read = now_open
+        self.was_read = True
 
     def _read_lowest(self, count: int) -> Generator[list[int], None, bool]:
         """Read the lowest descriptors until `count` open ones are found; return whether they were.
@@ -175,6 +220,26 @@ class FdTable:
         self._set_free(self._free.union(changed))
         return set(old_inodes).difference(new_inodes, self._inodes), found
 
+    def probe_fds(self, offset: int) -> list[int]:
+        """Return a sample of the descriptors: all of them if there are few, or every nth from an offset."""
+        end = len(self._inodes) + _PROBED_AFTER_LAST
+        step = -(-end // _PROBED)
+        return list(range(offset % step, end, step))
+
+    def probe(self, fds: Sequence[int]) -> tuple[int, list[str]]:
+        """Return the number of open descriptors and the link targets of these, without storing them."""
+        return self.count_open(), self._read_targets(fds)
+
+    def read_io_uring(self) -> list[int]:
+        """Return the inodes of the sockets registered with io_uring instances."""
+        inodes: list[int] = []
+        for fd in sorted(self.io_uring_fds):
+            try:
+                inodes += read_registered_sockets(f"{self._directory}info/{fd}")
+            except FileNotFoundError:
+                self.io_uring_fds.discard(fd)
+        return inodes
+
     def contains(self, inodes: Collection[int]) -> set[int]:
         """Return which of these sockets a descriptor had when last read."""
         return set(inodes).intersection(self._inodes)
@@ -203,6 +268,10 @@ class FdTable:
         targets = self._read_targets(fds)
         inodes = _parse_inodes(targets)
         self._store(fds, inodes)
+        if _IO_URING in targets:
+            self.io_uring_fds.update(
+                fd for fd, target in zip(fds, targets, strict=True) if target == _IO_URING
+            )
         self._set_free(self._free.difference(fds).union(compress(fds, map(not_, targets))))
         return inodes
 

@@ -98,7 +98,7 @@ class ReleasedSocketFinder:
     def __init__(self) -> None:
         self._budget = ReadBudget(_MAX_READS)
         self._accounts: dict[FdTable, _Account] = {}
-        # (pid, fd) at which the rotation continues.
+        # (tid, fd) at which the rotation continues.
         self._next = (0, 0)
 
     def count_open(self, tables: Iterable[FdTable]) -> None:
@@ -117,10 +117,10 @@ class ReleasedSocketFinder:
     def count_live(self, closed: Mapping[int, Collection[int]]) -> None:
         """Count the descriptors of live sockets before a search, which adds to them.
 
-        closed: pid -> descriptors whose sockets are not live.
+        closed: thread id -> descriptors whose sockets are not live.
         """
         for table, account in self._accounts.items():
-            account.known_live_count = table.count_sockets() - len(closed.get(table.pid, ()))
+            account.known_live_count = table.count_sockets() - len(closed.get(table.tid, ()))
 
     def add(self, tables: Iterable[FdTable], live: set[int]) -> None:
         """Add processes that a search has just found."""
@@ -180,14 +180,14 @@ class ReleasedSocketFinder:
         return result
 
     def _read_in_rotation(self, owned: Container[int], limit: int) -> Iterator[Reread]:
-        next_pid, next_fd = self._next
-        tables = sorted(self._accounts, key=lambda table: (table.pid < next_pid, table.pid))
+        next_tid, next_fd = self._next
+        tables = sorted(self._accounts, key=lambda table: (table.tid < next_tid, table.tid))
         for table in tables:
-            fds = list(islice(table.fds_of(owned, next_fd if table.pid == next_pid else 0), limit))
+            fds = list(islice(table.fds_of(owned, next_fd if table.tid == next_tid else 0), limit))
             if not fds:
                 continue
             limit -= len(fds)
-            self._next = (table.pid, fds[-1] + 1)
+            self._next = (table.tid, fds[-1] + 1)
             with suppress(OSError):
                 yield self._read(table, fds, owned)
             if limit <= 0:
@@ -199,6 +199,9 @@ class ReleasedSocketFinder:
         if released:
             # The process may have moved them to other descriptors.
             table.mark_changed()
+            for other in self._accounts:
+                if other.pid == table.pid:
+                    released -= other.contains(released)
         return Reread(table.pid, set(filter(sockets.__contains__, released)), found)
 
 

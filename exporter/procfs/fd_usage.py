@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ..model.host import FdUsage
 from .files import read_file
+from .thread_fds import find_thread_with_fds
 
 _SOFT_LIMIT: Final = re.compile(rb"^Max open files +(?:([0-9]+)|unlimited) ", re.MULTILINE)
 
@@ -23,10 +25,17 @@ def count_open_fds(procfs: Path, pid: int) -> int:
 
     Since Linux 6.2 (commit f1f1f2569901) one stat(2) returns it, for processes of every user. On older
     kernels, where it returns 0, the directory is listed, which requires CAP_DAC_READ_SEARCH for processes of
-    other users (and opens a descriptor in the exporter itself).
+    other users (and opens a descriptor in the exporter itself). If the main thread has exited, the
+    descriptors are those of another one.
     """
     directory = f"{procfs}/{pid}/fd"
-    return os.stat(directory).st_size or len(os.listdir(directory))
+    if count := os.stat(directory).st_size:
+        return count
+    with suppress(PermissionError):
+        if count := len(os.listdir(directory)):
+            return count
+    tid = find_thread_with_fds(procfs, pid)
+    return len(os.listdir(f"{procfs}/{pid}/task/{tid}/fd" if tid else directory))
 
 
 def read_fd_limit(procfs: Path, pid: int) -> int | None:

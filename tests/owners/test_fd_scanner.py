@@ -6,13 +6,15 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
+from exporter.owners import fd_scanner
 from exporter.owners.fd_scanner import FdScanner
 from exporter.owners.fd_table import FdTable
+from exporter.owners.read_budget import ReadBudget
 from exporter.owners.resolver import failure_reason
 
 from ..procfs.trees import Clock, Tree, Watch
@@ -211,17 +213,187 @@ class TestOtherNetworkNamespace:
     def test_is_not_scanned_again_after_a_change_there(
         self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
     ) -> None:
-        def take_time(*_: int) -> None:
-            clock.now += 0.01
-
-        watch.hook = take_time
-        found(container, {999})
-        watch.links()
+        found_slowly(container, watch, clock)
         tree.hold(20, 5, 777)
-        assert found(container, {777}, {*ALL, 777}) == []
+        assert found(container, {777}, {*HERE, 777}) == []
         assert {pid for pid, _ in watch.links()} <= {1}
         clock.now += 10_000
-        assert (777, 20) in found(container, {777}, {*ALL, 777})
+        assert (777, 20) in found(container, {777}, {*HERE, 777})
+
+    def test_holder_of_a_socket_of_this_one_is_scanned_like_others(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        found_slowly(container, watch, clock, {*HERE, 202})
+        tree.hold(20, 5, 777)
+        assert (777, 20) in found(container, {777}, {*HERE, 202, 777})
+        assert container.closed_fds({*HERE, 202}) == {20: {3: 201, 5: 777}}
+
+    def test_holder_that_has_closed_its_sockets_is_still_scanned(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        found_slowly(container, watch, clock, {*HERE, 202})
+        tree.close(20, 4)
+        assert (777, 20) not in found(container, {777}, {*HERE, 777})
+        tree.hold(20, 4, 777)
+        assert (777, 20) in found(container, {777}, {*HERE, 777})
+
+    def test_new_process_is_read_once(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        found_slowly(container, watch, clock)
+        tree.process(25, 251, 252)
+        enter_namespace(tree, 25, "net:[2]")
+        assert (777, 25) not in found(container, {777}, {*HERE, 777})
+        assert {pid for pid, _ in watch.links()} == {25}
+        tree.hold(25, 5, 777)
+        assert found(container, {777}, {*HERE, 777}) == []
+        assert watch.links() == []
+
+    def test_new_process_that_accepts_from_a_listener_of_this_one_is_found(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        found_slowly(container, watch, clock)
+        tree.process(25, 101, 777)
+        enter_namespace(tree, 25, "net:[2]")
+        assert (777, 25) in found(container, {777}, {*HERE, 777})
+        tree.hold(25, 5, 778)
+        assert found(container, {778}, {*HERE, 777, 778}) == [(778, 25)]
+
+    def test_new_processes_are_read_within_a_budget(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fd_scanner, "_RARE_READS_ALLOWANCE", 200)
+        found_slowly(container, watch, clock)
+        budget = ReadBudget(400)
+        budget.spend(400)
+        monkeypatch.setattr(container, "_rare_reads", budget)
+        for pid, count in ((40, 300), (50, 150), (60, 20)):
+            tree.process(pid, *range(pid * 1000, pid * 1000 + count))
+            enter_namespace(tree, pid, "net:[2]")
+        rounds = []
+        for _ in range(5):
+            found(container, {999}, HERE)
+            rounds.append({pid for pid, _ in watch.links()})
+        assert rounds == [{50, 60}, set(), {40}, set(), set()]
+
+    def test_unreadable_process_is_counted_in_every_search(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        """Though it is not tried in every search."""
+        found_slowly(container, watch, clock)
+        slow = watch.hook
+
+        def refuse(pid: int, fd: int) -> None:
+            slow(pid, fd)
+            if pid in (25, 26):
+                raise PermissionError(errno.EACCES, "refused")
+
+        watch.hook = refuse
+        tree.process(25, 251)
+        enter_namespace(tree, 25, "net:[2]")
+        tree.process(26, 261)
+        for number in range(4):
+            clock.now += 10_000 * (number == 2)
+            found(container, {999}, HERE)
+            assert container.unreadable_processes == {"permission": 2}
+        watch.hook = slow
+        clock.now += 10_000
+        for expected in ({"permission": 1}, {}):
+            found(container, {999}, HERE)
+            assert container.unreadable_processes == expected
+
+    def test_process_that_enters_this_one_later_is_scanned(
+        self, container: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        found_slowly(container, watch, clock)
+        enter_namespace(tree, 20, "net:[1]")
+        clock.now += 10_000
+        found_slowly(container, watch, clock)
+        tree.hold(20, 5, 777)
+        assert (777, 20) in found(container, {777}, {*HERE, 777})
+
+
+HERE = (101, 102, 301, 302)
+"""The sockets of processes 10 and 30."""
+
+
+def enter_namespace(tree: Tree, pid: int, name: str) -> None:
+    link = tree.root / str(pid) / "ns" / "net"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+
+
+def found_slowly(scanner: FdScanner, watch: Watch, clock: Clock, live: Collection[int] = HERE) -> None:
+    """Scan all processes twice, slowly, so that no full scan is allowed for some time."""
+
+    def take_time(*_: int) -> None:
+        clock.now += 0.01
+
+    watch.hook = take_time
+    for _ in range(2):
+        found(scanner, {999}, live)
+    watch.links()
+
+
+class TestIoUring:
+    @pytest.fixture
+    def ring(self, warm_scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock) -> Path:
+        """Return the fdinfo file of an io_uring instance of process 20, known from a search."""
+        tree.put(20, 5, "anon_inode:[io_uring]")
+        fdinfo = tree.root / "20" / "fdinfo" / "5"
+        fdinfo.parent.mkdir()
+        fdinfo.write_text("UserFiles:\t0\n")
+        clock.now += 10_000
+        found_slowly(warm_scanner, watch, clock, ALL)
+        return fdinfo
+
+    def test_registered_sockets_are_found(self, warm_scanner: FdScanner, ring: Path) -> None:
+        ring.write_text("UserFiles:\t2\n    0: socket:[777]\n    1: socket:[778]\n")
+        assert (777, 20) in found(warm_scanner, {777, 778}, {*ALL, 777, 778})
+
+    def test_closed_instance_does_not_make_the_process_unreadable(
+        self, warm_scanner: FdScanner, ring: Path, tree: Tree
+    ) -> None:
+        ring.unlink()
+        tree.put(20, 5, "/dev/null")
+        assert found(warm_scanner, {777}, {*ALL, 777}) == []
+        assert warm_scanner.unreadable_processes == {}
+
+
+class TestThreads:
+    def start_thread(self, tree: Tree, pid: int, tid: int, *sockets: int) -> Path:
+        """Start a thread with these sockets from descriptor 3 on; return its directory of descriptors."""
+        return tree.thread(pid, tid, *["/dev/null"] * 3, *(f"socket:[{inode}]" for inode in sockets))
+
+    def test_table_of_its_own_is_found_and_kept(
+        self, scanner: FdScanner, tree: Tree, watch: Watch, clock: Clock
+    ) -> None:
+        directory = self.start_thread(tree, 20, 21, 201, 777)
+        assert (777, 20) in found(scanner, {777}, {*ALL, 777})
+        found_slowly(scanner, watch, clock, ALL)
+        (directory / "5").symlink_to("socket:[778]")
+        assert found(scanner, {778}, {*ALL, 777, 778}) == [(778, 20)]
+        assert scanner.has_open(20, {778}) is True
+        assert {table.tid for table in scanner.tables_of({20})} == {20, 21}
+
+    def test_table_of_a_thread_that_has_exited_is_dropped(
+        self, scanner: FdScanner, tree: Tree, clock: Clock
+    ) -> None:
+        directory = self.start_thread(tree, 20, 21, 201, 777)
+        found(scanner, {777}, {*ALL, 777})
+        shutil.rmtree(directory.parent)
+        clock.now += 10_000
+        found(scanner, {999}, ALL)
+        assert {table.tid for table in scanner.tables_of({20})} == {20}
+        assert scanner.unreadable_processes == {}
+
+    def test_forgotten_process_takes_its_threads_along(self, scanner: FdScanner, tree: Tree) -> None:
+        self.start_thread(tree, 20, 21, 201, 777)
+        found(scanner, {777}, {*ALL, 777})
+        scanner.forget(20)
+        assert list(scanner.tables_of({20})) == []
+        assert scanner.has_open(20, {777}) is False
 
 
 class TestFullScan:

@@ -163,6 +163,51 @@ class TestFdCount:
         assert not table.is_unchanged()
 
 
+@pytest.mark.usefixtures("watch")
+class TestThreads:
+    """/proc/PID/fd has the descriptors of the main thread, which may have exited."""
+
+    def test_table_of_a_thread_has_its_descriptors(self, table: FdTable, tree: Tree) -> None:
+        tree.thread(PID, 501, "/dev/null", "socket:[777]")
+        thread = FdTable(tree.root, PID, 501)
+        assert (thread.pid, thread.tid, table.tid) == (PID, 501, PID)
+        assert list(flat(thread.read_all())) == [777]
+
+    @pytest.mark.parametrize("tells_count", [True, False])
+    def test_another_thread_is_read_if_the_main_one_has_none(
+        self, tree: Tree, watch: Watch, tells_count: bool
+    ) -> None:
+        watch.tells_count = tells_count
+        (tree.root / str(PID) / "fd").mkdir(parents=True)
+        tree.thread(PID, 501)
+        tree.thread(PID, 502, "/dev/null", "socket:[777]")
+        table = FdTable(tree.root, PID)
+        assert list(flat(table.read_unknown(()))) == [777]
+        assert table.has_open({777})
+
+    def test_another_thread_is_read_once_the_main_one_exits(self, table: FdTable, tree: Tree) -> None:
+        list(flat(table.read_unknown(())))
+        tree.thread(PID, 501, *["/dev/null"] * 3, *(f"socket:[{inode}]" for inode in (A, B, C, D, 777)))
+        for number in range(7):
+            tree.close(PID, number)
+        assert table.count_open() == 8
+        assert table.reread(list(table.fds_of(ALL))) == (set(), [])
+
+    def test_process_that_closes_all_descriptors_has_none(self, table: FdTable, tree: Tree) -> None:
+        for number in range(7):
+            tree.close(PID, number)
+        assert table.count_open() == 0
+
+    @pytest.mark.parametrize(("count", "step"), [(5, 1), (98, 4), (1000, 32)])
+    def test_probes_cover_all_descriptors_in_turn(self, tree: Tree, count: int, step: int) -> None:
+        tree.process(PID, *range(1000, 1000 + count))
+        table = FdTable(tree.root, PID)
+        list(table.read_all())
+        probed = [table.probe_fds(offset) for offset in range(step)]
+        assert max(map(len, probed)) <= 32
+        assert sorted(flat(probed)) == list(range(3 + count + 2))
+
+
 class TestHighDescriptors:
     """A descriptor's number can be chosen."""
 
@@ -200,6 +245,7 @@ ASKS: list[Callable[[FdTable], object]] = [
     lambda table: list(flat(table.read_unknown(()))),
     lambda table: list(flat(table.read_all())),
     lambda table: table.reread([3, 4]),
+    lambda table: table.probe([3, 4]),
 ]
 
 

@@ -34,7 +34,7 @@ class Finder:
         """Return (inode, pid) of what one collection finds. new: pid -> its sockets that a search found."""
         self._finder.count_open(self.tables)
         if new is not None:
-            closed = {table.pid: table.closed_sockets(self.live) for table in self.tables}
+            closed = {table.tid: table.closed_sockets(self.live) for table in self.tables}
             self._finder.count_live(closed)
         rereads = self._finder.find(self.live, lambda: self.live, new or {})
         return sorted((inode, reread.pid) for reread in rereads for inode in reread.released)
@@ -218,6 +218,17 @@ def test_rotation_finds_a_socket_that_a_file_has_replaced(tree: Tree, watch: Wat
     tree.put(PID, 200, "/dev/null")
     seen = [pair for _ in range(6) for pair in finder.find()]
     assert seen == [(10_197, PID)]
+
+
+@pytest.mark.usefixtures("watch")
+def test_socket_kept_by_a_thread_of_the_process_is_not_released(tree: Tree) -> None:
+    table = read_table(tree, 10)
+    tree.thread(PID, 501, "socket:[10009]")
+    own = FdTable(tree.root, PID, 501)
+    list(own.read_all())
+    finder = Finder([table, own], range(10_000, 10_010))
+    release(tree, [11, 12])
+    assert finder.find() == [(10_008, PID)]
 
 
 def test_nothing_is_read_without_tables(watch: Watch) -> None:

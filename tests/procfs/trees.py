@@ -64,6 +64,16 @@ class Tree:
         """Has a descriptor be a socket."""
         self.put(pid, number, f"socket:[{inode}]")
 
+    def thread(self, pid: int, tid: int, *targets: str) -> Path:
+        """Start a thread with these descriptors, and return their directory."""
+        directory = self.root / str(pid) / "task" / str(tid) / "fd"
+        directory.mkdir(parents=True)
+        # The main thread has a directory as well.
+        (self.root / str(pid) / "task" / str(pid)).mkdir(exist_ok=True)
+        for number, target in enumerate(targets):
+            (directory / str(number)).symlink_to(target)
+        return directory
+
     def close(self, pid: int, number: int) -> None:
         (self.root / str(pid) / "fd" / str(number)).unlink()
 
