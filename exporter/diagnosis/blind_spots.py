@@ -28,7 +28,11 @@ _PERMISSIONS: Final = paragraph("""
 _OWNERS_BY_REASON: Final = {
     "unreadable": "by processes that this user is not permitted to inspect",
     "hidden": "by processes that this user cannot see, because /proc is mounted with hidepid",
-    "not_found": "by no process that is visible here: by one in another container, or by the kernel itself",
+    "not_found": paragraph("""
+        by no process that was found; possible holders are a process in another container, the kernel itself
+        (NFS, iSCSI), io_uring on older kernels, and a message from one process to another that has not been
+        received yet (SCM_RIGHTS)
+    """),
     "disabled": "by processes that were not looked up",
 }
 """Value of the label `reason` -> description of the owners of such sockets."""
@@ -36,7 +40,11 @@ _OWNERS_BY_REASON: Final = {
 _REMEDY_BY_REASON: Final = {
     "unreadable": _PERMISSIONS,
     "hidden": f"{_PERMISSIONS} The group in the mount option `gid=` of /proc can see them as well.",
-    "not_found": "In a container, give it the process namespace of the host (`--pid=host`).",
+    "not_found": paragraph("""
+        In a container, give it the process namespace of the host (`--pid=host`). Otherwise look again after a
+        few minutes: processes in other network namespaces and threads with descriptors of their own are
+        searched less often.
+    """),
     "disabled": "Remove `--no-collector.owners`.",
 }
 

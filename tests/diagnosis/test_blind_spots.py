@@ -46,7 +46,10 @@ def test_no_blind_spots_if_everything_was_read(snapshot: Snapshot) -> None:
     [
         ("unreadable", ["not permitted to inspect", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "root"]),
         ("hidden", ["hidepid", "gid="]),
-        ("not_found", ["another container", "--pid=host"]),
+        (
+            "not_found",
+            ["another container", "--pid=host", "kernel itself (NFS", "io_uring", "SCM_RIGHTS", "look again"],
+        ),
         ("disabled", ["were not looked up", "--no-collector.owners"]),
     ],
 )
