@@ -119,6 +119,23 @@ class FdScanner:
         """Return the tables of these processes, and of their threads with descriptors of their own."""
         return (table for table in self._tables.values() if table.pid in pids)
 
+    def take_lost(self) -> list[tuple[FdTable, set[int]]]:
+        """Return the sockets that searches have found to be no longer where they were, by table."""
+        lost = ((table, table.take_lost()) for table in self._tables.values())
+        return [(table, inodes) for table, inodes in lost if inodes]
+
+    def released_by(self, table: FdTable, inodes: Set[int]) -> set[int]:
+        """Return which of the sockets that a table has lost its process has in no other table.
+
+        The next search also reads descriptors that seem unchanged: it may have moved them.
+        """
+        released = set(inodes)
+        for other in self._tables_with_pid(table.pid):
+            released -= other.contains(released)
+        if released:
+            table.mark_changed()
+        return released
+
     def _scan_closed_fds(self, closed: ClosedFds) -> FoundInodes:
         for table in self._tables_here():
             yield from self._skip_unreadable(table, table.read_freed(closed.get(table.tid, ())))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
-from itertools import compress, count, islice
+from itertools import chain, compress, count, islice
 from operator import not_
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,8 @@ from .io_uring import read_registered_sockets
 _SOCKET_PREFIX: Final = "socket:["
 _IO_URING: Final = "anon_inode:[io_uring]"
 _NOT_A_SOCKET: Final = 0
-# The maximum length of a table depends on the number of open descriptors, since a process can choose numbers
-# up to a billion (fcntl F_DUPFD).
+# The maximum length of the array depends on the number of open descriptors, since a process can choose
+# numbers up to a billion (fcntl F_DUPFD). Higher ones are in a dict.
 _MIN_LENGTH: Final = 1024
 _LENGTH_PER_FD: Final = 8
 # Number of the lowest free descriptors that are kept: new sockets get them.
@@ -70,12 +70,15 @@ class FdTable:
         self._directory = f"{self._process}/fd" if self.tid == pid else f"{self._process}/task/{tid}/fd"
         self._namespace: str | None = None
         self._inodes = array("Q")
+        self._high_inodes: dict[int, int] = {}
+        # Inodes that were replaced in the table.
+        self._lost: set[int] = set()
         self._max_length = _MIN_LENGTH
         self._open_count_at_full_read = -1
         self._free: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._inodes)
+        return len(self._inodes) + len(self._high_inodes)
 
     def count_open(self) -> int:
         """Return the number of open descriptors; always 0 before Linux 6.2 (commit f1f1f2569901)."""
@@ -124,17 +127,19 @@ class FdTable:
         """Return fd -> inode of the descriptors whose sockets, when last read, are not live now."""
         inodes = self._inodes
         positions = compress(range(len(inodes)), map(not_, map(live.__contains__, inodes)))
-        return {fd: inodes[fd] for fd in positions if inodes[fd]}
+        closed = {fd: inodes[fd] for fd in positions if inodes[fd]}
+        closed.update(entry for entry in self._high_inodes.items() if entry[1] not in live)
+        return closed
 
     def count_sockets(self) -> int:
         """Return the number of descriptors that were sockets when last read."""
-        return len(self._inodes) - self._inodes.count(_NOT_A_SOCKET)
+        return len(self) - self._inodes.count(_NOT_A_SOCKET)
 
     def count_live(self, live: Container[int]) -> int:
         """Return the number of descriptors whose sockets, when last read, are live now."""
         inodes = self._inodes
         not_sockets = inodes.count(_NOT_A_SOCKET) if _NOT_A_SOCKET in live else 0
-        return sum(map(live.__contains__, inodes)) - not_sockets
+        return sum(map(live.__contains__, chain(inodes, self._high_inodes.values()))) - not_sockets
 
     def read_freed(self, fds: Iterable[int]) -> Iterator[list[int]]:
         """Read these descriptors, whose sockets were closed, and free ones: new sockets get the lowest."""
@@ -160,14 +165,17 @@ class FdTable:
             yield from self.read_all()
             return
         now_open = self.count_open()
-        known = self._inodes
+        known, high = self._inodes, self._high_inodes
         fds = self._list_fds()
-        yield from self._read([fd for fd in fds if fd >= len(known) or known[fd] not in live])
+        yield from self._read(
+            [fd for fd in fds if (known[fd] if fd < len(known) else high.get(fd)) not in live]
+        )
         self._open_count_at_full_read = now_open
 
     def read_all(self) -> Iterator[list[int]]:
         """Drop the table and read all descriptors."""
-        self._inodes, self._free = array("Q"), set()
+        self._lost.update(filter(None, self._inodes), self._high_inodes.values())
+        self._inodes, self._high_inodes, self._free = array("Q"), {}, set()
         now_open = self.count_open()
         if not now_open and not self.was_read and self.follow_thread():
             now_open = self.count_open()
@@ -202,23 +210,22 @@ class FdTable:
         """Return the descriptors, from `min_fd` on, that had one of these sockets when last read."""
         inodes = self._inodes[min_fd:] if min_fd else self._inodes
         fds = compress(range(min_fd, len(self._inodes)), map(sockets.__contains__, inodes))
-        return filter(self._inodes.__getitem__, fds)
+        high = (fd for fd, inode in sorted(self._high_inodes.items()) if fd >= min_fd and inode in sockets)
+        return chain(filter(self._inodes.__getitem__, fds), high)
 
-    def reread(self, fds: Sequence[int]) -> tuple[set[int], list[int]]:
-        """Re-read descriptors that were sockets.
-
-        Return (released, found): the inodes that no descriptor of the table has any more, and those of the
-        sockets that have replaced others.
-        """
-        old_inodes = [self._inodes[fd] for fd in fds]
+    def reread(self, fds: Sequence[int]) -> list[int]:
+        """Re-read descriptors that were sockets. Return the inodes that have replaced others."""
+        old_inodes = [self._inode(fd) for fd in fds]
         new_inodes = self._read_chunk(fds)
         changed = [fd for fd, old, new in zip(fds, old_inodes, new_inodes, strict=True) if new != old]
-        if not changed:
-            return set(), []
-        found = [self._inodes[fd] for fd in changed if self._inodes[fd]]
         # read_freed() reads the first of them again, and yields their sockets in the next search.
         self._set_free(self._free.union(changed))
-        return set(old_inodes).difference(new_inodes, self._inodes), found
+        return [inode for fd in changed if (inode := self._inode(fd))]
+
+    def take_lost(self) -> set[int]:
+        """Return the inodes that were replaced since the last call and that no descriptor has any more."""
+        lost, self._lost = self._lost, set()
+        return lost.difference(self._inodes, self._high_inodes.values()) if lost else lost
 
     def probe_fds(self, offset: int) -> list[int]:
         """Return a sample of the descriptors: all of them if there are few, or every nth from an offset."""
@@ -242,14 +249,14 @@ class FdTable:
 
     def contains(self, inodes: Collection[int]) -> set[int]:
         """Return which of these sockets a descriptor had when last read."""
-        return set(inodes).intersection(self._inodes)
+        return set(inodes).intersection(chain(self._inodes, self._high_inodes.values()))
 
     def has_open(self, inodes: Collection[int]) -> bool | None:
         """Return whether a descriptor that had one of these sockets still has one; None if none had.
 
         Re-reads a few descriptors.
         """
-        fds = list(islice(compress(count(), map(inodes.__contains__, self._inodes)), _SOCKETS_RECHECKED))
+        fds = list(islice(self.fds_of(inodes), _SOCKETS_RECHECKED))
         return any(inode in inodes for inode in self._read_chunk(fds)) if fds else None
 
     def _list_fds(self) -> list[int]:
@@ -282,6 +289,9 @@ class FdTable:
         finally:
             os.close(directory)
 
+    def _inode(self, fd: int) -> int:
+        return self._inodes[fd] if fd < len(self._inodes) else self._high_inodes.get(fd, _NOT_A_SOCKET)
+
     def _set_free(self, free: set[int]) -> None:
         self._free = free if len(free) <= _MAX_FREE else set(nsmallest(_MAX_FREE, free))
 
@@ -294,20 +304,34 @@ class FdTable:
     def _resize(self, fds: Sequence[int]) -> None:
         self._max_length = max(_MIN_LENGTH, _LENGTH_PER_FD * len(fds))
         length = max((fd for fd in fds if fd < self._max_length), default=-1) + 1
-        self._inodes.extend([_NOT_A_SOCKET] * (length - len(self._inodes)))
+        self._extend(length)
 
     def _store(self, fds: Sequence[int], inodes: Sequence[int]) -> None:
-        """Store inodes, extending the table up to its maximum length."""
+        """Store inodes, extending the array up to its maximum length."""
         known = self._inodes
         if isinstance(fds, range) and fds.start <= len(known):
+            self._lost.update(set(known[fds.start : fds.stop]).difference(inodes, [_NOT_A_SOCKET]))
             known[fds.start : fds.stop] = array("Q", inodes)
             return
+        old_inodes = set(map(self._inode, fds))
+        self._lost.update(old_inodes.difference(inodes, [_NOT_A_SOCKET]))
         for fd, inode in zip(fds, inodes, strict=True):
             if fd < len(known):
                 known[fd] = inode
             elif fd < self._max_length:
-                known.extend([_NOT_A_SOCKET] * (fd - len(known)))
-                known.append(inode)
+                self._extend(fd + 1)
+                known[fd] = inode
+            elif inode:
+                self._high_inodes[fd] = inode
+            else:
+                self._high_inodes.pop(fd, None)
+
+    def _extend(self, length: int) -> None:
+        """Extend the array to this length."""
+        known, high = self._inodes, self._high_inodes
+        known.extend([_NOT_A_SOCKET] * (length - len(known)))
+        for fd in [fd for fd in high if fd < length]:
+            known[fd] = high.pop(fd)
 
 
 def read_links(fds: Iterable[int], directory: int) -> list[str]:

@@ -100,11 +100,14 @@ class InodeOwnerResolver(CachedOwnerResolver):
         self._find_released(live, found)
 
     def _find_released(self, live: LiveOwnerKeys, found: Mapping[int, int]) -> None:
-        for reread in self._released_sockets.find(self._owners.keys(), live.all, found):
-            if released := reread.released and live.all().intersection(reread.released):
-                self._released.append((reread.pid, released))
-            if reread.found:
-                self._assign(iter([(reread.found, reread.pid)]), set())
+        lost = self._scanner.take_lost()
+        for table, released, new in self._released_sockets.find(self._owners.keys(), live.all, found):
+            lost.append((table, released))
+            if new:
+                self._assign(iter([(new, table.pid)]), set())
+        for table, inodes in lost:
+            if existing := inodes and live.all().intersection(inodes):
+                self._released.append((table.pid, self._scanner.released_by(table, existing)))
 
     def _drop_owner(self, pid: int, inodes: Iterable[int]) -> dict[int, ProcessId]:
         """Drop the process as owner of these sockets. Return those that it owned, with their owner."""

@@ -20,6 +20,8 @@ from .read_budget import ReadBudget
 # Maximum number of descriptors that are re-read in one collection because of a fall: 80 ms.
 _MAX_READS: Final = 32_768
 _CHUNK: Final = 4096
+# Part of the budget that is not spent on processes with more descriptors than expected.
+_RESERVED_FOR_FALLS: Final = 16_384
 # Number of descriptors, as a share of the resolved sockets, that one collection adds to the budget, and that
 # it re-reads in rotation. At 75,000 descriptors a rotation takes 128 collections and 2 ms in each of them.
 _SHARE: Final = 1 / 128
@@ -33,9 +35,9 @@ _REFUND: Final = 8
 class Reread(NamedTuple):
     """Result of reading descriptors of a process again."""
 
-    pid: int
+    table: FdTable
     released: set[int]
-    """Inodes that the process has no descriptor of any more. They were closed or transferred."""
+    """Inodes that no descriptor of the table has any more. They were closed or transferred."""
     found: list[int]
     """Inodes of sockets that have replaced others."""
 
@@ -55,6 +57,7 @@ class _Account:
     """Number of the others when all descriptors of live sockets had been verified; None if not counted yet.
     Grows with the others only when two collections confirm it: new connections are counted later than the
     descriptors."""
+    rise: int = 0
     fall: int = 0
     confirmed_fall: int = 0
     """The fall that two collections have found: in one of them it may be connections that were closed after
@@ -80,16 +83,25 @@ class _Account:
         elif others > self.expected:
             self.expected = max(self.expected, min(others, self.others))
         fall = max(0, self.expected - others)
+        self.rise = max(0, others - self.expected)
         self.confirmed_fall = min(fall, self.fall)
         self.fall, self.others, self.live_count = fall, others, live_count
-        if not fall:
+        if not (fall or self.rise):
             self.next_fd = 0
+
+    def is_suspect(self) -> bool:
+        """Return whether the process may have released a socket. Files that it has opened may hide a fall."""
+        return self.live_count > 0 and (self.fall > 0 or self.rise > 0)
+
+    def priority(self) -> tuple[float, float]:
+        """Return the shares of its sockets that it may have released; a rise comes after any fall."""
+        return self.confirmed_fall / self.live_count, self.fall / self.live_count
 
     def verify(self, live_count: int, open_count: int) -> None:
         """Accept the present numbers, after all descriptors of live sockets have been read."""
         self.open_count, self.live_count = open_count, live_count
         self.expected = self.others = open_count - live_count
-        self.fall = self.confirmed_fall = self.next_fd = 0
+        self.rise = self.fall = self.confirmed_fall = self.next_fd = 0
 
 
 class ReleasedSocketFinder:
@@ -154,12 +166,13 @@ class ReleasedSocketFinder:
             # Counting again takes as long as finding the closed ones: only where something has changed.
             if account.may_have_fallen(found.get(table.pid, 0)):
                 account.update(table.count_live(live))
-        suspects = [entry for entry in self._accounts.items() if entry[1].fall and entry[1].live_count]
-        suspects.sort(key=lambda entry: _priority(entry[1]), reverse=True)
+        suspects = [entry for entry in self._accounts.items() if entry[1].is_suspect()]
+        suspects.sort(key=lambda entry: entry[1].priority(), reverse=True)
         remaining = _MAX_READS
         for table, account in suspects:
             is_large = account.fall >= _LARGE_FALL * account.live_count
-            if remaining <= 0 or not self._budget.affords(account.live_count, on_credit=is_large):
+            cost = account.live_count + (0 if account.fall else _RESERVED_FOR_FALLS)
+            if remaining <= 0 or not self._budget.affords(cost, on_credit=is_large):
                 return  # Even if a later one is cheaper: the budget is saved up for this one.
             with suppress(OSError):  # The process has vanished.
                 while remaining > 0:
@@ -195,15 +208,6 @@ class ReleasedSocketFinder:
         self._next = (0, 0)
 
     def _read(self, table: FdTable, fds: list[int], sockets: Container[int]) -> Reread:
-        released, found = table.reread(fds)
-        if released:
-            # The process may have moved them to other descriptors.
-            table.mark_changed()
-            for other in self._accounts:
-                if other.pid == table.pid:
-                    released -= other.contains(released)
-        return Reread(table.pid, set(filter(sockets.__contains__, released)), found)
-
-
-def _priority(account: _Account) -> tuple[float, float]:
-    return account.confirmed_fall / account.live_count, account.fall / account.live_count
+        found = table.reread(fds)
+        released = set(filter(sockets.__contains__, table.take_lost()))
+        return Reread(table, released, found)

@@ -388,6 +388,19 @@ class TestThreads:
         assert {table.tid for table in scanner.tables_of({20})} == {20}
         assert scanner.unreadable_processes == {}
 
+    def test_socket_that_a_thread_keeps_is_not_released(
+        self, scanner: FdScanner, tree: Tree, clock: Clock
+    ) -> None:
+        self.start_thread(tree, 20, 21, 201, 777)
+        found(scanner, {777}, {*ALL, 777})
+        tree.close(20, 3)
+        tree.close(20, 4)
+        clock.now += 10_000
+        found(scanner, {999}, {*ALL, 777})
+        ((table, lost),) = scanner.take_lost()
+        assert (table.pid, lost) == (20, {201, 202})
+        assert scanner.released_by(table, lost) == {202}
+
     def test_forgotten_process_takes_its_threads_along(self, scanner: FdScanner, tree: Tree) -> None:
         self.start_thread(tree, 20, 21, 201, 777)
         found(scanner, {777}, {*ALL, 777})

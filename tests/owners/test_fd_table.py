@@ -105,27 +105,52 @@ def test_read_all_reads_every_descriptor(table: FdTable, tree: Tree, watch: Watc
 def test_released_sockets_are_returned(table: FdTable, tree: Tree, watch: Watch) -> None:
     tree.hold(PID, 3, 777)
     tree.close(PID, 5)
-    assert table.reread(list(table.fds_of(ALL))) == ({A, C}, [777])
+    assert table.reread(list(table.fds_of(ALL))) == [777]
+    assert table.take_lost() == {A, C}
     assert numbers(watch) == [3, 4, 5, 6]
-    assert table.reread(list(table.fds_of(ALL))) == (set(), [])
+    assert table.reread(list(table.fds_of(ALL))) == []
+    assert table.take_lost() == set()
 
 
 def test_only_given_descriptors_are_reread(table: FdTable, tree: Tree, watch: Watch) -> None:
     for number in (3, 4, 5, 6):
         tree.close(PID, number)
     assert list(table.fds_of(ALL, 5)) == [5, 6]
-    assert table.reread([4, 5]) == ({B, C}, [])
+    assert table.reread([4, 5]) == []
+    assert table.take_lost() == {B, C}
     assert numbers(watch) == [4, 5]
 
 
 def test_socket_of_another_descriptor_is_not_released(table: FdTable, tree: Tree) -> None:
     tree.close(PID, 3)
     tree.hold(PID, 4, A)
-    assert table.reread([3, 4]) == ({B}, [A])
+    assert table.reread([3, 4]) == [A]
+    assert table.take_lost() == {B}
     tree.close(PID, 4)
     tree.hold(PID, 5, A)
+    table.reread([4])
     list(table.read_freed([5]))
-    assert table.reread([4]) == (set(), [])
+    assert table.take_lost() == {C}
+
+
+READS: list[Callable[[FdTable], object]] = [
+    lambda table: list(table.read_freed([3])),
+    lambda table: list(table.read_unknown({B, C, D})),
+    lambda table: list(table.read_all()),
+    lambda table: table.has_open({A}),
+]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_every_reading_notices_lost_sockets(
+    table: FdTable, tree: Tree, read: Callable[[FdTable], object]
+) -> None:
+    """Otherwise a search would remove the only trace of a socket that was given away."""
+    tree.hold(PID, 3, 777)
+    read(table)
+    assert table.take_lost() == {A}
+    read(table)
+    assert table.take_lost() == set()
 
 
 @pytest.mark.parametrize("sockets", [{A, C}, {A, C, 0}])
@@ -191,7 +216,8 @@ class TestThreads:
         for number in range(7):
             tree.close(PID, number)
         assert table.count_open() == 8
-        assert table.reread(list(table.fds_of(ALL))) == (set(), [])
+        table.reread(list(table.fds_of(ALL)))
+        assert table.take_lost() == set()
 
     def test_process_that_closes_all_descriptors_has_none(self, table: FdTable, tree: Tree) -> None:
         for number in range(7):
@@ -214,11 +240,32 @@ class TestHighDescriptors:
     @pytest.mark.parametrize("number", [5_000, 1_000_000, 1_000_000_000])
     def test_single_one_is_found_without_a_long_table(self, table: FdTable, tree: Tree, number: int) -> None:
         tree.hold(PID, number, 777)
-        for _ in range(2):
-            assert list(flat(table.read_unknown({A, B, C, D, 777}))) == [777]
+        assert list(flat(table.read_unknown({A, B, C, D, 777}))) == [777]
+        assert list(flat(table.read_unknown({A, B, C, D, 777}))) == []
+        assert list(table.fds_of({B, 777})) == [4, number]
+        assert (table.count_live({A, 777}), table.count_sockets()) == (2, 5)
+        assert table.has_open({777})
         tree.hold(PID, number, 778)
         assert list(flat(table.read_unknown({A, B, C, D, 778}))) == [778]
+        assert table.take_lost() == {777}
+        tree.close(PID, number)
+        assert table.closed_sockets(ALL) == {number: 778}
+        assert table.reread([number]) == []
+        assert table.take_lost() == {778}
         assert len(table) < 10
+
+    def test_are_kept_when_the_table_grows(self, table: FdTable, tree: Tree) -> None:
+        tree.hold(PID, 5_000, 777)
+        list(table.read_unknown(ALL))
+        for number in range(500, 1_200):
+            tree.hold(PID, number, 10_000 + number)
+        list(table.read_unknown(ALL))
+        tree.close(PID, 5_000)
+        assert table.contains({777}) == {777}
+        tree.hold(PID, 5_001, 778)
+        list(table.read_unknown(ALL | {777}))
+        assert table.contains({777, 778}) == {777, 778}
+        assert list(table.fds_of({777, 778})) == [5_000, 5_001]
 
     def test_are_cached_for_a_process_with_many(self, table: FdTable, tree: Tree, watch: Watch) -> None:
         inodes = range(10_000, 10_700)
@@ -285,7 +332,8 @@ class TestRealProcesses:
             assert inodes <= set(flat(table.read_unknown(())))
             gone = os.fstat(other.fileno()).st_ino
             other.close()
-            assert table.reread(list(table.fds_of(inodes)))[0] == {gone}
+            table.reread(list(table.fds_of(inodes)))
+            assert table.take_lost() == {gone}
 
     def test_process_that_ends_while_being_read_raises(self, sleeper: subprocess.Popen[bytes]) -> None:
         table = FdTable(Path("/proc"), sleeper.pid)
@@ -331,7 +379,8 @@ def test_read_non_sockets_of_an_empty_table_reads_nothing(tree: Tree, watch: Wat
 def test_replaced_socket_is_read_again(table: FdTable, tree: Tree, watch: Watch) -> None:
     """Otherwise the new socket would never be yielded: it would seem to be known."""
     tree.hold(PID, 4, 777)
-    assert table.reread(list(table.fds_of(ALL)))[0] == {B}
+    table.reread(list(table.fds_of(ALL)))
+    assert table.take_lost() == {B}
     watch.links()
     assert list(flat(table.read_freed([]))) == [777]
     assert numbers(watch) == [4]
