@@ -41,6 +41,8 @@ class InodeOwnerResolver(CachedOwnerResolver):
         # were read, so most are in another process; the others have been closed since.
         self._released: list[tuple[int, set[int]]] = []
         self._transferred: dict[int, ProcessId] = {}
+        # Unresolved inodes that were found in a search for others.
+        self._found_late: set[int] = set()
         self._retry_at = 0.0
         self._retry_delay_seconds = RETRY_MIN_SECONDS
 
@@ -60,10 +62,10 @@ class InodeOwnerResolver(CachedOwnerResolver):
         return self._transferred
 
     def refresh(self) -> set[Owner]:
-        """Return owners whose sockets must be re-resolved.
+        """Return owners all of whose sockets must be re-resolved.
 
         Sockets that another process holds now are in `transferred`, in the collection after the one that
-        found them released.
+        found them released; so are those that were found after they had been unresolved.
         """
         stale: set[Owner] = set(self._processes.refresh())
         if stale:
@@ -71,7 +73,10 @@ class InodeOwnerResolver(CachedOwnerResolver):
         for owner in stale:
             if isinstance(owner, ProcessId):
                 self._scanner.forget(owner.pid)
-        self._transferred = {}
+        # Sockets found late were classified as unresolved, like those that have another owner by now.
+        found_late = self._owners.keys() & self._found_late
+        self._found_late = set()
+        self._transferred = {inode: self._owners[inode] for inode in found_late}
         for pid, inodes in self._released:
             self._transferred |= self._drop_owner(pid, inodes)
         self._released = []
@@ -89,19 +94,18 @@ class InodeOwnerResolver(CachedOwnerResolver):
 
     def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:
         self._released_sockets.count_open(self._scanner.tables_of(self._processes.pids()))
-        found: Mapping[int, int] = {}
+        found, missing = Counter[int](), set[int]()
         unknown = set(filterfalse(self._owners.__contains__, owner_keys))
         if wanted := unknown.difference(self._unresolved, {NO_OWNER_KEY}):
             closed = self._drop_closed(live.all())
             # If this raises, no inode is marked as unresolved: the next collection searches again.
             found = self._assign(self._scanner.search(wanted, live.all, closed), wanted)
-            self._back_off(wanted - self._owners.keys())
+            missing = wanted - self._owners.keys()
+            self._back_off(missing)
             self._released_sockets.add(self._scanner.tables_of(found), live.all())
-        self._find_released(live, found)
-
-    def _find_released(self, live: LiveOwnerKeys, found: Mapping[int, int]) -> None:
         lost = self._scanner.take_lost()
-        for table, released, new in self._released_sockets.find(self._owners.keys(), live.all, found):
+        rereads = self._released_sockets.find(self._owners.keys(), live.all, found, missing)
+        for table, released, new in rereads:
             lost.append((table, released))
             if new:
                 self._assign(iter([(new, table.pid)]), set())
@@ -131,6 +135,8 @@ class InodeOwnerResolver(CachedOwnerResolver):
                 owners[pid] = owner
             if unassigned and pid in owners:
                 self._owners.update(dict.fromkeys(unassigned, owners[pid]))
+                self._found_late |= self._unresolved & unassigned
+                self._unresolved -= unassigned
                 counts[pid] += len(unassigned)
         return counts
 

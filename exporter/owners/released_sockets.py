@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from .fd_table import FdTable
@@ -20,7 +20,7 @@ from .read_budget import ReadBudget
 # Maximum number of descriptors that are re-read in one collection because of a fall: 80 ms.
 _MAX_READS: Final = 32_768
 _CHUNK: Final = 4096
-# Part of the budget that is not spent on processes with more descriptors than expected.
+# Part of the budget that is not spent on processes with as many descriptors as expected, or more.
 _RESERVED_FOR_FALLS: Final = 16_384
 # Number of descriptors, as a share of the resolved sockets, that one collection adds to the budget, and that
 # it re-reads in rotation. At 75,000 descriptors a rotation takes 128 collections and 2 ms in each of them.
@@ -144,33 +144,43 @@ class ReleasedSocketFinder:
                     self._accounts[table] = account
 
     def find(
-        self, owned: Collection[int], live: Callable[[], set[int]], found: Mapping[int, int]
+        self,
+        owned: Collection[int],
+        live: Callable[[], set[int]],
+        found: Mapping[int, int],
+        missing: Iterable[int] = (),
     ) -> Iterator[Reread]:
         """Re-read descriptors within the budget.
 
         owned: resolved inodes. live: returns the inodes of all sockets.
         found: pid -> number of its sockets that the search has found.
+        missing: sockets that it has not found. One may have the descriptor of a socket that was given away.
         """
         tells_counts = any(account.open_count for account in self._accounts.values())
         allowance = max(_MIN_ALLOWANCE, int(len(owned) * _SHARE))
         if tells_counts:
             self._budget.refill(allowance)
-            if found or any(account.has_changed for account in self._accounts.values()):
-                yield from self._read_suspects(live(), found)
+            missing = set(missing)
+            if found or missing or any(account.has_changed for account in self._accounts.values()):
+                yield from self._read_suspects(live(), found, missing)
         else:
             allowance *= 2
         yield from self._read_in_rotation(owned, allowance)
 
-    def _read_suspects(self, live: set[int], found: Mapping[int, int]) -> Iterator[Reread]:
+    def _read_suspects(self, live: set[int], found: Mapping[int, int], missing: set[int]) -> Iterator[Reread]:
         for table, account in self._accounts.items():
             # Counting again takes as long as finding the closed ones: only where something has changed.
             if account.may_have_fallen(found.get(table.pid, 0)):
                 account.update(table.count_live(live))
         suspects = [entry for entry in self._accounts.items() if entry[1].is_suspect()]
         suspects.sort(key=lambda entry: entry[1].priority(), reverse=True)
+        others = [entry for entry in self._accounts.items() if not entry[1].is_suspect()]
+        others.sort(key=lambda entry: entry[1].live_count)
         remaining = _MAX_READS
-        for table, account in suspects:
-            is_large = account.fall >= _LARGE_FALL * account.live_count
+        for table, account in chain(suspects, others):
+            if not account.is_suspect() and not missing:
+                return
+            is_large = account.fall > 0 and account.fall >= _LARGE_FALL * account.live_count
             cost = account.live_count + (0 if account.fall else _RESERVED_FOR_FALLS)
             if remaining <= 0 or not self._budget.affords(cost, on_credit=is_large):
                 return  # Even if a later one is cheaper: the budget is saved up for this one.
@@ -180,7 +190,9 @@ class ReleasedSocketFinder:
                     fds = list(islice(table.fds_of(live, account.next_fd), size))
                     remaining -= len(fds)
                     if fds:
-                        yield self._read_suspect(table, account, fds, live)
+                        result = self._read_suspect(table, account, fds, live)
+                        missing.difference_update(result.found)
+                        yield result
                     if len(fds) < size:
                         account.verify(table.count_live(live), table.count_open())
                         break

@@ -31,9 +31,9 @@ class OwnerResolver(Protocol):
 
     @property
     def transferred(self) -> Mapping[int, ProcessId]:
-        """Sockets that must be re-resolved since their process has released them: owner key -> process.
+        """Single sockets that must be re-resolved: owner key -> process.
 
-        Valid after refresh(). The sockets may have been closed.
+        The process has released the socket, or has been found to hold it after it had been unresolved. Valid after refresh(). The sockets may have been closed.
         """
 
     def refresh(self) -> set[Owner]:

@@ -106,12 +106,27 @@ def test_later_unresolved_inode_shares_the_retry_time(warm: Host, clock: Clock, 
     assert waited(warm, clock) == 15 - 10
 
 
-def test_inode_found_by_chance_is_assigned_at_the_next_retry(warm: Host, tree: Tree, clock: Clock) -> None:
+def test_inode_found_by_chance_is_assigned_in_the_next_collection(warm: Host, tree: Tree) -> None:
     assert warm.pids(LOST) == [None]
     tree.process(40, LOST, NEW)
     assert warm.pids(NEW) == [40]
-    assert waited(warm, clock) == 15
+    assert warm.owners.refresh() == set()
+    assert {inode: owner.pid for inode, owner in warm.owners.transferred.items()} == {LOST: 40}
     assert warm.pids(LOST) == [40]
+    warm.owners.refresh()
+    assert warm.owners.transferred == {}
+
+
+def test_inode_found_by_chance_is_searched_for_when_its_owner_exits(warm: Host, tree: Tree) -> None:
+    """It must not wait for a retry as if it were still unresolved."""
+    assert warm.pids(LOST) == [None]
+    tree.process(40, LOST, NEW)
+    tree.process(50, LOST)
+    assert warm.pids(NEW) == [40]
+    tree.kill(40)
+    warm.live.remove(NEW)
+    warm.owners.refresh()
+    assert warm.pids(LOST) == [50]
 
 
 def test_failure_of_proc_does_not_delay_the_search(host: Host, tree: Tree) -> None:
