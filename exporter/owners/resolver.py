@@ -33,7 +33,8 @@ class OwnerResolver(Protocol):
     def transferred(self) -> Mapping[int, ProcessId]:
         """Single sockets that must be re-resolved: owner key -> process.
 
-        The process has released the socket, or has been found to hold it after it had been unresolved. Valid after refresh(). The sockets may have been closed.
+        The process has released the socket, or has been found to hold it after it had been unresolved.
+        Valid after refresh(). The sockets may have been closed.
         """
 
     def refresh(self) -> set[Owner]:

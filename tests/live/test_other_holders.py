@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.live, require("ip", "nft", "ss")]
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_FILES, CLONE_NEWNET = 0x400, 0x40000000
 SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER, IORING_REGISTER_FILES = 425, 427, 2
-NOBODY, PR_SET_DUMPABLE = 65534, 4
+UNPRIVILEGED_ID, PR_SET_DUMPABLE = 65534, 4
 SYS_EXIT = {"x86_64": 60, "aarch64": 93}
 
 
@@ -193,8 +193,8 @@ class Unprivileged(WithoutMainThread):
 
 def drop_privileges() -> None:
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+    os.setresuid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
