@@ -119,9 +119,9 @@ class FdScanner:
         """Return the tables of these processes, and of their threads with descriptors of their own."""
         return (table for table in self._tables.values() if table.pid in pids)
 
-    def take_lost(self) -> list[tuple[FdTable, set[int]]]:
-        """Return the sockets that searches have found to be no longer where they were, by table."""
-        lost = ((table, table.take_lost()) for table in self._tables.values())
+    def take_lost(self, live: Container[int]) -> list[tuple[FdTable, set[int]]]:
+        """Return the live sockets that searches have found to be no longer where they were, by table."""
+        lost = ((table, table.take_lost(live)) for table in self._tables.values())
         return [(table, inodes) for table, inodes in lost if inodes]
 
     def released_by(self, table: FdTable, inodes: Set[int]) -> set[int]:

@@ -71,6 +71,7 @@ class FdTable:
         self._namespace: str | None = None
         self._inodes = array("Q")
         self._high_inodes: dict[int, int] = {}
+        self._socket_count = 0
         # Inodes that were replaced in the table.
         self._lost: set[int] = set()
         self._max_length = _MIN_LENGTH
@@ -133,7 +134,7 @@ class FdTable:
 
     def count_sockets(self) -> int:
         """Return the number of descriptors that were sockets when last read."""
-        return len(self) - self._inodes.count(_NOT_A_SOCKET)
+        return self._socket_count
 
     def count_live(self, live: Container[int]) -> int:
         """Return the number of descriptors whose sockets, when last read, are live now."""
@@ -176,6 +177,7 @@ class FdTable:
         """Drop the table and read all descriptors."""
         self._lost.update(filter(None, self._inodes), self._high_inodes.values())
         self._inodes, self._high_inodes, self._free = array("Q"), {}, set()
+        self._socket_count = 0
         now_open = self.count_open()
         if not now_open and not self.was_read and self.follow_thread():
             now_open = self.count_open()
@@ -222,9 +224,9 @@ class FdTable:
         self._set_free(self._free.union(changed))
         return [inode for fd in changed if (inode := self._inode(fd))]
 
-    def take_lost(self) -> set[int]:
-        """Return the inodes that were replaced since the last call and that no descriptor has any more."""
-        lost, self._lost = self._lost, set()
+    def take_lost(self, sockets: Container[int]) -> set[int]:
+        """Return those of these sockets that were replaced since the last call and have no descriptor now."""
+        lost, self._lost = set(filter(sockets.__contains__, self._lost)), set()
         return lost.difference(self._inodes, self._high_inodes.values()) if lost else lost
 
     def probe_fds(self, offset: int) -> list[int]:
@@ -310,11 +312,13 @@ class FdTable:
         """Store inodes, extending the array up to its maximum length."""
         known = self._inodes
         if isinstance(fds, range) and fds.start <= len(known):
-            self._lost.update(set(known[fds.start : fds.stop]).difference(inodes, [_NOT_A_SOCKET]))
+            self._note_replaced(known[fds.start : fds.stop], inodes)
             known[fds.start : fds.stop] = array("Q", inodes)
             return
-        old_inodes = set(map(self._inode, fds))
-        self._lost.update(old_inodes.difference(inodes, [_NOT_A_SOCKET]))
+        old_inodes = [known[fd] for fd in fds if fd < len(known)]
+        if self._high_inodes:
+            old_inodes += [self._high_inodes[fd] for fd in fds if fd in self._high_inodes]
+        self._note_replaced(old_inodes, inodes)
         for fd, inode in zip(fds, inodes, strict=True):
             if fd < len(known):
                 known[fd] = inode
@@ -325,6 +329,11 @@ class FdTable:
                 self._high_inodes[fd] = inode
             else:
                 self._high_inodes.pop(fd, None)
+
+    def _note_replaced(self, old_inodes: Sequence[int], new_inodes: Sequence[int]) -> None:
+        self._lost.update(set(filter(None, old_inodes)).difference(new_inodes))
+        self._socket_count += old_inodes.count(_NOT_A_SOCKET) - new_inodes.count(_NOT_A_SOCKET)
+        self._socket_count += len(new_inodes) - len(old_inodes)
 
     def _extend(self, length: int) -> None:
         """Extend the array to this length."""

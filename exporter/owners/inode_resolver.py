@@ -103,7 +103,7 @@ class InodeOwnerResolver(CachedOwnerResolver):
             missing = wanted - self._owners.keys()
             self._back_off(missing)
             self._released_sockets.add(self._scanner.tables_of(found), live.all())
-        lost = self._scanner.take_lost()
+        lost = self._scanner.take_lost(live.all()) if wanted else []
         rereads = self._released_sockets.find(self._owners.keys(), live.all, found, missing)
         for table, released, new in rereads:
             lost.append((table, released))

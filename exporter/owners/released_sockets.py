@@ -23,9 +23,13 @@ _CHUNK: Final = 4096
 # Part of the budget that is not spent on processes with as many descriptors as expected, or more.
 _RESERVED_FOR_FALLS: Final = 16_384
 # Number of descriptors, as a share of the resolved sockets, that one collection adds to the budget, and that
-# it re-reads in rotation. At 75,000 descriptors a rotation takes 128 collections and 2 ms in each of them.
+# it re-reads in rotation. At 75,000 descriptors a rotation takes 256 collections and 1 ms in each of them.
 _SHARE: Final = 1 / 128
+_ROTATION_SHARE: Final = 1 / 256
+# The same before Linux 6.2, where only the rotation finds released sockets.
+_ROTATION_SHARE_WITHOUT_COUNTS: Final = 1 / 64
 _MIN_ALLOWANCE: Final = 64
+_MIN_ALLOWANCE_WITHOUT_COUNTS: Final = 128
 # Share of its sockets that a process has released at least for a fall to be read on credit, and number of
 # reads that each released socket refunds: such a read pays for itself if the suspicion was right.
 _LARGE_FALL: Final = 1 / 8
@@ -157,15 +161,14 @@ class ReleasedSocketFinder:
         missing: sockets that it has not found. One may have the descriptor of a socket that was given away.
         """
         tells_counts = any(account.open_count for account in self._accounts.values())
-        allowance = max(_MIN_ALLOWANCE, int(len(owned) * _SHARE))
+        limit = max(_MIN_ALLOWANCE_WITHOUT_COUNTS, int(len(owned) * _ROTATION_SHARE_WITHOUT_COUNTS))
         if tells_counts:
-            self._budget.refill(allowance)
+            self._budget.refill(max(_MIN_ALLOWANCE, int(len(owned) * _SHARE)))
+            limit = max(_MIN_ALLOWANCE, int(len(owned) * _ROTATION_SHARE))
             missing = set(missing)
             if found or missing or any(account.has_changed for account in self._accounts.values()):
                 yield from self._read_suspects(live(), found, missing)
-        else:
-            allowance *= 2
-        yield from self._read_in_rotation(owned, allowance)
+        yield from self._read_in_rotation(owned, limit)
 
     def _read_suspects(self, live: set[int], found: Mapping[int, int], missing: set[int]) -> Iterator[Reread]:
         for table, account in self._accounts.items():
@@ -221,5 +224,4 @@ class ReleasedSocketFinder:
 
     def _read(self, table: FdTable, fds: list[int], sockets: Container[int]) -> Reread:
         found = table.reread(fds)
-        released = set(filter(sockets.__contains__, table.take_lost()))
-        return Reread(table, released, found)
+        return Reread(table, table.take_lost(sockets), found)

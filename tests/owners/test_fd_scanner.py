@@ -397,7 +397,7 @@ class TestThreads:
         tree.close(20, 4)
         clock.now += 10_000
         found(scanner, {999}, {*ALL, 777})
-        ((table, lost),) = scanner.take_lost()
+        ((table, lost),) = scanner.take_lost({*ALL, 777})
         assert (table.pid, lost) == (20, {201, 202})
         assert scanner.released_by(table, lost) == {202}
 

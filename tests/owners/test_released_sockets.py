@@ -254,10 +254,14 @@ def test_rotation_reads_all_sockets_in_turn(
     }
 
 
-def test_rotation_grows_with_the_number_of_sockets(tree: Tree, watch: Watch) -> None:
-    finder = make_finder(tree, watch, 12_800)
+@pytest.mark.parametrize(("tells_count", "per_collection"), [(True, 75), (False, 300)])
+def test_rotation_grows_with_the_number_of_sockets(
+    tree: Tree, watch: Watch, tells_count: bool, per_collection: int
+) -> None:
+    watch.tells_count = tells_count
+    finder = make_finder(tree, watch, 19_200)
     finder.find()
-    assert len(watch.links()) == 100
+    assert len(watch.links()) == per_collection
 
 
 def test_rotation_finds_a_socket_that_a_file_has_replaced(tree: Tree, watch: Watch) -> None:
