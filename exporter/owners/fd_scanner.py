@@ -119,6 +119,14 @@ class FdScanner:
         """Return the tables of these processes, and of their threads with descriptors of their own."""
         return (table for table in self._tables.values() if table.pid in pids)
 
+    def count_load_failure(self, pid: int, reason: str) -> None:
+        """Count a process with unreadable attributes, also in later searches until it vanishes."""
+        table = self._tables.get(pid)
+        if table is None or table.load_failure is None:
+            self.unreadable_processes[reason] += 1
+        if table is not None and reason != "vanished":
+            table.load_failure = reason
+
     def take_lost(self, live: Container[int]) -> list[tuple[FdTable, set[int]]]:
         """Return the live sockets that searches have found to be no longer where they were, by table."""
         lost = ((table, table.take_lost(live)) for table in self._tables.values())
@@ -162,6 +170,8 @@ class FdScanner:
         # Only now: a search that finds all sockets earlier has not tried every process.
         self.unreadable_processes = self._unreadable_in_search
         self.unreadable_processes.update(filter(None, (table.failure for table in self._tables_elsewhere())))
+        load_failures = (table.load_failure for table in self._tables.values())
+        self.unreadable_processes.update(filter(None, load_failures))
         for table in tables:
             yield from self._skip_unreadable(
                 table, _unless_unchanged(table, partial(table.read_unknown, live))

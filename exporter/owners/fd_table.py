@@ -61,6 +61,8 @@ class FdTable:
         """Whether all descriptors have been read."""
         self.failure: str | None = None
         """Why the process was not readable when it was last tried: a value of the label `reason`."""
+        self.load_failure: str | None = None
+        """The same for the attributes of the process, without which it is no owner."""
         self.holds_sockets_here = False
         """Whether a process of another network namespace was found to have sockets of this one."""
         self.io_uring_fds: set[int] = set()

@@ -145,7 +145,7 @@ class InodeOwnerResolver(CachedOwnerResolver):
         try:
             owner = self._processes.load(pid)
         except OSError as error:
-            self._scanner.unreadable_processes[failure_reason(error)] += 1
+            self._scanner.count_load_failure(pid, failure_reason(error))
             return None
         is_same = not self._processes.is_recent(owner) or self._scanner.has_open(pid, sockets) is not False
         return owner if is_same else None

@@ -98,6 +98,21 @@ class TestReasons:
         assert host.pids(101, 201) == [10, 20]
         assert not host.owners.unreadable_processes
 
+    def test_process_with_unreadable_attributes_is_counted_in_every_search(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(self: ProcfsProcessReader, pid: int) -> tuple[ProcessId, str]:
+            if pid == 20:
+                raise OSError(errno.EIO, "failed")
+            return identify(self, pid)
+
+        identify = ProcfsProcessReader.identify
+        monkeypatch.setattr(ProcfsProcessReader, "identify", fail)
+        for inode in (777, 778, 779):
+            assert host.pids(201, inode) == [None, None]
+            assert host.owners.unreadable_processes == {"error": 1}
+            assert host.owners.unresolved_reason == "unreadable"
+
     def test_hidden_processes(self, host: Host, tree: Tree) -> None:
         tree.kill(1)
         assert host.pids(101, 999) == [10, None]
