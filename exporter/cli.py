@@ -49,6 +49,7 @@ from .model.snapshot import Snapshot, build_empty_partial_snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
 from .output import OutputError, print_bytes, print_text
+from .owners.dead_fd_finder import DeadFdFinder
 from .owners.fd_scanner import FdScanner
 from .owners.inode_resolver import InodeOwnerResolver
 from .owners.pid_resolver import PidOwnerResolver
@@ -60,6 +61,7 @@ from .portable.registry import read_registry
 from .procfs.fd_usage import read_fd_usage
 from .procfs.netstat import read_counters
 from .procfs.process_reader import ProcfsProcessReader
+from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
 from .reload import ConfigReloader
 from .runtime import freeze_startup_objects, raise_fd_limit
@@ -193,10 +195,18 @@ def build_tracker(
 ) -> SocketTracker:
     """Return the tracker of the sockets of this host."""
     logger.info("Starting socket-state-exporter", extra=fields(source=source.name, version=__version__))
-    resolver = build_owner_resolver(flags, source, config.namer.needs_details)
     is_server = not getattr(flags, "once", True)  # `explain` has no flag --once
+    resolver, dead_fds = build_owner_resolver(
+        flags, source, details=config.namer.needs_details, long_running=is_server
+    )
     return SocketTracker(
-        source, resolver, readers, config.namer, enabled_collectors(flags), long_running=is_server
+        source,
+        resolver,
+        readers,
+        config.namer,
+        enabled_collectors(flags),
+        dead_fds=dead_fds,
+        long_running=is_server,
     )
 
 
@@ -242,17 +252,22 @@ def build_process_reader(procfs: Path) -> ProcessReader:
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
-def build_owner_resolver(flags: argparse.Namespace, source: SocketSource, details: bool) -> OwnerResolver:
-    """Return the resolver for the owner keys of this source.
+def build_owner_resolver(
+    flags: argparse.Namespace, source: SocketSource, *, details: bool, long_running: bool
+) -> tuple[OwnerResolver, DeadFdFinder | None]:
+    """Return the resolver for the owner keys of this source, and the finder of dead descriptors.
 
     details: whether naming rules need more of a process than its comm.
     """
     if not getattr(flags, CollectorName.OWNERS):
-        return NullOwnerResolver()
+        return NullOwnerResolver(), None
     processes = ProcessCache(build_process_reader(flags.procfs), details)
-    if source.name == PsutilSource.name:
-        return PidOwnerResolver(processes)
-    return InodeOwnerResolver(FdScanner(flags.procfs), processes)
+    if not isinstance(source, NetlinkSource):
+        return PidOwnerResolver(processes), None
+    scanner = FdScanner(flags.procfs)
+    read_protocol = partial(read_socket_protocol, flags.procfs)
+    dead_fds = DeadFdFinder(scanner, processes, source, read_protocol, long_running=long_running)
+    return InodeOwnerResolver(scanner, processes), dead_fds
 
 
 def print_once(collector: SocketCollector) -> int:

@@ -19,6 +19,7 @@ from ..model.snapshot import PartialSnapshot, Snapshot, build_empty_partial_snap
 from ..model.sockets import LISTEN, STATE_NAMES, CloseWaitSocket, Listener
 from ..naming.rules import NameCache, Namer
 from ..netlink.retry import retry_transient
+from ..owners.dead_fd_finder import DeadFdFinder
 from ..owners.resolver import OwnerResolver
 from ..runtime import gc_paused, trim_heap
 from ..tracking.bound_ports import BoundPortCounter
@@ -29,6 +30,7 @@ from ..tracking.destinations import DestinationOwners
 from ..tracking.listeners import ListenerTable
 from ..tracking.pending import CountInProgress
 from .collector_runs import CollectorRuns, build_partial_snapshot
+from .dead_fd_steps import DeadFdSteps
 from .host_totals import read_host
 from .interfaces import HostReaders, SocketSource
 
@@ -56,11 +58,13 @@ class SocketTracker:
         enabled: frozenset[CollectorName] = frozenset(CollectorName),
         clock: Callable[[], float] = time.monotonic,
         *,
+        dead_fds: DeadFdFinder | None = None,
         long_running: bool = False,
     ) -> None:
         """Prepare the first snapshot.
 
         enabled: the collectors to run.
+        dead_fds: finder of dead file descriptors; None if the source has no inodes.
         long_running: defer expensive, non-essential work from the first collection to the second.
         """
         self._source = source
@@ -69,6 +73,7 @@ class SocketTracker:
         self._name_cache = NameCache(namer)
         self._enabled = enabled
         self._clock = clock
+        self._dead_fds = dead_fds
         self._log = LogOnChange(logging.getLogger(__name__))
         self._counter = SocketCounter()
         self._listeners = ListenerTable()
@@ -117,9 +122,15 @@ class SocketTracker:
             started_at, runs, limits, counters, self._count_by_state(count), len(listeners)
         )
 
+        # Owner keys that the count does not contain.
+        count.owner_keys.update(listener.owner_key for listener in listeners)
+        count.owner_keys.update(sock.socket.owner_key for sock, _ in sockets_with_ages)
+        dead_fd_steps = DeadFdSteps(self._dead_fds, runs, self._resolver)
+        dead_fd_steps.observe(count.owner_keys, listeners)
         runs.run(
             CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, sockets_with_ages), None
         )
+        dead_fds = dead_fd_steps.find(count.owner_keys)
         owned_listeners = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
         # Listeners that could not be read have not been closed.
         if CollectorName.LISTENERS not in runs.failed:
@@ -138,6 +149,7 @@ class SocketTracker:
         runs.run(CollectorName.EPHEMERAL, lambda: self._count_bound_ports(ports, listeners), None)
         owners = {group.owner for group in groups} | {owner for _, owner in owned_listeners}
         owners |= {row.group.owner for row in close_wait}
+        owners |= {dead_fd.owner for dead_fd in dead_fds or ()}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
         fd_usage = self._read_fd_usage(runs, names.by_owner)
         used = self._counter.owners() | self._destinations.owners()
@@ -168,6 +180,7 @@ class SocketTracker:
             limits=limits,
             counters=counters,
             fd_usage=fd_usage,
+            dead_fds=dead_fds,
             source=self._source.name,
         )
 
@@ -233,10 +246,8 @@ class SocketTracker:
         new_owner_keys = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
         self._resolver.revalidate(chain(count.new_owner_keys(), new_owner_keys))
-        # Owner keys that the count does not contain.
         extra = {owner_key for _, _, owner_key in endpoints}
         extra |= {sock.socket.owner_key for sock, _ in sockets_with_ages}
-        count.owner_keys.update(extra)
         self._resolver.resolve(count.unclassified_owner_keys() | extra, count.owner_keys)
 
     def _get_classifier(self) -> Classifier:

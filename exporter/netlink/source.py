@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import inf
 from typing import Final, cast
@@ -32,6 +32,7 @@ from .transport import (
     dump_request,
     dump_request_compat,
     is_unsupported,
+    mptcp_dump_request,
 )
 
 _LISTEN_MASK: Final = 1 << LISTEN
@@ -43,6 +44,7 @@ _CONNECTED_MASK: Final = 0xFFE & ~_LISTEN_MASK
 _MINISOCK_STATES: Final = frozenset({TIME_WAIT, SYN_RECV})
 _MINISOCK_MASK: Final = sum(1 << state for state in _MINISOCK_STATES)
 _FULLSOCK_MASK: Final = _CONNECTED_MASK & ~_MINISOCK_MASK
+_MPTCP_MASK: Final = _LISTEN_MASK | _CONNECTED_MASK
 # Share of the sockets of the previous dump after which the dump of minisocks starts. Minisocks are dumped
 # twice as fast; with this share their dump does not overtake the first one, and a connection that closes in
 # the meantime is in both dumps instead of in neither.
@@ -86,6 +88,8 @@ class NetlinkSource:
         self.pending_states: frozenset[int] = frozenset()
         """States that only minisocks() returns. Valid when full_sockets() is exhausted."""
         self._bound_only = InetDiagTable(b"")
+        self.has_current_bound_only = False
+        """Whether the last full_sockets() has read the bound-only sockets, not returned earlier ones."""
         self._next_bound_only_read = 0.0
 
     def full_sockets(self) -> Iterator[SocketBatch]:
@@ -110,6 +114,7 @@ class NetlinkSource:
             yield batch
         self._previous_count = self._previous_full_count = count
         self._close_wait = join_tables(tables_by_state[CLOSE_WAIT])
+        self.has_current_bound_only = bool(bound_only)
         if bound_only:
             self._bound_only = join_tables(tables_by_state[CLOSE])
             self._next_bound_only_read = self._clock() + BOUND_ONLY_INTERVAL_SECONDS
@@ -153,6 +158,38 @@ class NetlinkSource:
         tcp = self._tcp_info.with_tcp_info(self._close_wait, self._previous_count or 0)
         return merge_mptcp(tcp, self._close_wait_source.read_mptcp())
 
+    def bound_only_owner_keys(self) -> list[int]:
+        """Return the owner keys of the bound-only sockets of the last full_sockets()."""
+        return self._bound_only.owner_keys()
+
+    def owner_keys(self) -> set[int]:
+        """Return the owner keys of all sockets, from a dump of its own. Raises NetlinkError."""
+
+        def read() -> set[int]:
+            keys = _owner_keys(self._dump(_FULLSOCK_MASK | _BOUND_ONLY_BIT))
+            return keys.union(listener.owner_key for listener in self.listeners())
+
+        return retry_transient(read)
+
+    def mptcp_owner_keys(self) -> set[int] | None:
+        """Return the owner keys of all MPTCP sockets, None if the kernel does not report them.
+
+        Raises NetlinkError.
+        """
+        requests = [mptcp_dump_request(family, _MPTCP_MASK) for family in (AF_INET, AF_INET6)]
+
+        def read() -> set[int]:
+            return _owner_keys(
+                chain.from_iterable(decode_sockets(self._client.dump(request)) for request in requests)
+            )
+
+        try:
+            return retry_transient(read)
+        except NetlinkError as error:
+            if not is_unsupported(error):
+                raise
+            return None
+
     def probe(self) -> None:
         """Raise NetlinkError if the kernel, container or sandbox refuses sock_diag."""
         try:
@@ -187,3 +224,7 @@ def _start(reply: Iterator[bytes]) -> Iterator[bytes]:
 
 def _table_of(batch: SocketBatch) -> InetDiagTable:
     return cast(InetDiagTable, batch.select(range(len(batch.keys))))  # the decoder returns no other class
+
+
+def _owner_keys(batches: Iterable[SocketBatch]) -> set[int]:
+    return {key for batch in batches for key in memoryview(batch.owner_key_column).cast("I")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
@@ -168,12 +168,39 @@ class FdTable:
             yield from self.read_all()
             return
         now_open = self.count_open()
-        known, high = self._inodes, self._high_inodes
-        fds = self._list_fds()
-        yield from self._read(
-            [fd for fd in fds if (known[fd] if fd < len(known) else high.get(fd)) not in live]
-        )
+        yield from self._read(self.unknown_fds(live))
         self._open_count_at_full_read = now_open
+
+    def unknown_fds(self, live: Collection[int]) -> list[int]:
+        """List the open descriptors. Return those that had no live socket when last read."""
+        known, high = self._inodes, self._high_inodes
+        fds, end = self._list_fds(), len(known)
+        return [
+            fd
+            for fd in fds
+            if not (inode := known[fd] if fd < end else high.get(fd)) or inode not in live
+        ]
+
+    def read_part(self, fds: Sequence[int]) -> None:
+        """Read some of unknown_fds(), whose reading mark_complete() ends."""
+        self._read_chunk(fds)
+
+    def mark_complete(self, open_count: int) -> None:
+        """Mark all descriptors as read. open_count: count_open() before they were listed."""
+        self._open_count_at_full_read = open_count
+
+    def was_complete(self) -> bool:
+        """Return whether all descriptors have been read once."""
+        return self._open_count_at_full_read >= 0
+
+    def known_sockets(self, sockets: Mapping[int, int]) -> dict[int, int]:
+        """Return those of these descriptors (fd -> inode) that had the same socket when last read."""
+        known, high, end = self._inodes, self._high_inodes, len(self._inodes)
+        return {
+            fd: inode
+            for fd, inode in sockets.items()
+            if (known[fd] if fd < end else high.get(fd)) == inode
+        }
 
     def read_all(self) -> Iterator[list[int]]:
         """Drop the table and read all descriptors."""
