@@ -10,6 +10,7 @@ from typing import Any, Final
 from exporter.model.address import parse_address
 from exporter.model.close_wait import Cause, ClassifiedCloseWait
 from exporter.model.collectors import CollectorName
+from exporter.model.dead_fds import DeadFd
 from exporter.model.groups import AddressPair, Attribution, Direction, SocketGroup
 from exporter.model.host import EphemeralRange, FdUsage, KernelCounters, SysctlLimits
 from exporter.model.process import Owner, ProcessId, Unowned
@@ -239,6 +240,12 @@ BUSY: Final = Snapshot(
         max_orphans=65_536,
         max_memory_bytes=1 << 30,
     ),
+    dead_fds=[
+        DeadFd(PRINTD, was_connected=True, age_seconds=4_000.0),
+        DeadFd(PRINTD, was_connected=True, age_seconds=300.0),
+        DeadFd(PRINTD, was_connected=False, age_seconds=15.25),
+        DeadFd(NGINX_WORKER, was_connected=False, age_seconds=0.5),
+    ],
     counters=KernelCounters(
         time_wait_started=1_000,
         time_wait_reused=20,

@@ -162,9 +162,32 @@ SOCKET_EPHEMERAL_PORTS_LIMIT: Final = gauge(
     "listening and bound ports.",
     collector=CollectorName.EPHEMERAL,
 )
+SOCKET_DEAD_FDS: Final = gauge(
+    "socket_dead_fds",
+    "Number of open file descriptors whose TCP socket is in no kernel table, by process and connection: "
+    "`lost` (an earlier collection contained the connection, close() is missing since it ended), `unknown` "
+    "(it ended before it was observed, or the socket was never connected, or is of another network "
+    "namespace).",
+    ("process", "connection"),
+    collector=CollectorName.DESCRIPTORS,
+)
+SOCKET_DEAD_FDS_AGE_SECONDS: Final = gauge_histogram(
+    "socket_dead_fds_age_seconds",
+    "Time in seconds since the exporter first found the socket of a dead file descriptor (see "
+    "socket_dead_fds) in no kernel table.",
+    ("process",),
+    collector=CollectorName.DESCRIPTORS,
+)
+SOCKET_DEAD_FDS_OLDEST_AGE_SECONDS: Final = gauge(
+    "socket_dead_fds_oldest_age_seconds",
+    "Time in seconds since the exporter first found the socket in no kernel table, for the oldest dead file "
+    "descriptor.",
+    ("process",),
+    collector=CollectorName.DESCRIPTORS,
+)
 SOCKET_PROCESS_OPEN_FDS: Final = gauge(
     "socket_process_open_fds",
-    "Open file descriptors of processes that own TCP sockets, by process name.",
+    "Open file descriptors of processes that own TCP sockets or dead file descriptors, by process name.",
     ("process",),
     collector=CollectorName.DESCRIPTORS,
 )

@@ -17,6 +17,7 @@ from . import catalog
 from .accept_queue_metrics import build_accept_queues
 from .cardinality import SeriesLimits
 from .close_wait_metrics import build_close_wait
+from .dead_fd_metrics import build_dead_fds
 from .ephemeral_port_metrics import build_ephemeral_ports
 from .kernel_metrics import build_kernel
 from .labels import UNREADABLE_REASONS
@@ -31,6 +32,7 @@ _BUILDERS: Final[tuple[tuple[CollectorName, Callable[[Snapshot, SeriesLimiter], 
     (CollectorName.CLOSE_WAIT, build_close_wait),
     (CollectorName.TIME_WAIT, build_time_wait),
     (CollectorName.EPHEMERAL, build_ephemeral_ports),
+    (CollectorName.DESCRIPTORS, build_dead_fds),
     (CollectorName.DESCRIPTORS, build_descriptors),
     (CollectorName.QUEUES, build_queues),
     (CollectorName.LIMITS, build_kernel),

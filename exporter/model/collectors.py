@@ -32,7 +32,9 @@ COLLECTOR_HELP: Final[Mapping[CollectorName, str]] = {
     CollectorName.EPHEMERAL_ADDRESSES: (
         "ephemeral ports by destination (the only metric with remote addresses)"
     ),
-    CollectorName.DESCRIPTORS: "open file descriptors of the processes that own sockets, and their limits",
+    CollectorName.DESCRIPTORS: (
+        "open and dead file descriptors of the processes that own sockets, and their limits"
+    ),
     CollectorName.QUEUES: "receive and send queue bytes by process",
     CollectorName.LIMITS: "TCP sysctl limits and kernel counters",
 }

@@ -20,4 +20,4 @@ class DeadFd(NamedTuple):
     before the exporter observed it, or the socket was never connected, or is of another network namespace."""
     age_seconds: float
     """Time since the exporter first found the socket in no table: lower bound of the time without connection.
-    0 in the first collection that finds it."""
+    A collection reports the descriptor if the previous one found it as well."""

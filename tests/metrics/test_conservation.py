@@ -17,6 +17,7 @@ from exporter.metrics.cardinality import SeriesLimits
 from exporter.metrics.collector import SocketCollector
 from exporter.metrics.spec import GaugeSpec
 from exporter.model.close_wait import Cause
+from exporter.model.dead_fds import DeadFd
 from exporter.model.groups import Attribution, Direction, SocketGroup
 from exporter.model.host import FdUsage
 from exporter.model.process import Owner, ProcessId, Unowned
@@ -53,9 +54,10 @@ CLOSE_WAITS = st.builds(
 )
 QUEUED = st.tuples(st.integers(0, 9_999), st.integers(0, 9))
 DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
+DEAD = st.builds(DeadFd, st.sampled_from(PROCESSES), st.booleans(), st.floats(0, 100_000))
 LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
-EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queue_bytes={}, fd_usage={})
+EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queue_bytes={}, fd_usage={}, dead_fds=[])
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:
@@ -67,6 +69,7 @@ SOCKETS = snapshots(groups=st.dictionaries(INBOUND | OUTBOUND | TIME_WAITS, NUMB
 CLOSE_WAIT_CONNECTIONS = snapshots(close_wait=st.lists(CLOSE_WAITS, max_size=25))
 QUEUES = snapshots(queue_bytes=st.dictionaries(INBOUND | OUTBOUND, QUEUED, max_size=25))
 OPEN_FDS = snapshots(fd_usage=st.dictionaries(st.sampled_from(PROCESSES), DESCRIPTORS, max_size=25))
+DEAD_FDS = snapshots(dead_fds=st.lists(DEAD, max_size=25))
 
 Families = Mapping[str, Metric]
 
@@ -148,7 +151,20 @@ def test_sum_of_open_fds_and_highest_ratio(successive: list[Snapshot], limits: S
         assert max(ratios, default=None) == max(limited, default=None)
 
 
-@given(SOCKETS | CLOSE_WAIT_CONNECTIONS | QUEUES | OPEN_FDS, LIMITS)
+@given(DEAD_FDS, LIMITS)
+def test_sum_of_dead_fds_and_their_ages(successive: list[Snapshot], limits: SeriesLimits) -> None:
+    for snapshot, families in scrapes(successive, limits):
+        dead_fds = snapshot.dead_fds
+        assert dead_fds is not None
+        lost = sum(dead_fd.was_connected for dead_fd in dead_fds)
+        assert total(families["socket_dead_fds"], connection="lost") == lost
+        assert total(families["socket_dead_fds"], connection="unknown") == len(dead_fds) - lost
+        assert total(families["socket_dead_fds_age_seconds"], "_gcount") == len(dead_fds)
+        seconds = fsum(dead_fd.age_seconds for dead_fd in dead_fds)
+        assert total(families["socket_dead_fds_age_seconds"], "_gsum") == pytest.approx(seconds, abs=0.1)
+
+
+@given(SOCKETS | CLOSE_WAIT_CONNECTIONS | QUEUES | OPEN_FDS | DEAD_FDS, LIMITS)
 def test_limits_of_series_and_processes(successive: list[Snapshot], limits: SeriesLimits) -> None:
     for _, families in scrapes(successive, limits):
         for spec in catalog.METRICS:
@@ -167,11 +183,14 @@ def names(family: Metric) -> set[str]:
     return {sample.labels["process"] for sample in family.samples}
 
 
-@given(CLOSE_WAIT_CONNECTIONS | OPEN_FDS, LIMITS)
+@given(CLOSE_WAIT_CONNECTIONS | OPEN_FDS | DEAD_FDS, LIMITS)
 def test_related_metrics_name_the_same_processes(successive: list[Snapshot], limits: SeriesLimits) -> None:
     for _, families in scrapes(successive, limits):
         aged = names(families["socket_close_wait_age_seconds"])
         assert aged == names(families["socket_close_wait_oldest_age_seconds"])
         assert aged - {"other"} == names(families["socket_close_wait_sockets"]) - {"other"}
+        dead = names(families["socket_dead_fds_age_seconds"])
+        assert dead == names(families["socket_dead_fds_oldest_age_seconds"])
+        assert dead - {"other"} == names(families["socket_dead_fds"]) - {"other"}
         opened = names(families["socket_process_open_fds"])
         assert names(families["socket_process_worst_fd_ratio"]) <= opened
