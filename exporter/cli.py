@@ -265,8 +265,7 @@ def build_owner_resolver(
     if not isinstance(source, NetlinkSource):
         return PidOwnerResolver(processes), None
     scanner = FdScanner(flags.procfs)
-    read_protocol = partial(read_socket_protocol, flags.procfs)
-    dead_fds = DeadFdFinder(scanner, processes, source, read_protocol, long_running=long_running)
+    dead_fds = DeadFdFinder(scanner, processes, source, read_socket_protocol, long_running=long_running)
     return InodeOwnerResolver(scanner, processes), dead_fds
 
 

@@ -149,7 +149,7 @@ class SocketTracker:
         runs.run(CollectorName.EPHEMERAL, lambda: self._count_bound_ports(ports, listeners), None)
         owners = {group.owner for group in groups} | {owner for _, owner in owned_listeners}
         owners |= {row.group.owner for row in close_wait}
-        owners |= {dead_fd.owner for dead_fd in dead_fds or ()}
+        owners |= {owner for owner, _, _ in dead_fds or ()}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
         fd_usage = self._read_fd_usage(runs, names.by_owner)
         used = self._counter.owners() | self._destinations.owners()

@@ -77,6 +77,10 @@ class AbsentSockets:
         """Return for each absent socket the time of the first dump that lacked it."""
         return list(map(self._since.__getitem__, inodes))
 
+    def has_tcp(self) -> bool:
+        """Return whether the protocol of any absent socket is known to be TCP or MPTCP."""
+        return bool(self._tcp or self._mptcp)
+
     def has_protocol(self, inode: int) -> bool:
         """Return whether the protocol of an absent socket is known."""
         return inode in self._tcp or inode in self._mptcp

@@ -35,7 +35,7 @@ from .process_cache import ProcessCache
 _CHECKS_PER_COLLECTION: Final = 5_000
 # Number of dead descriptors that are read again in one collection, at 3 us each, to notice that they were
 # closed. All are read again where the number of open descriptors of the process has fallen.
-_RECHECKS_PER_COLLECTION: Final = 1_000
+_RECHECKS_PER_COLLECTION: Final = 500
 _MIN_RECHECKS_PER_PROCESS: Final = 32
 
 _make_dead_fd = fast_maker(DeadFd)
@@ -69,14 +69,15 @@ class DeadFdFinder:
         scanner: FdScanner,
         processes: ProcessCache,
         tables: SocketTables,
-        read_protocol: Callable[[int, int], str],
+        read_protocol: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
         *,
         long_running: bool,
     ) -> None:
         """Prepare the first collection.
 
-        read_protocol: (pid, fd) -> protocol of the socket, empty if it is not reported. Raises OSError.
+        read_protocol: path of a descriptor in /proc -> protocol of the socket, empty if it is not reported.
+            Raises OSError.
         long_running: whether further collections follow. If not, the first one reads all descriptors, and
             makes a second dump if sockets are absent from the first one.
         """
@@ -86,11 +87,11 @@ class DeadFdFinder:
         self._read_protocol = read_protocol
         self._clock = clock
         self._long_running = long_running
-        self._reader = FdTableReader(scanner)
+        self._reader = FdTableReader(scanner, clock)
         self._absent = AbsentSockets()
         self._closed_fds: Mapping[int, Mapping[int, int]] = {}
         self._dumped_at = 0.0
-        self._checked: dict[int, _CheckedProcess] = {}
+        self._checked: dict[FdTable, _CheckedProcess] = {}
         self._checks_left = self._rechecks_left = 0
         self._mptcp: Collection[int] | None = None
 
@@ -113,7 +114,8 @@ class DeadFdFinder:
 
         live, owner_of: as for observe(), the latter after owners have been resolved.
 
-        Raises OSError if there is no /proc, or if the kernel does not report protocols of sockets.
+        Raises OSError if there is no /proc, RuntimeError if the kernel does not report protocols of sockets,
+        and what reading the kernel's tables raises.
         """
         self._scanner.drop_closed_fds()
         if self._long_running:
@@ -122,10 +124,18 @@ class DeadFdFinder:
             return dead
         self._reader.advance(live, UNLIMITED_UNITS)
         self.observe(live, (), owner_of)
-        if self._closed_fds:
-            self.observe(self._tables.owner_keys(), (), owner_of)
+        self._read_all_protocols()
+        if not self._absent.has_tcp():
+            return []
+        # The tables have been read after the first dump, which may lack a socket because it is newer.
+        self.observe(self._tables.owner_keys(), (), owner_of)
         self._scanner.drop_closed_fds()
         return self._find_dead(sys.maxsize, sys.maxsize)
+
+    def _read_all_protocols(self) -> None:
+        for pid, fds in self._closed_fds.items():
+            with suppress(OSError):  # the process has vanished or is not readable
+                self._read_protocols(self._scanner.table_of(pid), fds)
 
     def _find_dead(self, checks: int, rechecks: int) -> list[DeadFd]:
         self._checks_left, self._rechecks_left, self._mptcp = checks, rechecks, None
@@ -133,26 +143,28 @@ class DeadFdFinder:
         previous, self._checked = self._checked, {}
         dead: list[DeadFd] = []
         # Of processes that share a socket the lowest pid has it, init last, as for owners.
-        for pid in sorted(self._closed_fds, key=lambda pid: (pid == 1, pid)):
-            fds = self._closed_fds[pid]
+        tables = [(self._scanner.table_of(pid), fds) for pid, fds in self._closed_fds.items()]
+        for table, fds in sorted(tables, key=lambda entry: (entry[0].pid == 1, entry[0].pid)):
             if candidates.isdisjoint(fds.values()):
                 continue
-            process = previous.get(pid) or _CheckedProcess()
+            process = previous.get(table) or _CheckedProcess()
             try:
-                self._check(pid, {fd: inode for fd, inode in fds.items() if inode in candidates}, process)
-                owner = self._load(pid, process)
+                if not candidates.issuperset(fds.values()):
+                    fds = {fd: inode for fd, inode in fds.items() if inode in candidates}
+                self._check(table, fds, process)
+                owner = self._load(table, process)
             except OSError:  # the process has vanished or is not readable
+                self._scanner.forget(table.pid)
                 continue
-            self._checked[pid] = process
+            self._checked[table] = process
             if owner is not None:
                 dead += self._build(owner, process.sockets.values())
                 candidates.difference_update(process.sockets.values())
         self._closed_fds = {}
         return dead
 
-    def _check(self, pid: int, candidates: Mapping[int, int], process: _CheckedProcess) -> None:
+    def _check(self, table: FdTable, candidates: Mapping[int, int], process: _CheckedProcess) -> None:
         """Update the dead descriptors of a process. candidates: fd -> inode."""
-        table = self._scanner.table_of(pid)
         if self._scanner.is_in_other_netns(table):
             # Its other sockets are in the tables of its own namespace.
             flags = zip(candidates, self._absent.was_connected(candidates.values()), strict=True)
@@ -165,7 +177,7 @@ class DeadFdFinder:
             checked = {fd: inode for fd, inode in known.items() if process.sockets.get(fd) == inode}
             unchecked = {fd: inode for fd, inode in known.items() if fd not in checked}
         checked = self._recheck(table, checked, process)
-        process.sockets = {**checked, **self._check_first(pid, table, unchecked)} if unchecked else checked
+        process.sockets = {**checked, **self._check_first(table, unchecked)} if unchecked else checked
 
     def _recheck(self, table: FdTable, sockets: dict[int, int], process: _CheckedProcess) -> dict[int, int]:
         """Return those of these dead descriptors that are still open, as far as they are read again."""
@@ -181,15 +193,21 @@ class DeadFdFinder:
             table.reread(fds)
         return table.known_sockets(sockets)
 
-    def _check_first(self, pid: int, table: FdTable, candidates: Mapping[int, int]) -> dict[int, int]:
+    def _check_first(self, table: FdTable, candidates: Mapping[int, int]) -> dict[int, int]:
         """Return those of these candidates that are dead. Those above the limit are not checked."""
         sockets = dict(islice(candidates.items(), max(self._checks_left, 0)))
         self._checks_left -= len(sockets)
+        still_open = self._read_protocols(table, sockets)
+        dead = self._absent.confirm(still_open.values(), self._read_mptcp)
+        return {fd: inode for fd, inode in still_open.items() if inode in dead}
+
+    def _read_protocols(self, table: FdTable, sockets: Mapping[int, int]) -> dict[int, int]:
+        """Read the protocols of absent sockets. Return those of these descriptors that are still open."""
         protocols: dict[int, str] = {}
         for fd, inode in sockets.items():
             if not self._absent.has_protocol(inode):
                 with suppress(FileNotFoundError):
-                    protocols[inode] = self._read_protocol(pid, fd)
+                    protocols[inode] = self._read_protocol(table.fd_path(fd))
         # Also confirms that the protocol is that of this socket.
         table.reread(list(sockets))
         still_open = table.known_sockets(sockets)
@@ -197,8 +215,7 @@ class DeadFdFinder:
             if not protocols[inode]:
                 raise RuntimeError("the kernel does not report the protocols of sockets")
             self._absent.set_protocol(inode, protocols[inode])
-        dead = self._absent.confirm(still_open.values(), self._read_mptcp)
-        return {fd: inode for fd, inode in still_open.items() if inode in dead}
+        return still_open
 
     def _read_mptcp(self) -> Collection[int] | None:
         """Return the MPTCP sockets, which are dumped once in a collection; None if they are unavailable."""
@@ -206,14 +223,13 @@ class DeadFdFinder:
             self._mptcp = self._tables.mptcp_owner_keys()
         return self._mptcp
 
-    def _load(self, pid: int, process: _CheckedProcess) -> ProcessId | None:
+    def _load(self, table: FdTable, process: _CheckedProcess) -> ProcessId | None:
         """Return the process with these dead descriptors; None if it has none."""
         if not process.sockets:
             return None
-        owner = self._processes.load(pid)
+        owner = self._processes.load(table.pid)
         if self._processes.is_recent(owner):
             # Another process may have got the pid since the descriptors were read.
-            table = self._scanner.table_of(pid)
             table.reread(list(process.sockets))
             process.sockets = table.known_sockets(process.sockets)
         return owner

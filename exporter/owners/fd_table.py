@@ -181,21 +181,19 @@ class FdTable:
             if not (inode := known[fd] if fd < end else high.get(fd)) or inode not in live
         ]
 
-    def read_part(self, fds: Sequence[int]) -> None:
-        """Read some of unknown_fds(), whose reading mark_complete() ends."""
+    def read_fds(self, fds: Sequence[int]) -> None:
+        """Read some descriptors."""
         self._read_chunk(fds)
 
-    def mark_complete(self, open_count: int) -> None:
-        """Mark all descriptors as read. open_count: count_open() before they were listed."""
-        self._open_count_at_full_read = open_count
-
-    def was_complete(self) -> bool:
-        """Return whether all descriptors have been read once."""
-        return self._open_count_at_full_read >= 0
+    def fd_path(self, fd: int) -> str:
+        """Return the path of a descriptor in /proc."""
+        return f"{self._directory}/{fd}"
 
     def known_sockets(self, sockets: Mapping[int, int]) -> dict[int, int]:
         """Return those of these descriptors (fd -> inode) that had the same socket when last read."""
         known, high, end = self._inodes, self._high_inodes, len(self._inodes)
+        if max(sockets, default=0) < end and list(map(known.__getitem__, sockets)) == list(sockets.values()):
+            return dict(sockets)  # a sixth of the time of the comprehension
         return {
             fd: inode
             for fd, inode in sockets.items()

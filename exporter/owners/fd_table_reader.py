@@ -1,97 +1,133 @@
 """Reads the descriptor tables of processes that no search for sockets has read completely.
 
 A search stops when it has found all sockets. A process none of whose sockets is in the kernel's tables might
-never be read, and dead file descriptors that were never seen with a connection would not be found.
+never be read, and its dead file descriptors would not be found.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
+from math import inf
 from typing import Final
 
 from .fd_scanner import FdScanner
 from .fd_table import FdTable
 
 UNITS_PER_COLLECTION: Final = 2_000
-"""Cost of what one collection reads, in descriptors that are read for the first time: 5 to 8 ms."""
+"""Maximum cost of what one collection reads, about 5 ms. A unit is a descriptor read for the first time."""
 UNLIMITED_UNITS: Final = sys.maxsize
 
-# Descriptors of a process that was complete before are read at a quarter of the speed: on a busy host the
-# numbers of open descriptors change all the time.
+# On a busy host the numbers of open descriptors change all the time: processes that have been read before are
+# read again at a quarter of the speed.
 _UNITS_PER_REREAD_FD: Final = 4
-# Checking whether anything has changed. Processes that have been read are checked more rarely: 200 of them
-# every fourth collection.
-_UNITS_PER_FIRST_CHECK: Final = 4
-_UNITS_PER_OTHER_NETNS: Final = 8
-_UNITS_PER_CHECK: Final = 32
-# Listing descriptors takes an eighth of the time of reading them.
+# Listing a descriptor takes an eighth of the time of reading it.
 _LISTED_FDS_PER_UNIT: Final = 8
+# Checking whether the number of open descriptors has changed takes as long as reading a few.
+_UNITS_PER_CHECK: Final = 4
+
+ROUND_SECONDS: Final = 30.0
+"""Minimum time between two rounds through all processes: with 200 of them a round takes 1 ms, a third of the
+time of a collection of 100 sockets."""
 
 
 class FdTableReader:
-    """Reads the tables of a scanner in rotation, a bounded part in each collection.
+    """Reads the tables of a scanner, a bounded part in each collection: new processes first, then the others.
 
-    A table is read if it has never been read completely, or if the number of open descriptors has changed
-    since. Before Linux 6.2, which reports that number, every table is read again in each round.
+    Each round lists the processes. A table is read if it has never been read completely, or if the number of
+    open descriptors has changed since. Before Linux 6.2, which reports that number, every table is read again
+    in each round.
     """
 
-    def __init__(self, scanner: FdScanner) -> None:
+    def __init__(self, scanner: FdScanner, clock: Callable[[], float] = time.monotonic) -> None:
         self._scanner = scanner
-        # Processes of this round that have not been checked yet, in descending order.
-        self._pids: list[int] = []
-        self._part: _Part | None = None
+        self._clock = clock
+        self._next_listing_at = -inf
+        self._new = _Queue()
+        self._known = _Queue()
+        # pid -> number of open descriptors when they were last read completely; 0 if that is unknown. Tables
+        # have such a number, too, which a search relies on: these reads do not make it skip a process.
+        self._open_counts: dict[int, int] = {}
 
     def advance(self, live: Collection[int], units: int = UNITS_PER_COLLECTION) -> None:
-        """Read descriptors of at most this cost, or until each process has been checked once.
+        """Read descriptors of at most this cost, or until the round is complete.
 
         live: inodes of all sockets; descriptors that had one of them are not read again.
 
         Raises OSError if there is no /proc.
         """
-        if not self._pids:
-            self._pids = self._scanner.list_pids()[::-1]
-        while self._pids and units > 0:
-            try:
-                units -= self._read_process(self._pids[-1], live, units)
-            except OSError:  # the process has vanished or is not readable
-                self._part = None
-                self._scanner.forget(self._pids[-1])
-                units -= _UNITS_PER_CHECK
-            if self._part is None:
-                self._pids.pop()
+        if not self._new.pids and self._clock() >= self._next_listing_at:
+            self._list_processes()
+            self._next_listing_at = self._clock() + ROUND_SECONDS
+        for queue, units_per_fd in ((self._new, 1), (self._known, _UNITS_PER_REREAD_FD)):
+            while queue.pids and units > 0:
+                units -= self._read_process(queue, live, units, units_per_fd)
 
-    def _read_process(self, pid: int, live: Collection[int], units: int) -> int:
-        """Read a part of a process, which is the last one if `_part` is None then. Return its cost."""
-        cost = 0
-        if self._part is None:
-            table = self._scanner.table_of(pid)
-            if self._scanner.is_in_other_netns(table):
-                return _UNITS_PER_OTHER_NETNS
-            was_complete, open_count = table.was_complete(), table.count_open()
-            cost = _UNITS_PER_CHECK if was_complete else _UNITS_PER_FIRST_CHECK
-            if table.is_unchanged():
-                return cost
-            self._part = _Part(table, table.unknown_fds(live), open_count, was_complete=was_complete)
-            cost += open_count // _LISTED_FDS_PER_UNIT
-        return cost + self._read_part(self._part, units - cost)
+    def _list_processes(self) -> None:
+        pids = self._scanner.list_pids()
+        known = self._open_counts
+        self._open_counts = {pid: known[pid] for pid in pids if pid in known}
+        self._new.pids = [pid for pid in reversed(pids) if pid not in known]
+        if not self._known.pids:
+            self._known.pids = [pid for pid in reversed(pids) if pid in known]
 
-    def _read_part(self, part: _Part, units: int) -> int:
-        units_per_fd = _UNITS_PER_REREAD_FD if part.was_complete else 1
-        fds = part.remaining[: max(units // units_per_fd, 1)]
-        part.table.read_part(fds)
-        del part.remaining[: len(fds)]
-        if not part.remaining:
-            part.table.mark_complete(part.open_count)
-            self._part = None
-        return len(fds) * units_per_fd
+    def _read_process(self, queue: _Queue, live: Collection[int], units: int, units_per_fd: int) -> int:
+        """Read a part of the next process, and remove it from the queue after the last one. Return the cost.
+
+        Unreadable processes are skipped.
+        """
+        pid, cost = queue.pids[-1], 0
+        try:
+            if queue.part is None:
+                cost, queue.part = self._begin(pid, live)
+            if queue.part is not None:
+                fd_count = max((units - cost) // units_per_fd, 1)
+                cost += queue.part.read(fd_count) * units_per_fd
+        except OSError:  # the process has vanished or is not readable
+            self._scanner.forget(pid)
+            queue.part, cost = None, cost + _UNITS_PER_CHECK
+        if queue.part is None or not queue.part.fds:
+            self._open_counts[pid] = queue.part.open_count if queue.part else self._open_counts.get(pid, 0)
+            queue.pids.pop()
+            queue.part = None
+        return cost
+
+    def _begin(self, pid: int, live: Collection[int]) -> tuple[int, _Part | None]:
+        """Return the cost, and what is to be read of a process; None for nothing."""
+        table = self._scanner.table_of(pid)
+        if self._scanner.is_in_other_netns(table):
+            return _UNITS_PER_CHECK, None
+        open_count = table.count_open()
+        if open_count and open_count == self._open_counts.get(pid):
+            return _UNITS_PER_CHECK, None
+        part = _Part(table, table.unknown_fds(live), open_count)
+        return _UNITS_PER_CHECK + open_count // _LISTED_FDS_PER_UNIT, part
+
+
+class _Queue:
+    """Processes that are to be checked."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+        """In descending order: the last one is the next."""
+        self.part: _Part | None = None
+        """Rest of the next process, if it has been read in part."""
 
 
 class _Part:
-    """Rest of a table that is being read in several collections."""
+    """Descriptors of a process that are to be read, possibly in several collections."""
 
-    def __init__(self, table: FdTable, remaining: list[int], open_count: int, *, was_complete: bool) -> None:
-        self.table = table
-        self.remaining = remaining
+    def __init__(self, table: FdTable, fds: list[int], open_count: int) -> None:
+        self.fds = fds
         self.open_count = open_count
-        self.was_complete = was_complete
+        """Number of open descriptors before they were listed."""
+        self._table = table
+
+    def read(self, max_fds: int) -> int:
+        """Read the next descriptors. Return their number."""
+        fds = self.fds[:max_fds]
+        if fds:
+            self._table.read_fds(fds)
+        del self.fds[: len(fds)]
+        return len(fds)

@@ -26,6 +26,7 @@ from exporter.model.sockets import (
     SocketBatch,
 )
 from exporter.naming.rules import Namer
+from exporter.owners.dead_fd_finder import DeadFdFinder
 from exporter.owners.resolver import LiveOwnerKeys
 from exporter.portable.psutil_source import to_batches
 
@@ -83,10 +84,14 @@ class Host:
         """pid -> errno of reading its descriptors."""
         self.seconds = count(step=1.0).__next__
 
-    def tracker(self, collectors: frozenset[CollectorName] = frozenset(CollectorName)) -> SocketTracker:
+    def tracker(
+        self,
+        collectors: frozenset[CollectorName] = frozenset(CollectorName),
+        dead_fds: DeadFdFinder | None = None,
+    ) -> SocketTracker:
         """Return a tracker of this host. Its clock advances by a second at each reading."""
         readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
-        return SocketTracker(self, self, readers, Namer(), collectors, self.seconds)
+        return SocketTracker(self, self, readers, Namer(), collectors, self.seconds, dead_fds=dead_fds)
 
     def full_sockets(self) -> Iterator[SocketBatch]:
         rows = self.rows if self.kernel else [row._replace(cookie=0) for row in self.rows]

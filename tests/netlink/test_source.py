@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, TIME_WAIT, Socket
+from exporter.model.sockets import CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, TIME_WAIT, Socket
 from exporter.netlink import source
 from exporter.netlink.source import NetlinkSource
 from exporter.netlink.transport import NetlinkError, SockDiagClient
@@ -26,6 +26,17 @@ CONNECTED: Final = 0xFFE & ~LISTENING
 FULL: Final = CONNECTED & ~SMALL
 BOUND: Final = 1 << 13
 INFO_OF_CLOSE_WAIT: Final = 1 << 8
+
+
+class Failing(SockDiagClient):
+    """A kernel that replies to every request with this error."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__()
+        self._error = error
+
+    def dump(self, request: bytes, **_: bool) -> Iterator[bytes]:  # noqa: ARG002  # part of the interface
+        yield done(-self._error)
 
 
 class TestProbe:
@@ -177,6 +188,44 @@ class TestBoundOnlySockets:
             crowded.cookies()
         crowded.has(full=row(ESTABLISHED, 1), small=row(TIME_WAIT, 2), bound=row(CLOSE, 7))
         assert crowded.cookies() == [1, 2, 7]
+
+    def test_are_current_if_the_last_dump_has_read_them(self, crowded: Host) -> None:
+        current = []
+        for _ in range(3):
+            crowded.cookies()
+            current.append(crowded.source.has_current_bound_only)
+            crowded.now += 59.0
+        assert current == [True, False, True]
+
+    def test_owner_keys_are_those_of_the_last_dump(self, crowded: Host) -> None:
+        crowded.has(full=row(ESTABLISHED, 1, 4710), bound=row(CLOSE, 5, 4711))
+        assert crowded.source.bound_only_owner_keys() == []
+        for _ in range(2):
+            crowded.cookies()
+            assert crowded.source.bound_only_owner_keys() == [4711]
+
+
+class TestOwnerKeys:
+    def test_are_read_in_a_dump_of_their_own(self, host: Host) -> None:
+        host.has(full=row(ESTABLISHED, 1, 4710), bound=row(CLOSE, 5, 4711))
+        host.kernel.answers[LISTENING] = [row(LISTEN, 9, 4712) + done()]
+        host.cookies()
+        host.asked()
+        assert host.source.owner_keys() == {4710, 4711, 4712}
+        assert host.asked() == [FULL | BOUND, LISTENING]
+
+    def test_failure_raises(self, host: Host) -> None:
+        host.kernel.answers[FULL | BOUND] = [done(-errno.EIO)]
+        with pytest.raises(NetlinkError, match="EIO"):
+            host.source.owner_keys()
+
+    @pytest.mark.parametrize("error", [errno.ENOENT, errno.EINVAL])
+    def test_mptcp_is_unavailable_if_the_kernel_does_not_know_it(self, error: int) -> None:
+        assert NetlinkSource(Failing(error)).mptcp_owner_keys() is None
+
+    def test_mptcp_failure_raises(self) -> None:
+        with pytest.raises(NetlinkError, match="EIO"):
+            NetlinkSource(Failing(errno.EIO)).mptcp_owner_keys()
 
 
 class TestCloseWait:

@@ -39,6 +39,7 @@ from .messages import rows_of
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 SO_COOKIE: Final = 57
+IPPROTO_MPTCP: Final = 262
 PASSING: Final = {SYN_RECV, FIN_WAIT1, LAST_ACK}
 """States that end by themselves when both ends are here."""
 
@@ -190,6 +191,37 @@ class TestRealSockets:
         accepted_socket, accepted_key = find()
         assert accepted_socket == waiting._replace(owner_key=inode_of(accepted))
         assert key != accepted_key
+
+    def test_owner_keys_of_all_sockets_that_a_process_has(
+        self, source: type[NetlinkSource], stack: ExitStack
+    ) -> None:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        held = [listener, *connect(stack, listener)]
+        if not kernel_is_older_than(6, 8):
+            held.append(stack.enter_context(socket.socket()))
+            held[-1].bind(("127.0.0.1", 0))
+        unconnected = stack.enter_context(socket.socket())
+        keys = source().owner_keys()
+        assert keys >= set(map(inode_of, held))
+        assert inode_of(unconnected) not in keys
+
+    def test_owner_keys_of_mptcp_sockets(self, source: type[NetlinkSource], stack: ExitStack) -> None:
+        try:
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+        except OSError as error:
+            pytest.skip(f"needs MPTCP: {error}")
+        stack.enter_context(listener).bind(("127.0.0.1", 0))
+        listener.listen()
+        client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP))
+        client.connect(listener.getsockname())
+        accepted = stack.enter_context(listener.accept()[0])
+        # A client without MPTCP: this connection is in the table of TCP only.
+        plain = stack.enter_context(socket.create_connection(listener.getsockname()))
+        fallback = stack.enter_context(listener.accept()[0])
+        keys = source().mptcp_owner_keys()
+        assert keys is not None
+        assert keys >= {inode_of(listener), inode_of(client), inode_of(accepted)}
+        assert not keys & {inode_of(plain), inode_of(fallback)}
 
     @pytest.mark.skipif(kernel_is_older_than(6, 8), reason="older kernels do not report them")
     def test_bound_only_socket_is_in_close_once(self, source: type[NetlinkSource], stack: ExitStack) -> None:
