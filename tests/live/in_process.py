@@ -15,12 +15,14 @@ from exporter.collection.interfaces import HostReaders
 from exporter.collection.tracker import SocketTracker
 from exporter.naming.rules import Namer
 from exporter.netlink.source import NetlinkSource
+from exporter.owners.dead_fd_finder import DeadFdFinder
 from exporter.owners.fd_scanner import FdScanner
 from exporter.owners.inode_resolver import InodeOwnerResolver
 from exporter.owners.process_cache import ProcessCache
 from exporter.procfs.fd_usage import read_fd_usage
 from exporter.procfs.netstat import read_counters
 from exporter.procfs.process_reader import ProcfsProcessReader
+from exporter.procfs.socket_protocol import read_socket_protocol
 from exporter.procfs.sysctl import read_sysctls
 
 PROC: Final = Path("/proc")
@@ -29,13 +31,16 @@ HOME: Final = "127.0.0.1"
 _PR_SET_NAME: Final = 15
 
 
-def make_tracker() -> SocketTracker:
-    """Return a tracker built as the command builds it."""
+def make_tracker(source: NetlinkSource | None = None, *, long_running: bool = True) -> SocketTracker:
+    """Return a tracker built as the command builds it. long_running: False for a single collection."""
+    source = source or NetlinkSource()
     readers = HostReaders(
         partial(read_sysctls, PROC), partial(read_counters, PROC), partial(read_fd_usage, PROC)
     )
-    owners = InodeOwnerResolver(FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC)))
-    return SocketTracker(NetlinkSource(), owners, readers, Namer())
+    scanner, processes = FdScanner(PROC), ProcessCache(ProcfsProcessReader(PROC))
+    dead_fds = DeadFdFinder(scanner, processes, source, read_socket_protocol, long_running=long_running)
+    owners = InodeOwnerResolver(scanner, processes)
+    return SocketTracker(source, owners, readers, Namer(), dead_fds=dead_fds)
 
 
 def set_comm(name: str) -> None:
