@@ -10,9 +10,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import pytest
 
@@ -33,6 +33,9 @@ PORT: Final = 8001
 LEAK: Final = 7
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 IPPROTO_MPTCP: Final = 262
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOST: Final = "lost"
 UNKNOWN: Final = "unknown"
@@ -58,6 +61,20 @@ def dead(snapshot: Snapshot, pid: int | None = None) -> Counter[str]:
     pid = os.getpid() if pid is None else pid
     rows = [row for row in snapshot.dead_fds if row.owner.pid == pid]
     return Counter(LOST if row.was_connected else UNKNOWN for row in rows)
+
+
+def call_in(namespace: Namespace, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call the function inside, in a process that has none of the sockets of the test run."""
+
+    def call() -> T:
+        with Path("/dev/null").open() as null:
+            for link in Path("/proc/self/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    if link.readlink().name.startswith("socket:"):
+                        os.dup2(null.fileno(), int(link.name), inheritable=False)
+            return function(*args, **kwargs)
+
+    return namespace.call(call)
 
 
 @contextmanager
@@ -110,7 +127,7 @@ def watch_keepalive_leak() -> None:
 
 def test_leak_with_keepalive_moves_from_close_wait_to_lost(namespace: Namespace) -> None:
     namespace.sysctl("net.ipv4.tcp_fin_timeout", 1)
-    namespace.call(watch_keepalive_leak)
+    call_in(namespace, watch_keepalive_leak)
 
 
 def client_with_dead_sockets() -> list[socket.socket]:
@@ -134,7 +151,7 @@ def watch_client() -> None:
 
 
 def test_client_without_live_sockets_is_found(namespace: Namespace) -> None:
-    namespace.call(watch_client)
+    call_in(namespace, watch_client)
 
 
 CLIENT_PROGRAM: Final = """
@@ -220,7 +237,7 @@ def watch_scrapes(log: Path) -> None:
 
 
 def test_scrapes_over_http(namespace: Namespace, tmp_path: Path) -> None:
-    namespace.call(watch_scrapes, tmp_path / "log")
+    call_in(namespace, watch_scrapes, tmp_path / "log")
 
 
 def open_other_sockets(stack: ExitStack) -> None:
@@ -258,7 +275,7 @@ def watch_other_sockets() -> None:
 def test_sockets_in_a_table_and_of_other_protocols_are_not_dead(namespace: Namespace) -> None:
     if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 8):
         pytest.skip("no dump contains bound-only sockets before Linux 6.8")
-    namespace.call(watch_other_sockets)
+    call_in(namespace, watch_other_sockets)
 
 
 def watch_never_connected() -> None:
@@ -272,7 +289,7 @@ def watch_never_connected() -> None:
 
 
 def test_sockets_that_were_never_connected_are_unknown(namespace: Namespace) -> None:
-    namespace.call(watch_never_connected)
+    call_in(namespace, watch_never_connected)
 
 
 def watch_closed_listener() -> None:
@@ -288,7 +305,7 @@ def watch_closed_listener() -> None:
 
 
 def test_former_listener_is_unknown(namespace: Namespace) -> None:
-    namespace.call(watch_closed_listener)
+    call_in(namespace, watch_closed_listener)
 
 
 def watch_proper_close() -> None:
@@ -304,7 +321,7 @@ def watch_proper_close() -> None:
 
 
 def test_closed_connections_are_never_dead(namespace: Namespace) -> None:
-    namespace.call(watch_proper_close)
+    call_in(namespace, watch_proper_close)
 
 
 def watch_close_and_reopen() -> None:
@@ -330,7 +347,7 @@ def watch_close_and_reopen() -> None:
 
 
 def test_fds_that_are_closed_vanish_in_the_next_collection(namespace: Namespace) -> None:
-    namespace.call(watch_close_and_reopen)
+    call_in(namespace, watch_close_and_reopen)
 
 
 class SlowSource(NetlinkSource):
@@ -356,7 +373,7 @@ def watch_new_sockets() -> None:
 
 
 def test_socket_newer_than_the_dump_is_not_dead(namespace: Namespace) -> None:
-    namespace.call(watch_new_sockets)
+    call_in(namespace, watch_new_sockets)
 
 
 def watch_shared() -> None:
@@ -387,7 +404,7 @@ def watch_shared() -> None:
 
 
 def test_shared_fds_count_for_the_lowest_pid(namespace: Namespace) -> None:
-    namespace.call(watch_shared)
+    call_in(namespace, watch_shared)
 
 
 def watch_duplicates() -> None:
@@ -400,7 +417,7 @@ def watch_duplicates() -> None:
 
 
 def test_each_fd_of_a_socket_counts(namespace: Namespace) -> None:
-    namespace.call(watch_duplicates)
+    call_in(namespace, watch_duplicates)
 
 
 def watch_mptcp() -> None:
@@ -431,7 +448,7 @@ def test_connections_of_an_mptcp_listener(namespace: Namespace) -> None:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
     except OSError as error:
         pytest.skip(f"needs MPTCP: {error}")
-    namespace.call(watch_mptcp)
+    call_in(namespace, watch_mptcp)
 
 
 def watch_other_namespace(outside: str) -> None:
@@ -453,7 +470,7 @@ def watch_other_namespace(outside: str) -> None:
 
 
 def test_processes_in_other_network_namespaces_are_not_examined(namespace: Namespace) -> None:
-    namespace.call(watch_other_namespace, f"/proc/{os.getpid()}/ns/net")
+    call_in(namespace, watch_other_namespace, f"/proc/{os.getpid()}/ns/net")
 
 
 def observe_owners() -> set[ProcessId]:
@@ -466,4 +483,4 @@ def observe_owners() -> set[ProcessId]:
 
 
 def test_every_owner_has_a_name(namespace: Namespace) -> None:
-    assert namespace.call(observe_owners) == set()
+    assert call_in(namespace, observe_owners) == set()
