@@ -57,6 +57,9 @@ def _cause_color(cause: Cause) -> str:
 
 CAUSES: Final = {cause.value: _cause_color(cause) for cause in Cause}
 
+DEAD_FDS: Final = {"dead (lost)": "#D16BA5", "dead (unknown)": "#A8899E"}
+"""Dead file descriptors, shown like causes of CLOSE_WAIT: name of the series -> color. No state has pink."""
+
 CLOSE_WAIT: Final = STATES["close_wait"]
 TIME_WAIT: Final = STATES["time_wait"]
 PALETTE: Final = "blue"

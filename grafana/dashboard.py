@@ -11,7 +11,7 @@ from exporter.metrics import catalog
 from . import rules
 from .colors import SEVERITY_COLORS
 from .panels import Json, link
-from .queries import DATASOURCE, firing_alerts, selector
+from .queries import DATASOURCE, firing_alerts, selector_for_name
 
 WIDTH: Final = 24
 TAG: Final = "socket-state-exporter"
@@ -110,8 +110,11 @@ def host_variables() -> list[Json]:
 
 
 def process_variable() -> Json:
-    """Return the variable for one process with sockets in the displayed range."""
-    return variable("process", selector(catalog.SOCKET_STATES), "The process to display.", multi=False)
+    """Return the variable for one process with sockets in the displayed range, dead ones included."""
+    names = f"{catalog.SOCKET_STATES.exposed_name}|{catalog.SOCKET_DEAD_FDS.exposed_name}"
+    return variable(
+        "process", selector_for_name("", f'__name__=~"{names}"'), "The process to display.", multi=False
+    )
 
 
 def annotation(severity: str) -> Json:

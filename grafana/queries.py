@@ -69,6 +69,11 @@ def selector_for_name(name: str, *matchers: str) -> str:
     return f"{name}{{{', '.join((SELECTED, *matchers))}}}"
 
 
+def union(first: str, second: str) -> str:
+    """Return the series of both expressions, also those with equal labels: `or` would drop the second."""
+    return f'({first} or label_replace({second}, "union", "second", "", ""))'
+
+
 def topk_over_range(number: int, series: str, by: str = "job, instance", aggregation: str = "max") -> str:
     """Return the series with the highest values within the displayed range.
 

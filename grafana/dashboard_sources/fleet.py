@@ -32,11 +32,12 @@ def _by_host(expression: str) -> str:
 
 def _hosts_table() -> Json:
     """Return a table of hosts with their usage of each limit."""
-    stuck = recorded("instance:socket_close_wait:older_than_threshold")
+    stuck = recorded("instance:socket_unclosed:older_than_threshold")
     exhausted = f"{seconds_until_fds_exhausted()} or {seconds_until_ports_exhausted()}"
     return table(
         "Hosts, worst first",
-        "Click a host for its processes. A cell is empty if the limit of the host is unknown.",
+        "Click a host for its processes. A cell is empty if the limit of the host is unknown. Stuck sockets: "
+        "connections in CLOSE_WAIT, and dead file descriptors (lost), for longer than the threshold.",
         {"instance": "Host"},
         [
             Column(
@@ -46,7 +47,7 @@ def _hosts_table() -> Json:
                 thresholds_above("close_wait_age_seconds", TRANSPARENT),
             ),
             Column(
-                "CLOSE_WAIT stuck",
+                "Stuck sockets",
                 _by_host(stuck),
                 SHORT,
                 thresholds_above("close_wait_stuck_sockets", TRANSPARENT),
@@ -81,6 +82,8 @@ def _ratio_column(name: str, expression: str, threshold: str) -> Column:
 def _next_exhausted() -> Json:
     """Return a table of limits that will be exhausted, the next first."""
     descriptors = f'label_replace({seconds_until_fds_exhausted()}, "limit", "file descriptors", "", "")'
+    unclosed = recorded("instance_process:socket_unclosed_descriptors:ratio", 'process!="other"')
+    of_descriptors = f"{descriptors} ^ 0 * on (job, instance, process) group_left () {unclosed}"
     ports = (
         f'label_replace({seconds_until_ports_exhausted()}, "limit", "ports towards a destination", "", "")'
     )
@@ -95,7 +98,8 @@ def _next_exhausted() -> Json:
         "Next exhausted limits",
         "Time until a limit is reached, extrapolated from the last 15 minutes (ports: 10 minutes). Only "
         "values that grow and are above the usual level after a start. An extrapolation over days is rarely "
-        "right.",
+        "right. Unclosed: share of the open descriptors that CLOSE_WAIT (except sending) and dead ones hold; "
+        "if it is large, they are why.",
         labels,
         [
             Column(
@@ -103,7 +107,14 @@ def _next_exhausted() -> Json:
                 f"min by (job, {', '.join(labels)}) ({descriptors} or {ports})",
                 SECONDS,
                 thresholds_below("ephemeral_ports_seconds_left", TRANSPARENT),
-            )
+            ),
+            Column(
+                "Unclosed",
+                f"max by (job, {', '.join(labels)}) ({of_descriptors})",
+                RATIO,
+                thresholds_above("close_wait_descriptors_ratio", TRANSPARENT),
+                decimals=0,
+            ),
         ],
         data_links={"Host": (TO_HOST,), "Process": (TO_PROCESS,)},
         ascending=True,
@@ -134,11 +145,11 @@ def _top_hosts(
     )
 
 
-def _close_wait() -> Json:
+def _stuck() -> Json:
     return _top_hosts(
-        "CLOSE_WAIT stuck by host",
-        "Connections in CLOSE_WAIT for longer than the threshold.",
-        recorded("instance:socket_close_wait:older_than_threshold"),
+        "Stuck sockets by host",
+        "Connections in CLOSE_WAIT, and dead file descriptors, for longer than the threshold.",
+        recorded("instance:socket_unclosed:older_than_threshold"),
         SHORT,
         color=CLOSE_WAIT,
         alerts=["CloseWaitStuck", "CloseWaitGrowing"],
@@ -201,7 +212,7 @@ def fleet_dashboard() -> Json:
             row(7, (14, firing_table()), (10, _next_exhausted())),
             row(9, (24, _hosts_table())),
             row_header("Trends"),
-            row(9, (12, _close_wait()), (12, _descriptors())),
+            row(9, (12, _stuck()), (12, _descriptors())),
             row(9, (12, _ports()), (12, _time_wait())),
             row(9, (12, _overflows()), (12, sockets_by_state())),
         ],

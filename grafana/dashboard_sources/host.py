@@ -7,7 +7,7 @@ from exporter.metrics import catalog
 from ..colors import CLOSE_WAIT, STATES
 from ..dashboard import HOST, dashboard, row, row_header
 from ..panels import BYTES, RATIO, SHORT, Json, color_by_column, timeseries
-from ..queries import Query, gcount_selector, selector, topk_over_range
+from ..queries import Query, recorded, selector, topk_over_range
 from ..tables import pivot_table
 from .alerts import firing_table
 from .close_wait import ages, by_process_table, causes
@@ -19,11 +19,12 @@ from .stat_rows import host_stat_row
 from .time_wait import by_method, by_process, rates
 
 
-def _close_wait() -> Json:
+def _unclosed() -> Json:
     return top_processes(
-        "CLOSE_WAIT trend by process",
-        "Connections that the peer closed and the process did not. Steady growth is a leak.",
-        gcount_selector(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS),
+        "Unclosed connections by process",
+        "Connections that the peer has ended and the process has not closed: in CLOSE_WAIT (except sending), "
+        "or dead file descriptors (lost). Steady growth is a leak.",
+        recorded("instance_process:socket_unclosed:sum"),
         SHORT,
         color=CLOSE_WAIT,
         alerts=["CloseWaitGrowing"],
@@ -85,7 +86,7 @@ def host_dashboard() -> Json:
         [
             row(4, *host_stat_row()),
             row(8, (15, by_process_table()), (9, firing_table())),
-            row(9, (8, _close_wait()), (8, causes()), (8, ages())),
+            row(9, (8, _unclosed()), (8, causes()), (8, ages())),
             row_header("Sockets"),
             row(10, (12, sockets_by_state()), (12, remote_ports())),
             row_header("Listeners"),

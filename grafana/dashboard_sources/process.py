@@ -25,10 +25,10 @@ from ..panels import (
 from ..queries import SELECTED_PROCESS, Query, gcount_selector, recorded, selector
 from ..tables import Column, pivot_table, table
 from .alerts import firing_stat, firing_table
-from .close_wait import ages, causes
+from .close_wait import ages, causes, unclosed
 from .host import remote_ports
 from .listeners import listeners_table
-from .shared import TO_HOST, seconds_until_fds_exhausted
+from .shared import TO_HOST, seconds_until_fds_exhausted, stuck
 from .stat_rows import oldest_stat, ratio_stat, stuck_stat, time_left_stat
 
 CAUSES_MARKDOWN: Final = (Path(__file__).parent / "causes.md").read_text(encoding="utf-8")
@@ -38,15 +38,11 @@ def _causes_table() -> Json:
     labels = {"instance": "Host", "cause": "Cause", "direction": "Direction", "port": "Port"}
     key = f"job, {', '.join(labels)}"
     return table(
-        "Current CLOSE_WAIT",
-        "Connections in CLOSE_WAIT by cause, direction and service port.",
+        "Current CLOSE_WAIT and dead descriptors",
+        "Connections in CLOSE_WAIT by cause, direction and service port; dead file descriptors.",
         labels,
         [
-            Column(
-                "Connections",
-                f"sum by ({key}) ({selector(catalog.SOCKET_CLOSE_WAIT_SOCKETS, SELECTED_PROCESS)})",
-                SHORT,
-            )
+            Column("Sockets", f"sum by ({key}) ({unclosed(SELECTED_PROCESS)})", SHORT),
         ],
         data_links={"Host": (TO_HOST,)},
         alerts=["CloseWaitStuck"],
@@ -54,18 +50,20 @@ def _causes_table() -> Json:
 
 
 def _growth() -> Json:
-    minimum = recorded("instance_process:socket_close_wait:min10m", SELECTED_PROCESS)
-    stuck = recorded("instance_process:socket_close_wait:older_than_threshold", SELECTED_PROCESS)
+    dead = recorded("instance_process:socket_dead_fds:lost", SELECTED_PROCESS)
+    minimum = recorded("instance_process:socket_unclosed:min10m", SELECTED_PROCESS)
     return timeseries(
         "Does it leak?",
-        "The 10-minute minimum ignores bursts. If it grows, the process leaks connections.",
+        "The 10-minute minimum, of CLOSE_WAIT and dead descriptors together, ignores bursts. If it grows, "
+        "the process leaks connections. With keepalive, CLOSE_WAIT stays level and dead descriptors grow.",
         [
             Query(
                 f"sum({gcount_selector(catalog.SOCKET_CLOSE_WAIT_AGE_SECONDS, SELECTED_PROCESS)})",
                 "in CLOSE_WAIT",
             ),
-            Query(f"sum({minimum})", "10-minute minimum"),
-            Query(f"sum({stuck})", "older than the threshold"),
+            Query(f"sum({dead})", "dead descriptors"),
+            Query(f"sum({minimum})", "both, 10-minute minimum"),
+            Query(f"sum({stuck(SELECTED_PROCESS)})", "both, older than the threshold"),
         ],
         SHORT,
         thresholds="close_wait_stuck_sockets",
@@ -76,14 +74,21 @@ def _growth() -> Json:
 
 def _oldest() -> Json:
     return timeseries(
-        "Age of the oldest CLOSE_WAIT",
-        "If the line rises by one second per second, it is the same connection all the time.",
+        "Age of the oldest",
+        "Time since the peer closed, of the oldest connection in CLOSE_WAIT; time since it was found, of the "
+        "oldest dead file descriptor. If a line rises by one second per second, it is the same one all the "
+        "time.",
         [
             Query(
                 "max by (instance) "
                 f"({selector(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS, SELECTED_PROCESS)})",
-                "{{instance}}",
-            )
+                "CLOSE_WAIT on {{instance}}",
+            ),
+            Query(
+                "max by (instance) "
+                f"({selector(catalog.SOCKET_DEAD_FDS_OLDEST_AGE_SECONDS, SELECTED_PROCESS)})",
+                "dead descriptor on {{instance}}",
+            ),
         ],
         SECONDS,
         color=CLOSE_WAIT,
@@ -115,17 +120,17 @@ def _local_ports() -> Json:
 
 
 def _descriptors() -> Json:
-    share = recorded("instance_process:socket_close_wait_descriptors:ratio", SELECTED_PROCESS)
+    share = recorded("instance_process:socket_unclosed_descriptors:ratio", SELECTED_PROCESS)
     return timeseries(
         "File descriptor usage",
-        "open: ratio of open file descriptors to their limit, for the worst process of that name. in "
-        "CLOSE_WAIT: share of the open descriptors that CLOSE_WAIT holds.",
+        "open: ratio of open file descriptors to their limit, for the worst process of that name. unclosed: "
+        "share of the open descriptors that CLOSE_WAIT (except sending) and dead ones hold.",
         [
             Query(
                 f"max by (instance) ({selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO, SELECTED_PROCESS)})",
                 "open on {{instance}}",
             ),
-            Query(f"max by (instance) ({share})", "in CLOSE_WAIT on {{instance}}"),
+            Query(f"max by (instance) ({share})", "unclosed on {{instance}}"),
         ],
         RATIO,
         thresholds="descriptors_ratio",
@@ -196,12 +201,12 @@ def process_dashboard() -> Json:
         [
             row(4, *_stat_row()),
             row(
-                11,
+                16,
                 (
                     11,
                     text_panel(
                         "Causes of CLOSE_WAIT",
-                        "The meaning of each cause of CLOSE_WAIT.",
+                        "The meaning of each cause of CLOSE_WAIT, and of dead file descriptors.",
                         CAUSES_MARKDOWN.replace("RUNBOOK", rules.runbook_url("CloseWaitStuck")),
                     ),
                 ),

@@ -35,14 +35,14 @@ def seconds_until_fds_exhausted(*matchers: str) -> str:
     """Return the seconds until a process has no file descriptor left, extrapolated.
 
     `other` is excluded by default: it is not a single process. Processes with few descriptors are excluded
-    unless CLOSE_WAIT holds a large part of them: they have usually just started.
+    unless unclosed connections hold a large part of them: they have usually just started.
     """
     matchers = matchers or ('process!="other"',)
     seconds = recorded("instance_process:socket_process_worst_fd_ratio:seconds_left", *matchers)
     many = above_threshold(
         "ephemeral_ports_rising_ratio", selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO, *matchers)
     )
-    share = recorded("instance_process:socket_close_wait_descriptors:ratio", *matchers)
+    share = recorded("instance_process:socket_unclosed_descriptors:ratio", *matchers)
     leaking = above_threshold("close_wait_descriptors_ratio", share)
     return f"({seconds} and on (job, instance, process) ({many} or {leaking}))"
 
@@ -67,9 +67,12 @@ def accept_queue_ratio(*matchers: str) -> str:
     return recorded("instance_process_port:socket_listener_accept_queue:ratio", *matchers)
 
 
-def close_wait_stuck(*matchers: str) -> str:
-    """Return the number of connections in CLOSE_WAIT for longer than the threshold, by process."""
-    return recorded("instance_process:socket_close_wait:older_than_threshold", *matchers)
+def stuck(*matchers: str) -> str:
+    """Return the number of unclosed sockets by process that are older than the threshold.
+
+    Unclosed are connections in CLOSE_WAIT on which the process does not send, and dead file descriptors.
+    """
+    return recorded("instance_process:socket_unclosed:older_than_threshold", *matchers)
 
 
 def kernel_rate(metric: CounterSpec, legend: str) -> Query:

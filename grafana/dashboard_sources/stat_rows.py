@@ -9,20 +9,20 @@ from ..panels import RATIO, SECONDS, SHORT, Json, stat
 from ..queries import recorded, selector
 from .alerts import firing_stat
 from .shared import (
-    close_wait_stuck,
     ports_unavailable_ratio,
     seconds_until_fds_exhausted,
     seconds_until_ports_exhausted,
+    stuck,
 )
 
 
 def stuck_stat(*matchers: str) -> Json:
-    """Return a stat with the connections stuck in CLOSE_WAIT, of the worst process."""
+    """Return a stat with the unclosed sockets that are stuck, of the worst process."""
     return stat(
-        "CLOSE_WAIT stuck",
-        "Connections in CLOSE_WAIT for longer than the alert threshold (5 minutes by default), of the worst "
-        "process.",
-        f"max({close_wait_stuck(*matchers)})",
+        "Stuck sockets",
+        "Connections in CLOSE_WAIT, and dead file descriptors (lost), for longer than the alert threshold "
+        "(5 minutes by default), of the worst process.",
+        f"max({stuck(*matchers)})",
         SHORT,
         thresholds=thresholds_above("close_wait_stuck_sockets"),
         alerts=["CloseWaitStuck"],
@@ -34,7 +34,8 @@ def oldest_stat(*matchers: str) -> Json:
     return stat(
         "Oldest CLOSE_WAIT",
         "Time since the peer closed, of the connection that has waited longest for close(). Healthy "
-        "programs close within seconds.",
+        "programs close within seconds. With keepalive a connection is removed after a minute or two; its "
+        "descriptor, still open, then counts in Stuck sockets.",
         f"max({selector(catalog.SOCKET_CLOSE_WAIT_OLDEST_AGE_SECONDS, *matchers)})",
         SECONDS,
         thresholds=thresholds_above("close_wait_age_seconds"),

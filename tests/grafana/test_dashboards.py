@@ -242,4 +242,4 @@ def test_threshold_lines_are_threshold_series() -> None:
 @pytest.mark.parametrize("name", ["fleet", "host", "process"])
 def test_stat_row_has_alerts_close_wait_and_time_left(name: str) -> None:
     first = [panel["title"] for panel in panels(DASHBOARDS[name]) if panel["gridPos"]["y"] == 0]
-    assert {"Alerts: critical", "CLOSE_WAIT stuck", "Oldest CLOSE_WAIT", "Time left"} <= set(first)
+    assert {"Alerts: critical", "Stuck sockets", "Oldest CLOSE_WAIT", "Time left"} <= set(first)
