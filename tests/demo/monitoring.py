@@ -64,6 +64,12 @@ class Monitoring:
         """Make a service or client close its connections."""
         self.programs.tell(name, "fix")
 
+    def wait_for_scrape(self) -> None:
+        """Wait until Prometheus has scraped the exporter, which takes some seconds after its start."""
+        for _ in self.until("Prometheus has scraped the exporter", _STARTS_WITHIN):
+            if self.query("socket_exporter_build_info"):
+                return
+
     def query(self, expression: str) -> float | None:
         """Return the value of an expression with one series; None if it has no result."""
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Final
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from ..demo.monitoring import Monitoring, monitoring
 from ..demo.ports import HOME, Ports
 from ..demo.receiver import Notice
+from ..live.helpers import hold_leak
 from ..tools import require
 from .inside import inside, once
 
@@ -30,6 +32,8 @@ RANGE: Final = 40
 """Size of the ephemeral port range, on which no program listens."""
 LEAKED: Final = 15
 """Enough for a ticket, and fewer than half of RANGE, so that the client's ports do not matter here."""
+PROBED: Final = 12
+"""Number of connections that another program leaks under keepalive."""
 
 SOON: Final = 60.0
 """Timeout in seconds for an alert without `for`, which takes about 20."""
@@ -39,10 +43,15 @@ A_MINUTE_LATER: Final = 180.0
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
-    """Run everything in a namespace, where `leaky` leaks and `hoarder` uses every port towards `tidy`."""
-    with inside() as namespace:
+    """Run everything in a namespace, where `leaky` and `probing` leak and `hoarder` uses every port towards
+    `tidy`."""
+    with inside() as namespace, ExitStack() as leaks:
         namespace.sysctl("net.ipv4.ip_local_port_range", f"{LOWEST} {LOWEST + RANGE - 1}")
         with monitoring(tmp_path_factory.mktemp("alerts"), PORTS) as started:
+            # Two scrape intervals in CLOSE_WAIT, less than the age from which that counts as stuck.
+            namespace.sysctl("net.ipv4.tcp_fin_timeout", "6")
+            started.wait_for_scrape()
+            leaks.enter_context(hold_leak(namespace, "probing", "keepalive", PROBED, 19700))
             started.start_service("leaky", PORTS.leaky, keeps=True)
             started.start_service("tidy", PORTS.tidy, keeps=False)
             started.start_client("visitor", PORTS.leaky, per_second=1000, keep=0, count=LEAKED)
@@ -58,7 +67,7 @@ def fixed(watch: Monitoring, program: str, fired: Notice) -> Notice:
 
 
 def test_close_wait_leak_opens_a_ticket_naming_the_process(watch: Monitoring) -> None:
-    fired = watch.wait_for_notice("firing", SOON, alertname="CloseWaitStuck")
+    fired = watch.wait_for_notice("firing", SOON, alertname="CloseWaitStuck", process="leaky")
     assert (fired.receiver, fired.path) == ("tickets", "/tickets")
     assert fired.labels == {
         "alertname": "CloseWaitStuck",
@@ -69,14 +78,25 @@ def test_close_wait_leak_opens_a_ticket_naming_the_process(watch: Monitoring) ->
     }
     assert re.match(
         rf"Process leaky on {HOME}:{PORTS.exporter} has kept {LEAKED} connections in CLOSE_WAIT "
-        rf"for more than 10s, the oldest for [\d.]+s\. Most are inbound on port {PORTS.leaky} "
-        r"\(cause not_closed\)\. Restart leaky: ",
+        rf"for more than 10s, the oldest connection for [\d.]+s\. Most connections in CLOSE_WAIT are inbound "
+        rf"on port {PORTS.leaky} \(cause not_closed\)\. Restart leaky: ",
         fired.annotations["description"],
     ), fired
     assert fired.annotations["runbook_url"] == f"{RUNBOOKS}/CloseWaitStuck.md"
 
     resolved = fixed(watch, "leaky", fired)
     assert (resolved.receiver, resolved.path, resolved.labels) == (fired.receiver, fired.path, fired.labels)
+
+
+def test_leak_under_keepalive_opens_a_ticket_with_dead_descriptors(watch: Monitoring) -> None:
+    """The connections leave CLOSE_WAIT after 6 s, before they count as stuck."""
+    fired = watch.wait_for_notice("firing", SOON, alertname="CloseWaitStuck", process="probing")
+    assert fired.labels["severity"] == "warning"
+    assert re.match(
+        rf"Process probing on {HOME}:{PORTS.exporter} has kept {PROBED} dead file descriptors "
+        r"\(TCP sockets that have lost their connection\) for more than 10s\. Restart probing: ",
+        fired.annotations["description"],
+    ), fired
 
 
 def test_port_exhaustion_pages_with_destination_and_process(watch: Monitoring) -> None:
@@ -105,7 +125,8 @@ def test_port_exhaustion_pages_with_destination_and_process(watch: Monitoring) -
 
 
 def test_no_other_process_is_named(watch: Monitoring) -> None:
-    """Must run after the two tests above, which cause the notices."""
+    """Must run after the tests above, which cause the notices."""
     alerts = {(notice.labels["alertname"], notice.labels["severity"]) for notice in watch.receiver.notices}
     assert alerts <= {("CloseWaitStuck", "warning"), ("EphemeralPortsNearExhaustion", "critical")}
-    assert {notice.labels.get("process", "leaky") for notice in watch.receiver.notices} <= {"leaky"}
+    named = {notice.labels.get("process", "leaky") for notice in watch.receiver.notices}
+    assert named <= {"leaky", "probing"}
