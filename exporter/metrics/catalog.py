@@ -93,7 +93,8 @@ SOCKET_CLOSE_WAIT_SOCKETS: Final = gauge(
 SOCKET_CLOSE_WAIT_AGE_SECONDS: Final = gauge_histogram(
     "socket_close_wait_age_seconds",
     "Time in seconds since the peer closed, for connections in CLOSE_WAIT: the longer of tcp_info's "
-    "last_ack_recv and the time since the exporter first observed the connection.",
+    "last_ack_recv (with keepalive, since the last answer) and the time since the exporter first observed "
+    "the connection.",
     ("process",),
     collector=CollectorName.CLOSE_WAIT,
 )
