@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -38,3 +39,19 @@ def test_dashboards_explain_each_cause(cause: Cause) -> None:
 @pytest.mark.parametrize("cause", Cause)
 def test_document_explains_each_cause(cause: Cause, document: str) -> None:
     assert f"`{cause.value}`" in (ROOT / document).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", EXPLAINED_IN)
+def test_document_explains_dead_file_descriptors(document: str) -> None:
+    text = " ".join((ROOT / document).read_text(encoding="utf-8").split())
+    assert "dead file descriptor" in text.lower()
+    assert "keepalive" in text
+
+
+@pytest.mark.parametrize("folder", ["deploy/prometheus", "grafana/dashboard_sources"])
+def test_documents_do_not_claim_that_close_wait_never_ends(folder: str) -> None:
+    """With keepalive, a probe that is answered by a reset ends it."""
+    for path in sorted((ROOT / folder).rglob("*.*")):
+        if path.suffix in {".md", ".yml", ".py"}:
+            text = " ".join(path.read_text(encoding="utf-8").split())
+            assert not re.search(r"CLOSE_WAIT has no timeout|no timeout|never ends", text), path
