@@ -76,8 +76,9 @@ def test_close_wait_leak_opens_a_ticket_naming_the_process(watch: Monitoring) ->
         "process": "leaky",
         "severity": "warning",
     }
+    # It fires at ten, which may be before the last of them is old enough to count.
     assert re.match(
-        rf"Process leaky on {HOME}:{PORTS.exporter} has kept {LEAKED} connections in CLOSE_WAIT "
+        rf"Process leaky on {HOME}:{PORTS.exporter} has kept 1[0-5] connections in CLOSE_WAIT "
         rf"for more than 10s, the oldest connection for [\d.]+s\. Most connections in CLOSE_WAIT are inbound "
         rf"on port {PORTS.leaky} \(cause not_closed\)\. Restart leaky: ",
         fired.annotations["description"],
