@@ -58,8 +58,10 @@ from .owners.resolver import NullOwnerResolver, OwnerResolver
 from .portable.psutil_process import PsutilProcessReader
 from .portable.psutil_source import PsutilSource
 from .portable.registry import read_registry
+from .portable.user_privilege import read_user_privilege
 from .procfs.fd_usage import read_fd_usage
 from .procfs.netstat import read_counters
+from .procfs.own_capabilities import read_capabilities
 from .procfs.process_reader import ProcfsProcessReader
 from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
@@ -307,7 +309,7 @@ def log_timeout() -> None:
 
 def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:
     """Print the report on a snapshot. Return the exit status."""
-    report = build_report(DiagnosisInput(snapshot, windows=sys.platform == "win32"))
+    report = build_report(build_diagnosis_input(snapshot, flags))
     print_text(text.render_json(report) if flags.json else text.render_text(report))
     return text.exit_status(report)
 
@@ -315,12 +317,21 @@ def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:
 def build_status_page(cache: SnapshotCache, flags: argparse.Namespace) -> str:
     """Return the status page of a snapshot that is at most a few seconds old."""
     snapshot, taken_at = cache.get()
-    data = DiagnosisInput(
-        snapshot, getattr(flags, CollectorName.EPHEMERAL_ADDRESSES), windows=sys.platform == "win32"
+    data = build_diagnosis_input(
+        snapshot, flags, with_addresses=getattr(flags, CollectorName.EPHEMERAL_ADDRESSES)
     )
     return html.render_status_page(
         build_report(data), taken_at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
     )
+
+
+def build_diagnosis_input(
+    snapshot: Snapshot, flags: argparse.Namespace, *, with_addresses: bool = True
+) -> DiagnosisInput:
+    """Return the input of a diagnosis on this system."""
+    is_linux, is_windows = sys.platform == "linux", sys.platform == "win32"
+    privilege = read_capabilities(flags.procfs) if is_linux else read_user_privilege()
+    return DiagnosisInput(snapshot, with_addresses, windows=is_windows, privilege=privilege)
 
 
 def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:

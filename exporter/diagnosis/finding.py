@@ -8,6 +8,7 @@ from typing import Final
 
 from ..model.close_wait import Cause
 from ..model.groups import Direction
+from ..model.privilege import Privilege
 from ..model.snapshot import Snapshot
 from .thresholds import Levels, Thresholds
 
@@ -110,6 +111,8 @@ class DiagnosisInput:
     windows: bool = False
     """Whether the steps are for Windows."""
     thresholds: Thresholds = field(default_factory=Thresholds)
+    privilege: Privilege = Privilege.NONE
+    """Privilege of the exporter: advice to get one that it has would be wrong."""
 
 
 def severity_of(ratio: float, levels: Levels) -> Severity | None:

@@ -96,7 +96,7 @@ def build_report(data: DiagnosisInput) -> Report:
         snapshot.source,
         find_problems(data),
         _count_states(snapshot),
-        find_blind_spots(snapshot),
+        find_blind_spots(data),
         is_unfinished=snapshot.groups is None and snapshot.totals_by_state is not None,
     )
 

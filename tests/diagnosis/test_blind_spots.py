@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from exporter.diagnosis.blind_spots import find_blind_spots
+from exporter.diagnosis.finding import DiagnosisInput
 from exporter.model.collectors import CollectorName
 from exporter.model.host import KernelCounters, SysctlLimits
+from exporter.model.privilege import Privilege
 from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, TIME_WAIT
@@ -18,8 +21,9 @@ from ..snapshots import APP, QUIET, close_wait, inbound, listener, make_snapshot
 HELD = inbound(ESTABLISHED, 17, owner=Unowned.NOT_FOUND)
 
 
-def text_of(snapshot: Snapshot) -> str:
-    return " ".join(f"{description} {remedy}" for description, remedy in find_blind_spots(snapshot))
+def text_of(snapshot: Snapshot, **options: Any) -> str:
+    spots = find_blind_spots(DiagnosisInput(snapshot, **options))
+    return " ".join(f"{description} {remedy}".strip() for description, remedy in spots)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +77,8 @@ def test_unowned_sockets_by_reason(reason: str, words: list[str]) -> None:
     ],
 )
 def test_failed_collector(part: str) -> None:
-    (spot,) = find_blind_spots(
-        make_snapshot(
-            HELD if part == CollectorName.OWNERS else outbound(ESTABLISHED, 1), failed=frozenset({part})
-        )
-    )
+    sockets = HELD if part == CollectorName.OWNERS else outbound(ESTABLISHED, 1)
+    (spot,) = find_blind_spots(DiagnosisInput(make_snapshot(sockets, failed=frozenset({part}))))
     assert spot.description.startswith("Could not be read: ")
     assert spot.remedy == "See the log for the reason."
 
@@ -93,10 +94,31 @@ def test_unreadable_limits_are_named() -> None:
 
 def test_psutil_gives_neither_causes_nor_queue_lengths() -> None:
     assert text_of(make_snapshot(source="psutil")).startswith("The causes of CLOSE_WAIT")
+    assert "--source=netlink" in text_of(make_snapshot(source="psutil"))
+    assert "Linux" not in text_of(make_snapshot(source="psutil"), windows=True)
+
+
+@pytest.mark.parametrize("reason", ["unreadable", "hidden"])
+def test_root_is_not_told_to_become_root(reason: str) -> None:
+    snapshot = make_snapshot(HELD, unresolved_reason=reason)
+    assert "Run it as root" in text_of(snapshot)
+    for privilege in (Privilege.FULL, Privilege.ROOT_WITHOUT_CAPABILITIES):
+        assert "Run it as root" not in text_of(snapshot, privilege=privilege)
+    assert "--cap-add" in text_of(snapshot, privilege=Privilege.ROOT_WITHOUT_CAPABILITIES)
+    assert "It has the capabilities" in text_of(snapshot, privilege=Privilege.FULL)
+
+
+def test_on_windows_the_privilege_is_that_of_an_administrator() -> None:
+    snapshot = make_snapshot(HELD, unresolved_reason="unreadable")
+    assert text_of(snapshot, windows=True).endswith("Run it as administrator.")
+    assert "Run it" not in text_of(snapshot, windows=True, privilege=Privilege.FULL)
 
 
 def test_unknown_range_of_ports() -> None:
-    assert "netsh int ipv4 show dynamicport tcp" in text_of(make_snapshot(limits=SysctlLimits()))
+    snapshot = make_snapshot(limits=SysctlLimits())
+    assert "netsh int ipv4 show dynamicport tcp" in text_of(snapshot, windows=True)
+    assert "Windows" not in text_of(snapshot)
+    assert "netsh" not in text_of(snapshot)
 
 
 def test_descriptors_unsupported_by_the_system() -> None:
