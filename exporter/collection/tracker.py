@@ -151,6 +151,7 @@ class SocketTracker:
         owners |= {row.group.owner for row in close_wait}
         owners |= {owner for owner, _, _ in dead_fds or ()}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
+        parent_pids = names.parent_pids()
         fd_usage = self._read_fd_usage(runs, names.by_owner)
         used = self._counter.owners() | self._destinations.owners()
         self._resolver.retain(used)
@@ -181,6 +182,7 @@ class SocketTracker:
             counters=counters,
             fd_usage=fd_usage,
             dead_fds=dead_fds,
+            parent_pids=parent_pids,
             source=self._source.name,
         )
 
@@ -341,3 +343,9 @@ class OwnerNames:
         for owner in owners:
             if isinstance(owner, ProcessId):
                 self.get(owner)
+
+    def parent_pids(self) -> dict[ProcessId, int]:
+        """Return the pids of the parents of the named processes, where they are known."""
+        processes = [owner for owner in self.by_owner if isinstance(owner, ProcessId)]
+        parents = {owner: self._resolver.process(owner).parent_pid for owner in processes}
+        return {owner: pid for owner, pid in parents.items() if pid}

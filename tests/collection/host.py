@@ -144,7 +144,7 @@ class Host:
         return self.owner_keys.get(owner_key, unresolved) if self.resolved else unresolved
 
     def process(self, owner: ProcessId) -> Process:
-        return Process(owner.pid, owner.start_time, NAMES[owner])
+        return Process(owner.pid, owner.start_time, NAMES[owner], parent_pid=int(owner == PRINTD))
 
     def is_alive(self, owner: ProcessId) -> bool:
         return owner not in self.dead

@@ -64,6 +64,10 @@ def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Hos
     assert snapshot.queue_bytes == {}
 
 
+def test_parents_are_those_of_the_named_processes(tracker: SocketTracker) -> None:
+    assert tracker.snapshot().parent_pids == {PRINTD: 1}
+
+
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:
     (socket,) = host.close_wait_sockets()
     group = SocketGroup(CLOSE_WAIT, PRINTD, Direction.INBOUND, 631)
