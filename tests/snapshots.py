@@ -86,8 +86,13 @@ def make_snapshot(
     return replace(QUIET, **{"groups": groups, "close_wait": rows, **changes})
 
 
-def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0) -> ClassifiedCloseWait:
-    """Return a connection in CLOSE_WAIT with the queues of its cause."""
+def close_wait_row(
+    group: SocketGroup, cause: Cause, age: float, number: int = 0, silent: float | None = None
+) -> ClassifiedCloseWait:
+    """Return a connection in CLOSE_WAIT with the queues of its cause.
+
+    silent: seconds since the last data of a connection with keepalive.
+    """
     queues: tuple[int | None, int | None] = (0, 0)
     match cause:
         case Cause.NOT_READ:
@@ -99,7 +104,8 @@ def close_wait_row(group: SocketGroup, cause: Cause, age: float, number: int = 0
     owner_key = 0 if cause is Cause.NOT_ACCEPTED else 1
     sock = Socket(CLOSE_WAIT, HERE, group.port, THERE, 40_000 + number, owner_key, number + 1)
     seconds = None if cause is Cause.UNKNOWN else age
-    close_wait_socket = CloseWaitSocket(sock, *queues, 0, seconds, seconds, seconds, mptcp=False)
+    timer, data = (0, seconds) if silent is None else (2, silent)
+    close_wait_socket = CloseWaitSocket(sock, *queues, timer, seconds, data, seconds, mptcp=False)
     assert cause_of(close_wait_socket, age) is cause, (
         f"needs the queues or the owner key of a socket with the cause {cause}, which cause_of() must return"
     )
@@ -121,12 +127,20 @@ def close_wait(
     owner: Owner = PRINTD,
     port: int = 631,
     direction: Direction = Direction.INBOUND,
+    silent: float | None = None,
 ) -> Iterator[ClassifiedCloseWait]:
-    """Yield connections in CLOSE_WAIT, of ages up to this one."""
+    """Yield connections in CLOSE_WAIT, of ages up to this one. silent: as for close_wait_row()."""
     path = AddressPair(HERE, THERE, ephemeral=True) if direction is Direction.OUTBOUND else None
     group = SocketGroup(CLOSE_WAIT, owner, direction, port, path)
     for number in range(count):
-        yield close_wait_row(group, cause, age * (number + 1) / count, number)
+        yield close_wait_row(group, cause, age * (number + 1) / count, number, silent)
+
+
+def dead(
+    count: int, *, owner: ProcessId = PRINTD, was_connected: bool = True, age: float = 0.0
+) -> list[DeadFd]:
+    """Return dead file descriptors."""
+    return [DeadFd(owner, was_connected, age)] * count
 
 
 def outbound(
@@ -166,7 +180,7 @@ def problem_snapshot() -> Snapshot:
         outbound(ESTABLISHED, 40),
         outbound(TIME_WAIT, 16_000, owner=Unowned.RELEASED),
         outbound(TIME_WAIT, 1_500, owner=APP),
-        listeners=[listener(2, 128), listener(200, 200, APP, 8080), listener(0, 128, Unowned.NOT_FOUND, 22)],
+        listeners=[listener(2, 128), listener(201, 200, APP, 8080), listener(0, 128, Unowned.NOT_FOUND, 22)],
         fd_usage={PRINTD: FdUsage(912, 1024), APP: FdUsage(95, 1024)},
         counters=KernelCounters(time_wait=17_500, orphans=3, memory_bytes=9_000_000, listen_overflows=66),
         unreadable_processes={"permission": 4},

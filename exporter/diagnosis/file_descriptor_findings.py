@@ -21,6 +21,12 @@ def highest_fd_usage(owners: Iterable[Owner], snapshot: Snapshot) -> tuple[Proce
     return max(known, key=lambda pair: (pair[1].ratio, -pair[0].pid), default=None)
 
 
+def is_out_of_fds(owner: ProcessId, snapshot: Snapshot) -> bool:
+    """Return whether the process has no file descriptor left: it can neither accept nor open connections."""
+    fds = snapshot.fd_usage.get(owner)
+    return fds is not None and fds.limit is not None and fds.open >= fds.limit > 0
+
+
 def find_file_descriptors(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process name with a process near its limit."""
     snapshot, levels = data.snapshot, data.thresholds.descriptors
@@ -39,14 +45,17 @@ def _build_finding(
     owners: list[ProcessId], worst: ProcessId, usage: Usage, severity: Severity, data: DiagnosisInput
 ) -> Finding:
     processes = group_by_name(owners, data.snapshot)
-    name = short_name(processes[0])
+    name, is_out = short_name(processes[0]), is_out_of_fds(worst, data.snapshot)
     return Finding(
         kind=FindingKind.DESCRIPTORS,
         severity=severity,
-        title=f"{with_pids_capitalized(processes[0])} is running out of file descriptors",
+        title=f"{with_pids_capitalized(processes[0])} is {'' if is_out else 'running '}out of file "
+        "descriptors",
         detail=paragraph(f"""
-            Each connection and each open file takes one. When none is left, {name} can neither accept nor
-            open connections, and logs `Too many open files`.
+            Each connection and each open file takes one. {
+            "No descriptor is left: it" if is_out else f"When none is left, {name}"
+        } can neither accept nor open connections, and logs `Too many open
+            files`.
         """),
         steps=paragraphs(f"""
             List the open files with `ls -l /proc/{worst.pid}/fd`: sockets that are no longer used are a leak.
@@ -56,4 +65,5 @@ def _build_finding(
         """),
         processes=processes,
         usage=usage,
+        is_out_of_fds=is_out,
     )

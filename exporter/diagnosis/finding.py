@@ -34,6 +34,7 @@ class FindingKind(Enum):
     CLOSE_WAIT = "close_wait"
     ACCEPT_QUEUE = "accept_queue"
     DESCRIPTORS = "descriptors"
+    DEAD_FDS = "dead_fds"
     EPHEMERAL_PORTS = "ephemeral_ports"
     BOUND_PORTS = "bound_ports"
     TIME_WAIT = "time_wait"
@@ -97,8 +98,15 @@ class Finding:
     remote_address: str | None = None
     cause: Cause | None = None
     oldest_seconds: float | None = None
+    """Age of the oldest socket: a lower bound."""
+    oldest_at_most_seconds: float | None = None
+    """Upper bound of that age, if keepalive makes the lower bound smaller than the age."""
+    dead_fds: int | None = None
+    """Number of dead file descriptors (model/dead_fds.py), which `count` does not include."""
     usage: Usage | None = None
     """Usage of the limit that is concerned."""
+    is_out_of_fds: bool = False
+    """Whether the process can neither accept nor open connections: other findings follow from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,13 @@ def severity_of(ratio: float, levels: Levels) -> Severity | None:
     return Severity.WARNING if ratio >= levels.warning else None
 
 
-def urgency_key(finding: Finding) -> tuple[int, float, int, str]:
-    """Return a sort key: worst severity first, then highest usage, then most sockets."""
+def urgency_key(finding: Finding) -> tuple[int, bool, float, int, str]:
+    """Return a sort key.
+
+    The worst severity comes first, then processes without file descriptors, which explain full accept
+    queues, then the highest usage, then most sockets.
+    """
     ratio = finding.usage.ratio if finding.usage else 0.0
-    return WORST_FIRST.index(finding.severity), -ratio, -(finding.count or 0), finding.title
+    count = (finding.count or 0) + (finding.dead_fds or 0)
+    severity = WORST_FIRST.index(finding.severity)
+    return severity, not finding.is_out_of_fds, -ratio, -count, finding.title

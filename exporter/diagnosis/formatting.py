@@ -85,13 +85,30 @@ def format_usage(usage: Usage) -> str:
     return f"{usage.name}: {used} of {limit} ({format_percent(usage.ratio)})"
 
 
+def format_range(low_seconds: float, high_seconds: float) -> str:
+    """Return two bounds of a duration: `12 s to 3 h`; one duration if both read the same."""
+    low, high = format_duration(low_seconds), format_duration(max(high_seconds, low_seconds))
+    return low if low == high else f"{low} to {high}"
+
+
+def format_pids(pids: Sequence[int]) -> str:
+    """Return the lowest pids: `pid 20`, `pids 20, 21 and 7 more`. pids: in ascending order."""
+    # A sixth pid takes no more space than "1 more".
+    shown = len(pids) if len(pids) <= _MAX_PIDS + 1 else _MAX_PIDS
+    return _format_pids(pids[:shown], len(pids) - shown)
+
+
+def _format_pids(pids: Sequence[int], more_pids: int) -> str:
+    words = [str(pid) for pid in pids] + ([f"{more_pids:,} more"] if more_pids else [])
+    return f"pid{'s' if len(words) > 1 else ''} {join_and(words)}"
+
+
 def with_pids(process: ProcessRef) -> str:
     """Return name and pids: `printd (pid 4711)`, `nginx (pids 20, 21 and 7 more)`, `an unknown process`."""
     if not process.pids:
         is_unknown = process.name == UNKNOWN_PROCESS
         return "an unknown process" if is_unknown else escape_unprintable(process.name)
-    pids = [str(pid) for pid in process.pids] + ([f"{process.more_pids:,} more"] if process.more_pids else [])
-    return f"{escape_unprintable(process.name)} (pid{'s' if len(pids) > 1 else ''} {join_and(pids)})"
+    return f"{escape_unprintable(process.name)} ({_format_pids(process.pids, process.more_pids)})"
 
 
 def with_pids_capitalized(process: ProcessRef) -> str:

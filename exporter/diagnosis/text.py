@@ -5,14 +5,16 @@ The JSON is one object. Its keys are stable; further ones may be added:
 - `version`, `source`: version of the exporter, and name of the socket source
 - `summary`: one sentence
 - `findings`: a list, the worst first, each with
-  - `kind`: `close_wait`, `accept_queue`, `descriptors`, `ephemeral_ports`, `bound_ports`, `time_wait`,
-    `time_wait_buckets`, `orphans`, `memory`, `syn_sent`, `syn_recv`, `fin_wait2`, `listen_overflows`,
-    `time_wait_overflows`
+  - `kind`: `close_wait`, `accept_queue`, `descriptors`, `dead_fds`, `ephemeral_ports`, `bound_ports`,
+    `time_wait`, `time_wait_buckets`, `orphans`, `memory`, `syn_sent`, `syn_recv`, `fin_wait2`,
+    `listen_overflows`, `time_wait_overflows`
   - `severity`: `critical`, `warning` or `note`
   - `title`, `detail`, `steps` (a list): sentences, which may change
   - `processes`: a list of `name` (as in the label `process`), `pids` (the lowest few), `more_pids` (a number)
   - `count` of sockets, `direction` (`inbound`, `outbound`), `port` of the service, `remote_address`,
-    `cause` (as in socket_close_wait_sockets), `oldest_seconds`: null where they do not apply
+    `cause` (as in socket_close_wait_sockets), `oldest_seconds` (lower bound of the age of the oldest),
+    `oldest_at_most_seconds` (upper bound, if keepalive makes the lower one too low), `dead_fds` (number of
+    dead file descriptors, which `count` does not include): null where they do not apply
   - `usage` of a limit: null, or `name`, `used`, `limit`, `ratio`
 - `states`: sockets by state, all of them; null where they could not be read
 - `blind_spots`: data that could not be read, a list of `description` and `remedy`, which may be empty
@@ -91,6 +93,8 @@ def _to_dict(finding: Finding) -> dict[str, Any]:
         "remote_address": finding.remote_address,
         "cause": finding.cause,
         "oldest_seconds": finding.oldest_seconds and round(finding.oldest_seconds, 3),
+        "oldest_at_most_seconds": finding.oldest_at_most_seconds and round(finding.oldest_at_most_seconds, 3),
+        "dead_fds": finding.dead_fds,
         "usage": usage
         and {"name": usage.name, "used": usage.used, "limit": usage.limit, "ratio": round(usage.ratio, 4)},
     }

@@ -30,13 +30,17 @@ class Thresholds:
     close_wait_many: int = 100
     """This many are reported at any age: a single snapshot cannot distinguish a burst from the start of a
     leak. This many old ones are a leak: no pool is that large and that idle."""
+    close_wait_linger_seconds: float = 1.0
+    """Working programs close within milliseconds: connections with keepalive that are older than this are
+    possibly as old as their last data, since each answered probe makes them look younger."""
     close_wait_share: float = 0.1
     """Ratio of a process's limit of file descriptors below which its connections do not exhaust the limit."""
 
     descriptors: Levels = Levels(0.8, 0.95)
     """The warning leaves time to plan a restart."""
-    accept_queue: Levels = Levels(0.8, 1.0)
-    """A full queue drops connections now. A backlog is small: one slow second fills it."""
+    accept_queue: Levels = Levels(0.8, NEVER)
+    """Critical only if the queue is full, which is more than the backlog. A backlog is small: one slow second
+    fills it."""
     ports: Levels = Levels(0.5, 0.8)
     """0.5: twice the load would not fit. connect() tries every second port first; above this ratio those are
     all in use, so that each call searches them without success. 0.8: 25 % more load would not fit."""

@@ -37,6 +37,8 @@ def quiet_limits(**changes: Any) -> SysctlLimits:
     return replace(QUIET.limits, **changes)
 
 
-def descriptors_in_use(owner: ProcessId = PRINTD, used: int = 900) -> dict[ProcessId, FdUsage]:
-    """Return a process that uses `used` of 1,000 file descriptors."""
-    return {owner: FdUsage(used, 1000)}
+def descriptors_in_use(
+    owner: ProcessId = PRINTD, used: int = 900, limit: int = 1000
+) -> dict[ProcessId, FdUsage]:
+    """Return a process that uses `used` of its file descriptors."""
+    return {owner: FdUsage(used, limit)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput, FindingKind, Severity
@@ -168,11 +170,25 @@ def test_age_is_unknown_in_first_snapshot_of_psutil() -> None:
 
 @pytest.mark.parametrize(
     ("length", "limit", "severity"),
-    [(80, 100, WARNING), (99, 100, WARNING), (100, 100, CRITICAL), (1, 0, CRITICAL)],
+    [(80, 100, WARNING), (99, 100, WARNING), (100, 100, WARNING), (101, 100, CRITICAL), (1, 0, CRITICAL)],
 )
 def test_accept_queue_near_limit(length: int, limit: int, severity: Severity) -> None:
     finding = only_finding(make_snapshot(listeners=[listener(length, limit), listener(0, 4096)]))
     assert (finding.kind, finding.severity, finding.port) == (FindingKind.ACCEPT_QUEUE, severity, 631)
+
+
+@pytest.mark.parametrize(
+    ("length", "title", "detail"),
+    [
+        (128, "is nearly full", "1 more fits; after that the kernel drops connections"),
+        (127, "is nearly full", "2 more fit; after that the kernel drops connections"),
+        (129, "is full", "The kernel drops further connections"),
+    ],
+)
+def test_queue_holds_one_connection_more_than_its_backlog(length: int, title: str, detail: str) -> None:
+    finding = only_finding(make_snapshot(listeners=[listener(length, 128)]))
+    assert finding.title.endswith(title)
+    assert detail in finding.detail
 
 
 @pytest.mark.parametrize(("length", "verb"), [(1, "connection waits"), (2, "connections wait")])
@@ -187,6 +203,58 @@ def test_full_queue_and_unaccepted_connections_are_one_finding() -> None:
     assert (finding.kind, finding.severity) == (FindingKind.CLOSE_WAIT, CRITICAL)
     assert finding.usage
     assert finding.usage.name == "accept queue of port 631"
+
+
+def test_unaccepted_connections_have_the_commands_to_look_inside() -> None:
+    for snapshot in (
+        make_snapshot(close_wait(20, cause=Cause.NOT_ACCEPTED), listeners=[listener(21, 20)]),
+        make_snapshot(listeners=[listener(21, 20)]),
+    ):
+        steps = " ".join(only_finding(snapshot).steps)
+        assert "`jstack 4711` (Java), `py-spy dump --pid 4711` (Python), `gdb -p 4711` (others)" in steps
+        assert "if 4711 is a master process whose workers accept: `pgrep -P 4711 -a` lists them" in steps
+
+
+def test_master_of_known_workers_is_named_as_such() -> None:
+    master, *workers = (ProcessId(pid, float(pid)) for pid in (30, 31, 32))
+    names = dict.fromkeys((master, *workers), "nginx")
+    parents = {master: 1, **dict.fromkeys(workers, 30)}
+    rows = close_wait(20, cause=Cause.NOT_ACCEPTED, owner=master)
+    finding = only_finding(
+        make_snapshot(rows, listeners=[listener(21, 20, master)], names=names, parent_pids=parents)
+    )
+    assert finding.title.startswith("nginx (pid 30) does not accept connections")
+    assert "Pid 30 is that of the master" in finding.detail
+    assert "its workers (pids 31 and 32) probably accept" in finding.detail
+    steps = " ".join(finding.steps)
+    assert "each worker of nginx (pids 31 and 32) waits for: `jstack 31`" in steps
+    assert "pgrep" not in steps
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parent_pids": {ProcessId(31, 0.5): 30}},  # older than its parent: the pid was reused
+        {"parent_pids": {ProcessId(31, 31.0): 1}},
+        {
+            "parent_pids": {ProcessId(31, 31.0): 30},
+            "names": {ProcessId(30, 30.0): "nginx", ProcessId(31, 31.0): "sh"},
+        },
+    ],
+)
+def test_other_processes_are_no_workers(changes: dict[str, Any]) -> None:
+    master = ProcessId(30, 30.0)
+    names = {master: "nginx", ProcessId(31, 0.5): "nginx", ProcessId(31, 31.0): "nginx"}
+    finding = only_finding(make_snapshot(listeners=[listener(21, 20, master)], **{"names": names, **changes}))
+    assert "master" not in finding.detail
+    assert "`pgrep -P 30 -a`" in " ".join(finding.steps)
+
+
+def test_accept_queue_of_a_process_without_descriptors_names_them() -> None:
+    snapshot = make_snapshot(listeners=[listener(21, 20)], fd_usage=descriptors_in_use(used=64, limit=64))
+    descriptors, queue = find_problems(DiagnosisInput(snapshot))
+    assert descriptors.title == "printd (pid 4711) is out of file descriptors"
+    assert queue.steps[0].startswith("Free file descriptors first: pid 4711 has none left")
 
 
 def test_unknown_process_is_named_so() -> None:

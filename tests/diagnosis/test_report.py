@@ -13,6 +13,7 @@ from exporter.diagnosis.finding import WORST_FIRST, DiagnosisInput, FindingKind,
 from exporter.diagnosis.report import find_problems
 from exporter.diagnosis.thresholds import Thresholds
 from exporter.model.close_wait import Cause
+from exporter.model.dead_fds import DeadFd
 from exporter.model.groups import AddressPair, Direction, SocketGroup
 from exporter.model.host import FdUsage, KernelCounters, SysctlLimits
 from exporter.model.process import ProcessId, Unowned
@@ -35,6 +36,7 @@ from ..snapshots import (
     QUIET,
     RANGE,
     close_wait,
+    dead,
     inbound,
     listener,
     make_snapshot,
@@ -62,6 +64,8 @@ from .helpers import CRITICAL, NOTE, WARNING, descriptors_in_use, kinds, only_fi
             groups=None, listeners=None, close_wait=None, queue_bytes=None, limits=None, counters=None
         ),
         make_snapshot(limits=SysctlLimits(), counters=KernelCounters()),
+        make_snapshot(close_wait(50, age=0.5, silent=30), dead_fds=dead(49)),
+        make_snapshot(dead_fds=dead(99, was_connected=False, age=90_000)),
     ],
     ids=itertools.count(),
 )
@@ -181,8 +185,8 @@ groups = st.builds(
     st.one_of(st.none(), st.builds(AddressPair, addresses, remote_addresses, st.booleans())),
 )
 clusters = st.builds(
-    lambda count, age, cause, owner, port, direction: list(
-        close_wait(count, age=age, cause=cause, owner=owner, port=port, direction=direction)
+    lambda count, age, cause, owner, port, direction, silent: list(
+        close_wait(count, age=age, cause=cause, owner=owner, port=port, direction=direction, silent=silent)
     ),
     st.integers(0, 6),
     st.floats(0, 1e9),
@@ -190,6 +194,7 @@ clusters = st.builds(
     owners,
     ports,
     st.sampled_from(Direction),
+    st.one_of(st.none(), st.floats(0, 1e9)),
 )
 snapshots = st.builds(
     lambda members, cluster, changes: make_snapshot(*members, cluster, **changes),
@@ -215,6 +220,16 @@ snapshots = st.builds(
             "fd_usage": st.dictionaries(
                 st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]), st.builds(FdUsage, counts, maybe)
             ),
+            "dead_fds": st.lists(
+                st.builds(
+                    DeadFd,
+                    st.sampled_from([PRINTD, APP, ProcessId(99, 0.0)]),
+                    st.booleans(),
+                    st.floats(0, 1e9),
+                ),
+                max_size=6,
+            ),
+            "parent_pids": st.dictionaries(st.sampled_from([PRINTD, APP]), st.sampled_from([1, 20, 4711])),
             "queue_bytes": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
             "max_bound_ports": maybe,
             "close_wait": st.none(),

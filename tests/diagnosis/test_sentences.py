@@ -20,7 +20,7 @@ from exporter.model.process import Owner, ProcessId, Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, FIN_WAIT2, SYN_RECV, SYN_SENT, TIME_WAIT
 
-from ..snapshots import APP, PRINTD, RANGE, close_wait, inbound, listener, make_snapshot, outbound
+from ..snapshots import APP, PRINTD, RANGE, close_wait, dead, inbound, listener, make_snapshot, outbound
 from .helpers import quiet_limits
 
 MANY: Final = 2
@@ -58,6 +58,21 @@ def close_wait_snapshots() -> Iterator[Snapshot]:
         yield make_snapshot(rows, names=NAMES)
 
 
+def leak_snapshots() -> Iterator[Snapshot]:
+    """CLOSE_WAIT with and without keepalive, dead file descriptors, and no descriptors left."""
+    causes = (None, Cause.NOT_CLOSED, Cause.NOT_READ, Cause.NOT_ACCEPTED, Cause.SENDING, Cause.UNKNOWN)
+    for cause, count, lost, others, used, age in itertools.product(
+        causes, (1, MANY), (0, 1, MANY), (0, 1, MANY), (None, 4, 5), (0.0, 90.0)
+    ):
+        fds = [*dead(lost, age=age), *dead(others, was_connected=False)]
+        usage = {} if used is None else {PRINTD: FdUsage(used, 5)}
+        silent = None if age else 7800.0
+        rows = [] if cause is None else list(close_wait(count, cause=cause, age=age, silent=silent))
+        more = [] if cause is None else list(close_wait(count, cause=cause, age=age, port=9))
+        for members in ([rows], [rows, rows, more]):
+            yield make_snapshot(*members, dead_fds=fds, fd_usage=usage, names=NAMES)
+
+
 def state_snapshots() -> Iterator[Snapshot]:
     """Sockets in the states that findings are about, and their limits, known or not."""
     limits: tuple[SysctlLimits | None, ...] = (
@@ -79,7 +94,11 @@ def state_snapshots() -> Iterator[Snapshot]:
 def limit_snapshots() -> Iterator[Snapshot]:
     """Accept queues, file descriptors, and the limits and counters of the host."""
     for count, owner in itertools.product((0, 1, MANY), OWNERS):
-        yield make_snapshot(listeners=[listener(count, 5, owner)], names=NAMES)
+        for limit, parents in itertools.product((0, 1, 5), ({}, dict.fromkeys(WORKERS, 30))):
+            queues = [listener(count, limit, owner)]
+            yield make_snapshot(listeners=queues, names=NAMES, parent_pids=parents)
+            full = {owner: FdUsage(5, 5)} if isinstance(owner, ProcessId) else {}
+            yield make_snapshot(listeners=queues, names=NAMES, fd_usage=full)
         workers = dict.fromkeys([*WORKERS, PRINTD][: 1 + count], FdUsage(count, 100))
         yield make_snapshot(fd_usage=workers, names=NAMES)
         group = SocketGroup(ESTABLISHED, owner, Direction.INBOUND, 631)
@@ -93,7 +112,7 @@ def limit_snapshots() -> Iterator[Snapshot]:
         yield make_snapshot(queue_bytes={group: (count, count)}, counters=counters, names=NAMES)
 
 
-SNAPSHOTS: Final = (close_wait_snapshots, state_snapshots, limit_snapshots)
+SNAPSHOTS: Final = (close_wait_snapshots, leak_snapshots, state_snapshots, limit_snapshots)
 
 
 def findings(snapshots: Callable[[], Iterator[Snapshot]]) -> Iterator[Finding]:
@@ -114,7 +133,7 @@ SUBJECT: Final = re.compile(
     r"(printd \(pid 4711\)|app \(pid 20\)|nginx \(pids? [\d, and more]+\)|An unknown process|The host"
     r"|The peer of 1 connection|The peers of \d+ connections) "
 )
-VERBS: Final = "has|keeps|still sends|does not|do not|accepts|is running|gets|uses|with"
+VERBS: Final = "has|keeps|still sends|does not|do not|accepts|is running|is out|gets|uses|with"
 
 
 def of_kind(kind: FindingKind) -> list[Finding]:
@@ -131,7 +150,8 @@ def sentences(text: str) -> list[str]:
 def agrees_in_number(text: str) -> bool:
     """Return whether nouns and verbs agree with the numbers before them."""
     nouns = (
-        r"((?:half-open |orphaned |accept queue |TIME_WAIT )?(?:connection|client|socket|overflow|address))"
+        r"((?:half-open |orphaned |accept queue |TIME_WAIT |(?:dead |further )?(?:file )?)?"
+        r"(?:connection|client|socket|overflow|address|descriptor))"
     )
     plurals = rf"(?<![\d,.]){{}} {nouns}(s|es)?\b"
     singular = re.findall(plurals.format("1"), text)
@@ -163,7 +183,20 @@ def test_detail_and_steps_are_sentences_with_full_stops(kind: FindingKind) -> No
 def test_steps_begin_with_a_verb_in_the_imperative(kind: FindingKind) -> None:
     verbs = {step.split()[0] for finding in of_kind(kind) for step in finding.steps}
     assert verbs <= {
-        *("Add", "Check", "Configure", "Find", "Fix", "Give", "Ignore", "Keep", "Leave", "Limit", "List"),
+        *(
+            "Add",
+            "Check",
+            "Configure",
+            "Find",
+            "Fix",
+            "Free",
+            "Give",
+            "Ignore",
+            "Keep",
+            "Leave",
+            "Limit",
+            "List",
+        ),
         *("Look", "Lower", "Raise", "Restart", "Run", "Set", "Shorten", "Spread", "Widen"),
     }
 
@@ -184,8 +217,8 @@ def test_every_cause_and_direction_has_texts_for_one_and_many(cause: Cause, dire
         for finding in of_kind(FindingKind.CLOSE_WAIT)
         if (finding.cause, finding.direction) == (cause, direction)
     ]
-    assert {finding.count for finding in matching} == {1, MANY}
-    assert len({finding.title for finding in matching}) == 2 * len(OWNERS)
+    assert {finding.count for finding in matching} >= {1, MANY}
+    assert len({finding.title for finding in matching}) >= 2 * len(OWNERS)
 
 
 def test_steps_on_windows_use_no_linux_tools() -> None:

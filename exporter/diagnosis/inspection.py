@@ -1,0 +1,73 @@
+"""Steps to look into a process that hangs, and to restart one; workers of a master process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model.process import Owner, ProcessId
+from ..model.snapshot import Snapshot
+from .formatting import format_pids, paragraphs
+
+
+def find_workers(owner: Owner, snapshot: Snapshot) -> list[int]:
+    """Return the pids of the children of a process that have its name and own sockets, in ascending order.
+
+    A listener that a master process and its workers have open is attributed to the master, whose pid is the
+    lowest. Workers without any socket of their own are not found.
+    """
+    if not isinstance(owner, ProcessId):
+        return []
+    name = snapshot.process_name(owner)
+    return sorted(
+        child.pid
+        for child, parent_pid in snapshot.parent_pids.items()
+        # The parent is older than its child, unless its pid was reused.
+        if parent_pid == owner.pid != child.pid and child.start_time >= owner.start_time
+        if snapshot.process_name(child) == name
+    )
+
+
+def inspect_threads_steps(
+    name: str, pid: int | None, *, workers: Sequence[int] = (), windows: bool
+) -> tuple[str, ...]:
+    """Return the step that shows what a process waits for.
+
+    name: its short name. workers: pids of its workers, which are to be looked into instead.
+    """
+    if windows:
+        return paragraphs(f"""
+            Find what {name} waits for with Task Manager (Details, Analyze wait chain) or `procdump -ma`.
+        """)
+    subject = f"each worker of {name} ({format_pids(workers)})" if workers else f"each thread of {name}"
+    number = workers[0] if workers else "PID" if pid is None else pid
+    return paragraphs(f"""
+        Find what {subject} waits for: `jstack {number}` (Java), `py-spy dump --pid {number}` (Python),
+        `gdb -p {number}` (others).
+    """)
+
+
+def inspect_children_steps(pid: int | None, *, windows: bool) -> tuple[str, ...]:
+    """Return the step for a listener whose owner is possibly a master process with unknown workers."""
+    if windows or pid is None:
+        return ()
+    return paragraphs(f"""
+        Look into its child processes instead if {pid} is a master process whose workers accept:
+        `pgrep -P {pid} -a` lists them.
+    """)
+
+
+def restart_steps(name: str) -> tuple[str, ...]:
+    """Return the step for a program that does not close. name: its short name."""
+    return paragraphs(f"""
+        Restart {name} to free the file descriptors immediately: without `close()` nothing else does, no
+        sysctl and no keepalive. They will accumulate again until the program is fixed.
+    """)
+
+
+def fix_missing_close_steps(*, is_outbound: bool) -> tuple[str, ...]:
+    """Return the step for a program that leaks connections."""
+    kept = "a response not closed or not read to its end" if is_outbound else "a connection kept in a table"
+    return paragraphs(f"""
+        Fix the code path that does not call `close()`: {kept}, an error path that skips it, or a forked
+        child that still has the socket.
+    """)
