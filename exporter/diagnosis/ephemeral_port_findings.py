@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..model.address import format_address
+from ..model.address import format_address, is_loopback
 from ..model.ephemeral_ports import unavailable_ports
 from ..model.groups import Attribution, Direction, SocketGroup
 from ..model.process import UNKNOWN_PROCESS, Owner
@@ -25,8 +25,6 @@ from .formatting import (
     with_pids_capitalized,
 )
 
-_LOOPBACK_NET: Final = 127
-_LOOPBACK_IPV6: Final = bytes(15) + b"\x01"
 _MAX_USERS: Final = 3
 
 
@@ -121,9 +119,7 @@ def _destination_text(stats: _FlowStats, data: DiagnosisInput) -> str:
 def _is_reused(stats: _FlowStats, snapshot: Snapshot) -> bool:
     """Return whether connect() reuses ports in TIME_WAIT after one second (tcp_tw_reuse)."""
     reuse = snapshot.limits.time_wait_reuse if snapshot.limits else None
-    address = stats.address
-    is_loopback = address[0] == _LOOPBACK_NET if len(address) == 4 else address == _LOOPBACK_IPV6
-    return reuse == 1 or (reuse == 2 and is_loopback)
+    return reuse == 1 or (reuse == 2 and is_loopback(stats.address))
 
 
 def _build_exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
