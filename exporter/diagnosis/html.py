@@ -17,6 +17,7 @@ from urllib.parse import quote
 from .blind_spots import BlindSpot
 from .finding import Finding, Severity, Usage
 from .formatting import capitalize_first, format_usage, plural
+from .holders import MAX_HOLDERS_SHOWN, Holder, age_text, owner_text, port_text, rest_texts, title_text
 from .report import STATE_DESCRIPTIONS, Report
 
 PROJECT_URL: Final = "https://github.com/socket-state-exporter/socket-state-exporter"
@@ -64,6 +65,8 @@ th, td { padding: .35rem 1.25rem .35rem 0; text-align: left; vertical-align: top
 thead th { border-top: 0; color: var(--quiet); font-size: .875rem; }
 td:last-child { width: 100%; }
 th[scope="row"], td.number { white-space: nowrap; }
+#processes ~ table th[scope="row"] { white-space: normal; }
+table + table { margin-top: 1rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: .9em ui-monospace, monospace; }
 @media (min-width: 40rem) { code { white-space: nowrap; } }
@@ -123,6 +126,7 @@ def render_status_page(
         f"<header>\n<h1>{name}</h1>\n<p>The TCP sockets of this host, as of {time}.</p>\n</header>\n",
         "<main>\n",
         _render_findings(report),
+        _render_holders(report),
         _render_states(report.states) if report.states is not None else "",
         _render_blind_spots(report.blind_spots) if report.blind_spots else "",
         "</main>\n",
@@ -149,7 +153,7 @@ def _severity_class(report: Report) -> str:
         return Severity.CRITICAL.value
     if report.problem_count:
         return Severity.WARNING.value
-    return Severity.NOTE.value if report.blind_spots else "ok"
+    return Severity.NOTE.value if report.blind_spots or report.near_limit_count else "ok"
 
 
 def _render_finding(finding: Finding) -> str:
@@ -172,6 +176,34 @@ def _render_usage(usage: Usage) -> str:
         f'<meter max="{maximum}" value="{usage.used}" low="{maximum // 2}" high="{maximum * 4 // 5}" '
         'optimum="0">'
         f"</meter></label></p>\n"
+    )
+
+
+def _render_holders(report: Report) -> str:
+    tables = "".join(
+        _render_holder_table(title_text(name, report.time_wait_seconds), holders)
+        for name, holders in report.holders.items()
+        if holders
+    )
+    if not tables:
+        return ""
+    heading = '<h2 id="processes">Processes</h2>\n'
+    return f'<section aria-labelledby="processes">\n{heading}{tables}</section>\n'
+
+
+def _render_holder_table(caption: str, holders: Sequence[Holder]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{_to_html(owner_text(holder))}</th>'
+        f'<td class="number">{holder.count:,}</td><td>{_to_html(port_text(holder))}</td>'
+        f"<td>{_to_html(age_text(holder))}</td></tr>\n"
+        for holder in holders[:MAX_HOLDERS_SHOWN]
+    )
+    rest = "".join(f"<p>{_to_html(text)}</p>\n" for text in rest_texts(holders))
+    return (
+        f"<table>\n<caption>{_to_html(caption)}</caption>\n"
+        '<thead><tr><th scope="col">Process</th><th scope="col" class="number">Number</th>'
+        '<th scope="col">Port</th><th scope="col">Age of the oldest</th></tr></thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table>\n{rest}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..model.collectors import CollectorName
@@ -17,6 +17,7 @@ from .ephemeral_port_findings import find_ephemeral_ports
 from .file_descriptor_findings import find_file_descriptors
 from .finding import WORST_FIRST, DiagnosisInput, Finding, FindingKind, Severity, Usage, urgency_key
 from .formatting import join_and, plural
+from .holders import Holder, find_holders
 from .host_limit_findings import find_host_limits
 from .peer_findings import find_waiting_for_peer
 
@@ -34,6 +35,9 @@ STATE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "closing": "closed by both sides at the same time",
 }
 """Value of the label `state` -> meaning."""
+
+NEAR_LIMIT_RATIO: Final = 0.8
+"""Usage ratio of a limit from which the summary mentions it, even if nothing needs to be done."""
 
 _FINDERS: Final = (
     find_close_wait,
@@ -60,6 +64,10 @@ class Report:
     """Number of sockets by state, including zeros, in descending order. None if the sockets could not be
     read; `listen` is absent if the listeners could not be read."""
     blind_spots: Sequence[BlindSpot]
+    holders: Mapping[str, Sequence[Holder]] = field(default_factory=dict)
+    """Processes with most sockets in CLOSE_WAIT and TIME_WAIT, by key of holders.TITLES."""
+    time_wait_seconds: float | None = None
+    """Duration of TIME_WAIT."""
     is_unfinished: bool = False
     """Whether the collection has not got as far as the owners of the sockets."""
 
@@ -73,6 +81,12 @@ class Report:
         return sum(finding.severity is not Severity.NOTE for finding in self.findings)
 
     @property
+    def near_limit_count(self) -> int:
+        """Number of limits that are nearly reached and only a note, for the reason given there."""
+        notes = (finding.usage for finding in self.findings if finding.severity is Severity.NOTE)
+        return len({usage for usage in notes if usage and usage.ratio >= NEAR_LIMIT_RATIO})
+
+    @property
     def summary(self) -> str:
         """Sentence with the number of problems."""
         if self.states is None:
@@ -84,9 +98,12 @@ class Report:
             counts = {f"{critical} critical": critical, plural(warnings, "warning"): warnings}
             severities = [text for text, count in counts.items() if count]
             return f"{plural(self.problem_count, 'problem')} found: {join_and(severities)}."
+        reservations = []
+        if near := self.near_limit_count:
+            reservations.append(f"{plural(near, 'limit')} {'is' if near == 1 else 'are'} nearly reached")
         if self.blind_spots:
-            return "No problems found, but some data could not be read."
-        return "No problems found."
+            reservations.append("some data could not be read")
+        return f"No problems found, but {join_and(reservations)}." if reservations else "No problems found."
 
 
 def build_report(data: DiagnosisInput) -> Report:
@@ -97,6 +114,8 @@ def build_report(data: DiagnosisInput) -> Report:
         find_problems(data),
         _count_states(snapshot),
         find_blind_spots(data),
+        find_holders(snapshot),
+        snapshot.limits.time_wait_seconds if snapshot.limits else None,
         is_unfinished=snapshot.groups is None and snapshot.totals_by_state is not None,
     )
 

@@ -16,6 +16,10 @@ The JSON is one object. Its keys are stable; further ones may be added:
     `oldest_at_most_seconds` (upper bound, if keepalive makes the lower one too low), `dead_fds` (number of
     dead file descriptors, which `count` does not include): null where they do not apply
   - `usage` of a limit: null, or `name`, `used`, `limit`, `ratio`
+- `holders`: the processes with most sockets, whether or not that is a problem: the lists `close_wait`,
+  `time_wait` and `dead_fds`, the largest first, each entry with `process` (as in `processes`), `count`,
+  `direction`, `port`, `oldest_seconds`, `oldest_at_most_seconds` (as in findings), and `inferred` (number of
+  sockets in TIME_WAIT whose owner is probable, not certain)
 - `states`: sockets by state, all of them; null where they could not be read
 - `blind_spots`: data that could not be read, a list of `description` and `remedy`, which may be empty
 """
@@ -28,8 +32,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .. import __version__
-from .finding import Finding
+from .finding import Finding, ProcessRef
 from .formatting import capitalize_first, format_usage, plural
+from .holders import MAX_HOLDERS_SHOWN, Holder, age_text, owner_text, port_text, rest_texts, title_text
 from .report import STATE_DESCRIPTIONS, Report
 
 EXIT_OK: Final = 0
@@ -56,6 +61,7 @@ def render_text(report: Report) -> str:
         report.summary,
         *("\n".join(_render_finding(finding)) for finding in report.findings[:MAX_FINDINGS]),
         *_render_more(len(report.findings) - MAX_FINDINGS),
+        *_render_holders(report),
         *_render_states(report.states),
         *_render_blind_spots(report),
     ]
@@ -69,6 +75,9 @@ def render_json(report: Report) -> str:
         "source": report.source,
         "summary": report.summary,
         "findings": [_to_dict(finding) for finding in report.findings],
+        "holders": {
+            name: [_holder_to_dict(holder) for holder in holders] for name, holders in report.holders.items()
+        },
         "states": report.states,
         "blind_spots": [spot._asdict() for spot in report.blind_spots],
     }
@@ -83,21 +92,38 @@ def _to_dict(finding: Finding) -> dict[str, Any]:
         "title": finding.title,
         "detail": finding.detail,
         "steps": finding.steps,
-        "processes": [
-            {"name": process.name, "pids": process.pids, "more_pids": process.more_pids}
-            for process in finding.processes
-        ],
+        "processes": [_process_to_dict(process) for process in finding.processes],
         "count": finding.count,
         "direction": finding.direction and finding.direction.value,
         "port": finding.port,
         "remote_address": finding.remote_address,
         "cause": finding.cause,
-        "oldest_seconds": finding.oldest_seconds and round(finding.oldest_seconds, 3),
-        "oldest_at_most_seconds": finding.oldest_at_most_seconds and round(finding.oldest_at_most_seconds, 3),
+        "oldest_seconds": _rounded(finding.oldest_seconds),
+        "oldest_at_most_seconds": _rounded(finding.oldest_at_most_seconds),
         "dead_fds": finding.dead_fds,
         "usage": usage
         and {"name": usage.name, "used": usage.used, "limit": usage.limit, "ratio": round(usage.ratio, 4)},
     }
+
+
+def _holder_to_dict(holder: Holder) -> dict[str, Any]:
+    return {
+        "process": _process_to_dict(holder.process),
+        "count": holder.count,
+        "direction": holder.direction and holder.direction.value,
+        "port": holder.port,
+        "oldest_seconds": _rounded(holder.oldest_seconds),
+        "oldest_at_most_seconds": _rounded(holder.oldest_at_most_seconds),
+        "inferred": holder.inferred,
+    }
+
+
+def _process_to_dict(process: ProcessRef) -> dict[str, Any]:
+    return {"name": process.name, "pids": process.pids, "more_pids": process.more_pids}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _render_finding(finding: Finding) -> Iterator[str]:
@@ -111,6 +137,21 @@ def _render_finding(finding: Finding) -> Iterator[str]:
 
 def _render_more(count: int) -> Sequence[str]:
     return [f"{plural(count, 'more finding')}: `--json` lists all."] if count > 0 else []
+
+
+def _render_holders(report: Report) -> Iterator[str]:
+    for name, holders in report.holders.items():
+        if holders:
+            lines = [_render_holder(holder) for holder in holders[:MAX_HOLDERS_SHOWN]]
+            lines += [_wrap(text, _INDENT) for text in rest_texts(holders)]
+            yield "\n".join([title_text(name, report.time_wait_seconds), *lines])
+
+
+def _render_holder(holder: Holder) -> str:
+    age = age_text(holder)
+    oldest = f"the oldest for {age}" if holder.count > 1 else f"for {age}"
+    parts = (owner_text(holder), port_text(holder), oldest if age else "")
+    return _wrap(", ".join(filter(None, parts)), f"{_INDENT}{holder.count:>8,}  ")
 
 
 def _render_states(states: Mapping[str, int] | None) -> Iterator[str]:

@@ -10,8 +10,9 @@ from exporter.diagnosis.report import find_problems
 from exporter.model.host import FdUsage, SysctlLimits
 from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
+from exporter.model.sockets import TIME_WAIT
 
-from ..snapshots import PRINTD, QUIET
+from ..snapshots import LOOPBACK, PRINTD, QUIET, make_snapshot, outbound
 
 NOTE: Final = Severity.NOTE
 WARNING: Final = Severity.WARNING
@@ -42,3 +43,8 @@ def descriptors_in_use(
 ) -> dict[ProcessId, FdUsage]:
     """Return a process that uses `used` of its file descriptors."""
     return {owner: FdUsage(used, limit)}
+
+
+def near_limit_snapshot() -> Snapshot:
+    """Return a host with 94 % of the ports to one destination in use, all of which the kernel can reuse."""
+    return make_snapshot(outbound(TIME_WAIT, 26_600, address=LOOPBACK, source=LOOPBACK))

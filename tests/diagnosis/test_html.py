@@ -16,7 +16,8 @@ from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED
 
-from ..snapshots import PRINTD, close_wait, inbound, make_snapshot, problem_snapshot
+from ..snapshots import PRINTD, close_wait, dead, inbound, make_snapshot, problem_snapshot
+from .helpers import near_limit_snapshot
 
 AT = datetime(2026, 11, 22, 11, 40, 35, 999, UTC)
 VOID = {"meta", "br", "link"}
@@ -83,6 +84,7 @@ def test_headings_and_landmarks() -> None:
     assert [(tag, text) for tag in ("h1", "h2") for text in shown.texts(tag)] == [
         ("h1", "socket-state-exporter"),
         ("h2", "3 problems found: 2 critical and 1 warning"),
+        ("h2", "Processes"),
         ("h2", "Sockets by state"),
         ("h2", "Data that could not be read"),
     ]
@@ -95,16 +97,31 @@ def test_headings_and_landmarks() -> None:
 
 def test_states_are_a_table_with_caption_and_headers() -> None:
     shown = page(problem_snapshot())
-    assert shown.texts("caption") == ["17,977 TCP sockets in this network namespace"]
+    assert shown.texts("caption") == [
+        "Most sockets in CLOSE_WAIT",
+        "Most sockets in TIME_WAIT, each for at most 60 s",
+        "17,977 TCP sockets in this network namespace",
+    ]
     scopes = [attributes["scope"] for attributes, _ in shown.all("th")]
-    assert scopes == ["col"] * 3 + ["row"] * 4
+    assert scopes == 2 * (["col"] * 4 + ["row"] * 2) + ["col"] * 3 + ["row"] * 4
     assert [text for attributes, text in shown.all("th") if attributes["scope"] == "row"] == [
+        "printd (pid 4711)",
+        "app (pid 20)",
+        "unknown processes",
+        "app (pid 20)",
         "TIME_WAIT",
         "CLOSE_WAIT",
         "ESTABLISHED",
         "LISTEN",
     ]
     assert "None in SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE, LAST_ACK, CLOSING." in shown.texts("p")
+
+
+def test_processes_with_most_sockets_are_listed_without_problems() -> None:
+    shown = page(make_snapshot(close_wait(3, age=30), dead_fds=dead(2)))
+    assert shown.texts("h2")[:2] == ["No problems found", "Processes"]
+    assert shown.texts("td")[:3] == ["3", "inbound to port 631", "30 s"]
+    assert "Most dead file descriptors (TCP sockets in no kernel table)" in shown.texts("caption")
 
 
 def test_usages_are_meters_with_labels() -> None:
@@ -143,6 +160,7 @@ def test_links() -> None:
             "No problems found, but some data could not be read",
             "note",
         ),
+        (near_limit_snapshot(), "No problems found, but 1 limit is nearly reached", "note"),
         (make_snapshot(close_wait(20)), "1 problem found: 1 warning", "warning"),
         (make_snapshot(close_wait(200)), "1 problem found: 1 critical", "critical"),
         (

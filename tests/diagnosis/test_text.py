@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, STATE_NAMES
 
 from ..snapshots import PRINTD, QUIET, close_wait, inbound, make_snapshot, problem_snapshot
+from .helpers import near_limit_snapshot
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 
@@ -67,6 +69,18 @@ def test_notes_are_no_problems() -> None:
     assert text.startswith("No problems found.\n")
     assert "NOTE: The host has counted 3 accept queue overflows since boot" in text
     assert exit_status(report) == 0
+
+
+def test_limit_that_is_nearly_reached_qualifies_the_summary() -> None:
+    report = report_of(near_limit_snapshot())
+    text = render_text(report)
+    assert text.startswith("No problems found, but 1 limit is nearly reached.\n")
+    assert "NOTE: app (pid 20) uses 94 % of the ephemeral ports to 127.0.0.1:5432" in text
+    assert exit_status(report) == 0
+    spots = report_of(replace(near_limit_snapshot(), failed=frozenset({CollectorName.QUEUES})))
+    assert spots.summary == (
+        "No problems found, but 1 limit is nearly reached and some data could not be read."
+    )
 
 
 def test_blind_spots_qualify_the_summary() -> None:
