@@ -23,7 +23,6 @@ from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
 from .config.strict_yaml import ConfigError
-from .diagnosis import html, text
 from .diagnosis.finding import DiagnosisInput
 from .diagnosis.report import build_report
 from .flags import (
@@ -66,6 +65,7 @@ from .procfs.process_reader import ProcfsProcessReader
 from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
 from .reload import ConfigReloader
+from .rendering import html, text
 from .runtime import freeze_startup_objects, raise_fd_limit
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit status: 0 success, 1 failure, 2 wrong flags or configuration.
 
-    `explain` has exit statuses of its own: see diagnosis.text.exit_status().
+    `explain` has exit statuses of its own: see rendering.text.exit_status().
 
     arguments: command line without the program's name; that of this process by default.
     """

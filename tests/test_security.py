@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.diagnosis.html import PROJECT_URL
 from exporter.http.limits import DEFAULT_LIMITS
+from exporter.rendering.html import PROJECT_URL
 
 from .running import PATIENCE, samples
 

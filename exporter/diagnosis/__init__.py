@@ -1,1 +1,1 @@
-"""Diagnosis of a snapshot: findings with advice, as text, JSON and HTML. Pure: does no I/O."""
+"""Diagnosis of a snapshot: a report of findings with advice. Pure: does no I/O."""

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from ..diagnosis import html
 from ..metrics.text_format import OPEN_METRICS_VERSION
+from ..rendering import html
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .messages import Request, Response
 from .scrape import ScrapeCoalescer, ScrapeParams

@@ -7,12 +7,12 @@ import json
 from exporter.diagnosis.finding import DiagnosisInput
 from exporter.diagnosis.holders import find_holders
 from exporter.diagnosis.report import build_report
-from exporter.diagnosis.text import render_json, render_text
 from exporter.model.close_wait import Cause
 from exporter.model.groups import Attribution, Direction, SocketGroup
 from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import CLOSE_WAIT, TIME_WAIT
+from exporter.rendering.text import render_json, render_text
 
 from ..snapshots import APP, DATABASE, PRINTD, close_wait, dead, inbound, make_snapshot, outbound
 

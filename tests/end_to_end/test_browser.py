@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput
-from exporter.diagnosis.html import render_landing_page
 from exporter.diagnosis.report import build_report
+from exporter.rendering.html import render_landing_page
 
 from ..diagnosis.test_html import html
 from ..running import Exporter, running

@@ -14,11 +14,19 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-from .blind_spots import BlindSpot
-from .finding import Finding, Severity, Usage
-from .formatting import capitalize_first, format_usage, plural
-from .holders import MAX_HOLDERS_SHOWN, Holder, age_text, owner_text, port_text, rest_texts, title_text
-from .report import STATE_DESCRIPTIONS, Report
+from ..diagnosis.blind_spots import BlindSpot
+from ..diagnosis.finding import Finding, Severity, Usage
+from ..diagnosis.formatting import capitalize_first, format_usage, plural
+from ..diagnosis.holders import (
+    MAX_HOLDERS_SHOWN,
+    Holder,
+    age_text,
+    owner_text,
+    port_text,
+    rest_texts,
+    title_text,
+)
+from ..diagnosis.report import STATE_DESCRIPTIONS, Report
 
 PROJECT_URL: Final = "https://github.com/socket-state-exporter/socket-state-exporter"
 

@@ -9,15 +9,15 @@ from html.parser import HTMLParser
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput
-from exporter.diagnosis.html import CONTENT_SECURITY_POLICY, PROJECT_URL, render_status_page
 from exporter.diagnosis.report import build_report
 from exporter.model.collectors import CollectorName
 from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED
+from exporter.rendering.html import CONTENT_SECURITY_POLICY, PROJECT_URL, render_status_page
 
+from ..diagnosis.helpers import near_limit_snapshot
 from ..snapshots import PRINTD, close_wait, dead, inbound, make_snapshot, problem_snapshot
-from .helpers import near_limit_snapshot
 
 AT = datetime(2026, 11, 22, 11, 40, 35, 999, UTC)
 VOID = {"meta", "br", "link"}

@@ -10,18 +10,18 @@ from typing import Any, Final
 import pytest
 
 from exporter import __version__
-from exporter.diagnosis import text as module
 from exporter.diagnosis.finding import DiagnosisInput, FindingKind
 from exporter.diagnosis.report import STATE_DESCRIPTIONS, Report, build_report
-from exporter.diagnosis.text import exit_status, render_json, render_text
 from exporter.model.collectors import CollectorName
 from exporter.model.host import KernelCounters
 from exporter.model.process import Unowned
 from exporter.model.snapshot import Snapshot
 from exporter.model.sockets import ESTABLISHED, STATE_NAMES
+from exporter.rendering import text as module
+from exporter.rendering.text import exit_status, render_json, render_text
 
+from ..diagnosis.helpers import near_limit_snapshot
 from ..snapshots import PRINTD, QUIET, close_wait, inbound, make_snapshot, problem_snapshot
-from .helpers import near_limit_snapshot
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 

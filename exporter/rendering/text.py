@@ -32,10 +32,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .. import __version__
-from .finding import Finding, ProcessRef
-from .formatting import capitalize_first, format_usage, plural
-from .holders import MAX_HOLDERS_SHOWN, Holder, age_text, owner_text, port_text, rest_texts, title_text
-from .report import STATE_DESCRIPTIONS, Report
+from ..diagnosis.finding import Finding, ProcessRef
+from ..diagnosis.formatting import capitalize_first, format_usage, plural
+from ..diagnosis.holders import (
+    MAX_HOLDERS_SHOWN,
+    Holder,
+    age_text,
+    owner_text,
+    port_text,
+    rest_texts,
+    title_text,
+)
+from ..diagnosis.report import STATE_DESCRIPTIONS, Report
 
 EXIT_OK: Final = 0
 EXIT_PROBLEMS: Final = 1
