@@ -141,6 +141,24 @@ def hold_leak(
         program.wait(timeout=10)
 
 
+@contextmanager
+def hold_situation(namespace: Namespace, name: str) -> Iterator[dict[str, int]]:
+    """Run a program in a situation (live.situations) in the namespace; yield role -> pid."""
+    program = namespace.popen(
+        [sys.executable, "-PS", "-m", "live.situations", name], env=_environment(_TESTS)
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    line = program.stdout.readline()
+    if not line:
+        raise RuntimeError("live.situations failed: see its message on stderr")
+    try:
+        yield json.loads(line)
+    finally:
+        program.stdin.close()
+        program.wait(timeout=10)
+
+
 def _exporter_root() -> list[Path]:
     """Return the directory from which `exporter` was imported, so that a child process imports the same one
     from any working directory; none for an installed wheel."""
