@@ -30,10 +30,17 @@ def find_close_wait(data: DiagnosisInput) -> Iterator[Finding]:
     leaks, dead = collect_leaks(data.snapshot)
     queues = accept_queue_findings.most_utilized_queue(data.snapshot)
     for leak in leaks:
-        if severity := _rate(leak, queues, data):
+        if severity := _rate_with_all_causes(leak, queues, data):
             yield _build_finding(leak, severity, queues, data)
     for fds in dead.values():
         yield from dead_fd_findings.find_dead_fds(fds, data)
+
+
+def _rate_with_all_causes(leak: Leak, queues: _Queues, data: DiagnosisInput) -> Severity | None:
+    """Return the severity of the leak, or that of all causes together if that is a problem."""
+    severity = _rate(leak, queues, data)
+    together = _rate(leak.with_all_causes(), queues, data) if leak.other_causes else None
+    return together if together in (Severity.CRITICAL, Severity.WARNING) else severity
 
 
 def _rate(leak: Leak, queues: _Queues, data: DiagnosisInput) -> Severity | None:

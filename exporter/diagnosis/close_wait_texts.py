@@ -70,7 +70,7 @@ def detail(leak: Leak, *, is_headline: bool, master: str) -> str:
     limit = limit_consequence(leak.limit) if is_headline and leak.limit else ""
     return paragraph(f"""
         {limit} {plural(leak.count, "connection")} {_location(leak.key)} {_state(leak)}.
-        {_meaning(leak.key.cause)} {_keepalive(leak)} {_others(leak) if is_headline else ""}
+        {_meaning(leak.key.cause)} {_keepalive(leak)} {_others(leak, is_headline=is_headline)}
         {dead_fd_texts.describe(leak.dead, further=True)} {_consequence(leak)} {master}
     """)
 
@@ -81,16 +81,17 @@ def limit_consequence(limit: FdLimit) -> str:
     return f"{when} can neither accept nor open connections, and logs `Too many open files`."
 
 
-def _others(leak: Leak) -> str:
-    """Return the sentence on connections that the title counts, and that have another port or cause."""
-    if leak.limit is None:
-        return ""
-    own = sum(member.count for member in leak.members if member.owner == leak.limit.owner)
-    count = leak.limit.close_wait - own
+def _others(leak: Leak, *, is_headline: bool) -> str:
+    """Return the sentence on connections of the same process that this finding is not about."""
+    if is_headline and leak.limit:
+        own = sum(member.count for member in leak.members if member.owner == leak.limit.owner)
+        count, difference = leak.limit.close_wait - own, "port or cause"
+    else:
+        count, difference = sum(member.count for member in leak.other_causes), "cause"
     if count <= 0:
         return ""
     has = "has" if count == 1 else "have"
-    return f"{plural(count, 'further connection')} in CLOSE_WAIT {has} another port or cause."
+    return f"{plural(count, 'further connection')} in CLOSE_WAIT {has} another {difference}."
 
 
 def _state(leak: Leak) -> str:

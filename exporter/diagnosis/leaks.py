@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, assert_never
 
 from ..model import sockets
@@ -116,6 +116,13 @@ class Leak:
     limit: FdLimit | None
     is_main: bool
     """Whether these are most of the connections that the process name leaks."""
+    other_causes: list[Member] = field(default_factory=list)
+    """Leaked connections of the same name, port and direction with other causes, if these are most of them.
+    A leak has several: whether the FIN was read depends on when it came."""
+
+    def with_all_causes(self) -> Leak:
+        """Return the same leak with the connections of the other causes."""
+        return replace(self, members=self.members + self.other_causes, other_causes=[])
 
     @property
     def count(self) -> int:
@@ -195,8 +202,18 @@ def collect_leaks(snapshot: Snapshot) -> tuple[list[Leak], dict[str, DeadFds]]:
         owners = {member.owner for member in members} | set(fds.by_owner())
         takes = takes_descriptor(key.cause)
         limit = limit_of(owners, close_wait, dead_by_owner, snapshot) if takes else None
-        leaks.append(Leak(key, members, fds, limit, is_main))
+        leaks.append(Leak(key, members, fds, limit, is_main, _other_causes(key, by_key, sizes[key.name])))
     return leaks, dead
+
+
+def _other_causes(
+    key: LeakKey, by_key: Mapping[LeakKey, list[Member]], sizes: Mapping[LeakKey, int]
+) -> list[Member]:
+    """Return the connections that differ in the cause only, if this cause has most of them."""
+    same = [other for other in sizes if other[:3] == key[:3]]
+    if key not in same or key != max(same, key=lambda other: sizes[other]):
+        return []
+    return [member for other in same if other != key for member in by_key[other]]
 
 
 def limit_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,35 @@ class TestOutOfDescriptors:
         )
         finding = only_finding(snapshot)
         assert finding.title.startswith("nginx (pid 31) is out of file descriptors: 59 of 64")
+
+
+class TestCauses:
+    def test_of_one_port_are_one_leak(self) -> None:
+        # Whether the FIN was read depends on when it came: neither would be a warning alone.
+        snapshot = make_snapshot(close_wait(7, cause=Cause.NOT_READ), close_wait(9))
+        finding, other = find_problems(DiagnosisInput(snapshot))
+        assert (finding.severity, finding.cause, finding.count) == (WARNING, Cause.NOT_CLOSED, 9)
+        assert "7 further connections in CLOSE_WAIT have another cause." in finding.detail
+        assert (other.severity, other.cause) == (NOTE, Cause.NOT_READ)
+
+    def test_young_connections_with_keepalive_add_up(self) -> None:
+        snapshot = make_snapshot(
+            close_wait(9, age=12, silent=76, cause=Cause.NOT_READ), close_wait(9, age=12, silent=30)
+        )
+        assert [severity for _, severity in kinds(snapshot)] == [WARNING]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"cause": Cause.SENDING},
+            {"cause": Cause.NOT_ACCEPTED, "age": 1},
+            {"port": 9100},
+            {"direction": Direction.OUTBOUND},
+        ],
+    )
+    def test_pools_and_other_ports_are_not_added(self, other: dict[str, Any]) -> None:
+        snapshot = make_snapshot(close_wait(9), close_wait(9, **other))
+        assert WARNING not in {severity for _, severity in kinds(snapshot)}
 
 
 class TestKeepalive:
