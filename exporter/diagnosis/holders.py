@@ -118,7 +118,7 @@ def _dead_fds(snapshot: Snapshot) -> dict[_Key, _Total]:
     for fd in snapshot.dead_fds or ():
         total = totals[_Key(snapshot.process_name(fd.owner), None, None)]
         total.owners[fd.owner] += 1
-        if fd.age_seconds:  # 0 in the first collection, which means unknown
+        if fd.age_seconds >= 1:  # in a single look it is the time between two dumps, and says nothing
             total.oldest_seconds = max(fd.age_seconds, total.oldest_seconds or 0.0)
     return dict(totals)
 
@@ -151,6 +151,8 @@ def age_text(holder: Holder) -> str:
     """Return the age of the oldest: two bounds with keepalive; empty if it is unknown."""
     if holder.oldest_seconds is None:
         return ""
+    if holder.direction is None:  # dead file descriptors, which are older than the exporter knows
+        return f"at least {format_duration(holder.oldest_seconds)}"
     if holder.oldest_at_most_seconds is None:
         return format_duration(holder.oldest_seconds)
     return format_range(holder.oldest_seconds, holder.oldest_at_most_seconds)
