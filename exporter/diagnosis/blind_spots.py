@@ -102,12 +102,20 @@ def _find_unowned(data: DiagnosisInput) -> Iterator[BlindSpot]:
     count = sum(group_count for group, group_count in groups if group.owner is Unowned.NOT_FOUND)
     if count:
         verb = "is" if count == 1 else "are"
-        yield BlindSpot(f"{plural(count, 'socket')} {verb} held {_OWNERS_BY_REASON[reason]}.", _remedy(data))
+        yield BlindSpot(
+            f"{plural(count, 'socket')} {verb} held {_OWNERS_BY_REASON[reason]}.", _remedy(reason, data)
+        )
+    elif snapshot.dead_fds is not None and (processes := snapshot.unreadable_processes.get("permission")):
+        # Their sockets all have owners, but dead file descriptors are in no table of sockets.
+        description = f"""
+            The dead file descriptors of {plural(processes, "process")} are unknown: this user is not
+            permitted to inspect {"it" if processes == 1 else "them"}.
+        """
+        yield BlindSpot(paragraph(description), _remedy("unreadable", data))
 
 
-def _remedy(data: DiagnosisInput) -> str:
-    """Return the remedy for sockets without an owner, which depends on the privilege the exporter has."""
-    reason = data.snapshot.unresolved_reason
+def _remedy(reason: str, data: DiagnosisInput) -> str:
+    """Return the remedy for this reason, which depends on the privilege that the exporter has."""
     if reason not in _NEED_PERMISSIONS:
         return _REMEDY_BY_REASON[reason]
     permissions = (_PERMISSIONS_ON_WINDOWS if data.windows else _PERMISSIONS)[data.privilege]
@@ -118,8 +126,8 @@ def _find_unsupported(snapshot: Snapshot, *, windows: bool) -> Iterator[BlindSpo
     """Yield the data that the socket source or the system does not provide."""
     if snapshot.source == _SOURCE_WITHOUT_QUEUES:
         linux = paragraph("""
-            On Linux, listeners on one address and port (SO_REUSEPORT) whose processes are unreadable are
-            counted as one.
+            On Linux, dead file descriptors are unknown as well, and listeners on one address and port
+            (SO_REUSEPORT) whose processes are unreadable are counted as one.
         """)
         description = paragraph(f"""
             The causes of CLOSE_WAIT, its age before the first collection, and the lengths of accept queues

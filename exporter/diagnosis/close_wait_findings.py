@@ -74,13 +74,17 @@ def _rate(leak: Leak, queues: _Queues, data: DiagnosisInput) -> Severity | None:
 def _rate_possible_age(leak: Leak, data: DiagnosisInput) -> Severity | None:
     """Return the severity of connections that are possibly older than they look, because of keepalive.
 
-    Dead file descriptors whose connections were not observed are no evidence alone: they are a note.
+    Dead file descriptors whose connections were not observed are no evidence alone: they are a note. Together
+    with connections that keepalive ends they are: a working program has neither.
     """
     thresholds = data.thresholds
-    is_possible = (leak.oldest_at_most_seconds or 0.0) >= thresholds.close_wait_old_seconds
-    if is_possible and leak.kept_alive_for(thresholds.close_wait_linger_seconds) >= thresholds.close_wait_few:
+    few = thresholds.close_wait_few
+    if leak.kept_alive_for(0.0) >= few and leak.dead.count >= few:
         return Severity.WARNING
-    if is_possible and leak.kept_alive_for(0.0) >= thresholds.close_wait_few:
+    is_possible = (leak.oldest_at_most_seconds or 0.0) >= thresholds.close_wait_old_seconds
+    if is_possible and leak.kept_alive_for(thresholds.close_wait_linger_seconds) >= few:
+        return Severity.WARNING
+    if is_possible and leak.kept_alive_for(0.0) >= few:
         return Severity.NOTE
     return Severity.NOTE if leak.dead.count >= thresholds.close_wait_many else None
 

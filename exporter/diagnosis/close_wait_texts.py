@@ -71,7 +71,8 @@ def detail(leak: Leak, *, is_headline: bool, master: str) -> str:
     return paragraph(f"""
         {limit} {plural(leak.count, "connection")} {_location(leak.key)} {_state(leak)}.
         {_meaning(leak.key.cause)} {_keepalive(leak)} {_others(leak, is_headline=is_headline)}
-        {dead_fd_texts.describe(leak.dead, further=True)} {_consequence(leak)} {master}
+        {dead_fd_texts.describe(leak.dead, further=True)} {_guess(leak, is_headline=is_headline)}
+        {_consequence(leak)} {master}
     """)
 
 
@@ -151,6 +152,14 @@ def _keepalive(leak: Leak) -> str:
         Keepalive is on: each answered probe makes a connection look younger, so that only bounds of its age
         are known. A probe answered by a reset takes it out of CLOSE_WAIT and leaves its file descriptor open.
     """)
+
+
+def _guess(leak: Leak, *, is_headline: bool) -> str:
+    """Return the sentence on dead file descriptors whose connections were not observed."""
+    if leak.dead.lost_count == leak.dead.count:
+        return ""
+    is_likely = is_headline or leak.oldest_at_most_seconds is not None
+    return "Probably they belong to the same leak." if is_likely else ""
 
 
 def _consequence(leak: Leak) -> str:

@@ -64,6 +64,18 @@ def test_unowned_sockets_by_reason(reason: str, words: list[str]) -> None:
         assert word in text
 
 
+def test_dead_descriptors_of_unreadable_processes_are_unknown() -> None:
+    snapshot = make_snapshot(dead_fds=[], unreadable_processes={"permission": 30, "vanished": 2})
+    assert text_of(snapshot).startswith(
+        "The dead file descriptors of 30 processes are unknown: this user is not permitted to inspect them. "
+        "Run it as root"
+    )
+    assert "Run it as root" not in text_of(snapshot, privilege=Privilege.FULL)
+    # Named once, with the sockets.
+    snapshot = make_snapshot(HELD, dead_fds=[], unreadable_processes={"permission": 30})
+    assert "dead file descriptors" not in text_of(replace(snapshot, unresolved_reason="unreadable"))
+
+
 @pytest.mark.parametrize(
     "part",
     [

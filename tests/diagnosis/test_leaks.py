@@ -184,6 +184,13 @@ class TestDeadDescriptors:
         assert "68 further file descriptors are dead" in finding.detail
         assert "lost its connection before the exporter observed it, was never connected" in finding.detail
 
+    def test_confirm_young_connections_with_keepalive(self) -> None:
+        rows = list(close_wait(10, age=0.5, silent=2))
+        assert kinds(make_snapshot(rows, dead_fds=dead(9, was_connected=False))) == []
+        finding = only_finding(make_snapshot(rows, dead_fds=dead(10, was_connected=False)))
+        assert finding.severity is WARNING
+        assert "Probably they belong to the same leak." in finding.detail
+
     def test_are_one_leak_with_close_wait(self) -> None:
         # Neither would be a warning alone.
         finding = only_finding(make_snapshot(close_wait(50, age=30), dead_fds=dead(50)))

@@ -64,7 +64,7 @@ from .helpers import CRITICAL, NOTE, WARNING, descriptors_in_use, kinds, only_fi
             groups=None, listeners=None, close_wait=None, queue_bytes=None, limits=None, counters=None
         ),
         make_snapshot(limits=SysctlLimits(), counters=KernelCounters()),
-        make_snapshot(close_wait(50, age=0.5, silent=30), dead_fds=dead(49)),
+        make_snapshot(close_wait(50, age=0.5), dead_fds=dead(49)),
         make_snapshot(dead_fds=dead(99, was_connected=False, age=90_000)),
     ],
     ids=itertools.count(),
