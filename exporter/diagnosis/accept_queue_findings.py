@@ -10,7 +10,7 @@ from ..model.groups import Direction
 from ..model.process import Owner, ProcessId
 from ..model.snapshot import Snapshot
 from .file_descriptor_findings import is_out_of_fds
-from .finding import DiagnosisInput, Finding, FindingKind, ProcessRef, Severity, Usage, severity_of
+from .finding import DiagnosisInput, Finding, FindingKind, ProcessRef, Severity, Usage
 from .formatting import (
     format_pids,
     group_by_name,
@@ -59,11 +59,10 @@ def most_utilized_queue(snapshot: Snapshot) -> Mapping[tuple[str, int], QueueUsa
 def find_accept_queues(data: DiagnosisInput) -> Iterator[Finding]:
     """Yield a finding for each process and port with a queue that is nearly full."""
     for (_, port), queue in most_utilized_queue(data.snapshot).items():
-        severity = severity_of(queue.usage.ratio, data.thresholds.accept_queue)
-        if queue.is_full:
+        if queue.is_full or queue.usage.ratio > data.thresholds.accept_queue.critical:
             yield _build_finding(port, queue, Severity.CRITICAL, data)
-        elif severity:
-            yield _build_finding(port, queue, severity, data)
+        elif queue.usage.ratio >= data.thresholds.accept_queue.warning:
+            yield _build_finding(port, queue, Severity.WARNING, data)
 
 
 def _build_finding(port: int, queue: QueueUsage, severity: Severity, data: DiagnosisInput) -> Finding:

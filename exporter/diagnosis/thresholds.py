@@ -38,9 +38,9 @@ class Thresholds:
 
     descriptors: Levels = Levels(0.8, 0.95)
     """The warning leaves time to plan a restart."""
-    accept_queue: Levels = Levels(0.8, NEVER)
-    """Critical only if the queue is full, which is more than the backlog. A backlog is small: one slow second
-    fills it."""
+    accept_queue: Levels = Levels(0.8, 1.0)
+    """The critical level must be exceeded: a queue longer than its backlog drops connections now. A backlog
+    is small: one slow second fills it."""
     ports: Levels = Levels(0.5, 0.8)
     """0.5: twice the load would not fit. connect() tries every second port first; above this ratio those are
     all in use, so that each call searches them without success. 0.8: 25 % more load would not fit."""

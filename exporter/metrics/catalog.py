@@ -75,7 +75,7 @@ SOCKET_LISTENER_ACCEPT_QUEUE_LENGTH: Final = gauge(
 )
 SOCKET_LISTENER_ACCEPT_QUEUE_LIMIT: Final = gauge(
     "socket_listener_accept_queue_limit",
-    "Maximum length of the accept queue (backlog); further connections are dropped.",
+    "Backlog of the listener: while the accept queue is longer, the kernel drops connections.",
     ("process", "local_port"),
     collector=CollectorName.LISTENERS,
 )

@@ -58,7 +58,7 @@ def accept_queues() -> Json:
     by = "job, instance, process, local_port"
     return timeseries(
         "Accept queue usage",
-        f"Ratio of queue length to backlog. At 1 the kernel drops new connections. {TOP_NOTE}",
+        f"Ratio of queue length to backlog. Above 1 the kernel drops new connections. {TOP_NOTE}",
         [
             Query(
                 topk_over_range(TOP, accept_queue_ratio(), by),
