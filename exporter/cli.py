@@ -64,6 +64,7 @@ from .procfs.own_capabilities import read_capabilities
 from .procfs.process_reader import ProcfsProcessReader
 from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
+from .procfs.workers import read_workers
 from .reload import ConfigReloader
 from .rendering import html, text
 from .runtime import freeze_startup_objects, raise_fd_limit
@@ -189,6 +190,7 @@ def build_host_readers(procfs: Path) -> HostReaders:
         read_limits=partial(read_limits, procfs),
         read_counters=partial(read_counters, procfs),
         read_fd_usage=partial(read_fd_usage, procfs),
+        read_workers=partial(read_workers, procfs),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,3 +45,5 @@ class HostReaders:
     read_counters: Callable[[], KernelCounters]
     read_fd_usage: Callable[[int], FdUsage]
     """pid -> its file descriptor usage. Raises OSError if that is not readable."""
+    read_workers: Callable[[int], Sequence[int]] = lambda _: ()
+    """pid -> pids of its workers. Raises OSError if that is not readable."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -151,8 +152,8 @@ class SocketTracker:
         owners |= {row.group.owner for row in close_wait}
         owners |= {owner for owner, _, _ in dead_fds or ()}
         runs.run(CollectorName.OWNERS, lambda: names.preload(owners), None)
-        parent_pids = names.parent_pids()
         fd_usage = self._read_fd_usage(runs, names.by_owner)
+        workers = self._read_workers(owned_listeners)
         used = self._counter.owners() | self._destinations.owners()
         self._resolver.retain(used)
         # Names are kept exactly as long as the attributes of the process.
@@ -182,7 +183,7 @@ class SocketTracker:
             counters=counters,
             fd_usage=fd_usage,
             dead_fds=dead_fds,
-            parent_pids=parent_pids,
+            workers=workers,
             source=self._source.name,
         )
 
@@ -318,6 +319,18 @@ class SocketTracker:
         runs.run(CollectorName.DESCRIPTORS, read, None)
         return usage
 
+    def _read_workers(
+        self, owned_listeners: Iterable[tuple[Listener, Owner]]
+    ) -> dict[ProcessId, Sequence[int]]:
+        """Return the workers of processes with connections in an accept queue, where they are readable."""
+        workers: dict[ProcessId, Sequence[int]] = {}
+        waiting = {owner for listener, owner in owned_listeners if listener.queue_length}
+        for owner in waiting:
+            if isinstance(owner, ProcessId) and self._resolver.is_alive(owner):
+                with suppress(OSError, ValueError):
+                    workers[owner] = self._readers.read_workers(owner.pid)
+        return workers
+
 
 def _empty_count() -> tuple[CountInProgress, BoundPortCounter | None]:
     return CountInProgress(), None
@@ -343,9 +356,3 @@ class OwnerNames:
         for owner in owners:
             if isinstance(owner, ProcessId):
                 self.get(owner)
-
-    def parent_pids(self) -> dict[ProcessId, int]:
-        """Return the pids of the parents of the named processes, where they are known."""
-        processes = [owner for owner in self.by_owner if isinstance(owner, ProcessId)]
-        parents = {owner: self._resolver.process(owner).parent_pid for owner in processes}
-        return {owner: pid for owner, pid in parents.items() if pid}

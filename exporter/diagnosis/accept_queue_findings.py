@@ -20,7 +20,7 @@ from .formatting import (
     short_name,
     with_pids_capitalized,
 )
-from .inspection import find_workers, inspect_children_steps, inspect_threads_steps
+from .inspection import inspect_children_steps, inspect_threads_steps
 
 
 class QueueUsage(NamedTuple):
@@ -102,7 +102,7 @@ def _build_finding(port: int, queue: QueueUsage, severity: Severity, data: Diagn
 def describe_master(owners: set[Owner], snapshot: Snapshot) -> str:
     """Return the sentence that tells a master process from its workers; empty if it has none."""
     owner = _only_process(owners)
-    workers = find_workers(owner, snapshot) if owner else []
+    workers = snapshot.workers.get(owner, ()) if owner else ()
     if not owner or not workers:
         return ""
     return paragraph(f"""
@@ -115,7 +115,7 @@ def accept_steps(process: ProcessRef, owners: set[Owner], data: DiagnosisInput) 
     """Return the steps for a program that does not call accept(). owners: those of its listeners."""
     name, owner = short_name(process), _only_process(owners)
     pid = owner.pid if owner else process.pids[0] if process.pids else None
-    workers = find_workers(owner, data.snapshot) if owner else []
+    workers = data.snapshot.workers.get(owner, ()) if owner else ()
     exhausted = [
         owner.pid for owner in owners if isinstance(owner, ProcessId) and is_out_of_fds(owner, data.snapshot)
     ]

@@ -1,30 +1,10 @@
-"""Steps to look into a process that hangs, and to restart one; workers of a master process."""
+"""Steps to look into a process that hangs, to restart one, and to fix it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model.process import Owner, ProcessId
-from ..model.snapshot import Snapshot
 from .formatting import format_pids, paragraphs
-
-
-def find_workers(owner: Owner, snapshot: Snapshot) -> list[int]:
-    """Return the pids of the children of a process that have its name and own sockets, in ascending order.
-
-    A listener that a master process and its workers have open is attributed to the master, whose pid is the
-    lowest. Workers without any socket of their own are not found.
-    """
-    if not isinstance(owner, ProcessId):
-        return []
-    name = snapshot.process_name(owner)
-    return sorted(
-        child.pid
-        for child, parent_pid in snapshot.parent_pids.items()
-        # The parent is older than its child, unless its pid was reused.
-        if parent_pid == owner.pid != child.pid and child.start_time >= owner.start_time
-        if snapshot.process_name(child) == name
-    )
 
 
 def inspect_threads_steps(

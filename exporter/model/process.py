@@ -49,5 +49,3 @@ class Process:
     """systemd unit, such as `cups.service`."""
     container: str = ""
     """Container id, 64 hexadecimal digits."""
-    parent_pid: int = 0
-    """Pid of the parent when the attributes were read; 0 if unknown."""

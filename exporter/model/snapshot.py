@@ -41,8 +41,9 @@ class Snapshot:
     counters: KernelCounters | None = None
     fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
     dead_fds: Sequence[DeadFd] | None = None
-    parent_pids: Mapping[ProcessId, int] = field(default_factory=dict)
-    """Pid of the parent of each process in `names` where it is known."""
+    workers: Mapping[ProcessId, Sequence[int]] = field(default_factory=dict)
+    """Pids of the workers of processes with connections in an accept queue, where they are known: a listener
+    that a master process and its workers have open is attributed to the master."""
     totals_by_state: Mapping[int, int] | None = None
     """Number of sockets by state in the snapshot of an unfinished collection, which has no `groups` yet."""
     source: str = ""

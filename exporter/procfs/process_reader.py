@@ -13,9 +13,7 @@ from ..model.process import Process, ProcessId
 from . import cgroup as control_groups
 from .files import read_file
 
-# proc_pid_stat(5): ppid is field 4, starttime field 22: the 2nd and the 20th after the closing parenthesis of
-# comm.
-_PARENT_FIELD: Final = 1
+# proc_pid_stat(5): starttime is field 22, the 20th after the closing parenthesis of comm.
 _START_TIME_FIELD: Final = 19
 
 MAX_COMMAND_LINE_BYTES: Final = 128 * 1024
@@ -47,18 +45,23 @@ class ProcfsProcessReader:
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """Return the process that has this pid now, and its comm. Raises OSError if there is none."""
-        identity, comm, _ = self._read_stat(pid)
-        return identity, comm
+        text = _read(f"{self._procfs}/{pid}/stat")
+        try:
+            opening, closing = text.index("("), text.rindex(")")
+            ticks = int(text[closing + 2 :].split()[_START_TIME_FIELD])
+        except (ValueError, IndexError) as error:
+            raise ProcessLookupError(f"process {pid}: malformed stat") from error
+        return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing]
 
     def describe(self, pid: int, details: bool) -> Process:
         """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
 
         details: read more than the comm.
         """
-        identity, comm, parent_pid = self._read_stat(pid)
+        identity, comm = self.identify(pid)
         started = self._read_boot_time() + identity.start_time
         if not details:
-            return Process(pid, started, comm, parent_pid=parent_pid)
+            return Process(pid, started, comm)
         cgroups = _read_or_empty(f"{self._procfs}/{pid}/cgroup")
         by_preference = control_groups.parse_paths_unified_first(cgroups)
         return Process(
@@ -71,19 +74,7 @@ class ProcfsProcessReader:
             cgroups=control_groups.parse_paths(cgroups),
             unit=control_groups.find_unit(by_preference),
             container=control_groups.find_container(by_preference),
-            parent_pid=parent_pid,
         )
-
-    def _read_stat(self, pid: int) -> tuple[ProcessId, str, int]:
-        """Return the process that has this pid now, its comm, and the pid of its parent."""
-        text = _read(f"{self._procfs}/{pid}/stat")
-        try:
-            opening, closing = text.index("("), text.rindex(")")
-            values = text[closing + 2 :].split()
-            ticks, parent_pid = int(values[_START_TIME_FIELD]), int(values[_PARENT_FIELD])
-        except (ValueError, IndexError) as error:
-            raise ProcessLookupError(f"process {pid}: malformed stat") from error
-        return ProcessId(pid, ticks / _ticks_per_second()), text[opening + 1 : closing], parent_pid
 
     def _read_boot_time(self) -> float:
         """Return the boot time in seconds since the epoch; 0 without /proc/stat (mount option subset=pid)."""

@@ -80,6 +80,8 @@ class Host:
         self.limits = SysctlLimits(max_time_wait_sockets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: FdUsage(50, 64), 20: FdUsage(7, None)}
+        self.workers: dict[int, list[int]] = {}
+        """pid -> pids of its workers; those of other processes are unreadable."""
         self.fd_errors: dict[int, int] = {}
         """pid -> errno of reading its descriptors."""
         self.seconds = count(step=1.0).__next__
@@ -90,7 +92,7 @@ class Host:
         dead_fds: DeadFdFinder | None = None,
     ) -> SocketTracker:
         """Return a tracker of this host. Its clock advances by a second at each reading."""
-        readers = HostReaders(self._limits, lambda: self.counters, self._descriptors)
+        readers = HostReaders(self._limits, lambda: self.counters, self._descriptors, self._workers)
         return SocketTracker(self, self, readers, Namer(), collectors, self.seconds, dead_fds=dead_fds)
 
     def full_sockets(self) -> Iterator[SocketBatch]:
@@ -144,7 +146,7 @@ class Host:
         return self.owner_keys.get(owner_key, unresolved) if self.resolved else unresolved
 
     def process(self, owner: ProcessId) -> Process:
-        return Process(owner.pid, owner.start_time, NAMES[owner], parent_pid=int(owner == PRINTD))
+        return Process(owner.pid, owner.start_time, NAMES[owner])
 
     def is_alive(self, owner: ProcessId) -> bool:
         return owner not in self.dead
@@ -165,6 +167,11 @@ class Host:
             return self.descriptors[pid]
         except KeyError as missing:
             raise ProcessLookupError(pid) from missing
+
+    def _workers(self, pid: int) -> list[int]:
+        if pid not in self.workers:
+            raise ProcessLookupError(pid)
+        return self.workers[pid]
 
     def _fail_if_asked(self, operation: str) -> None:
         if operation in self.failing:

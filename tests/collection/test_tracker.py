@@ -64,8 +64,18 @@ def test_limits_counters_and_fd_usage_are_read(tracker: SocketTracker, host: Hos
     assert snapshot.queue_bytes == {}
 
 
-def test_parents_are_those_of_the_named_processes(tracker: SocketTracker) -> None:
-    assert tracker.snapshot().parent_pids == {PRINTD: 1}
+def test_workers_are_those_of_processes_with_waiting_connections(host: Host) -> None:
+    host.workers = {10: [11, 12], 20: [22]}
+    assert host.tracker().snapshot().workers == {}
+    host.listening = [LISTENER._replace(queue_length=1)]
+    assert host.tracker().snapshot().workers == {PRINTD: [11, 12]}
+
+
+def test_unreadable_workers_fail_nothing(host: Host) -> None:
+    host.listening = [LISTENER._replace(queue_length=1)]
+    host.workers = {}
+    snapshot = host.tracker().snapshot()
+    assert (snapshot.workers, snapshot.failed) == ({}, frozenset())
 
 
 def test_close_wait_has_the_group_it_is_counted_in(tracker: SocketTracker, host: Host) -> None:

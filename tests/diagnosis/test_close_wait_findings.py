@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from exporter.diagnosis.finding import DiagnosisInput, FindingKind, Severity
@@ -216,12 +214,12 @@ def test_unaccepted_connections_have_the_commands_to_look_inside() -> None:
 
 
 def test_master_of_known_workers_is_named_as_such() -> None:
-    master, *workers = (ProcessId(pid, float(pid)) for pid in (30, 31, 32))
-    names = dict.fromkeys((master, *workers), "nginx")
-    parents = {master: 1, **dict.fromkeys(workers, 30)}
+    master = ProcessId(30, 1.0)
     rows = close_wait(20, cause=Cause.NOT_ACCEPTED, owner=master)
     finding = only_finding(
-        make_snapshot(rows, listeners=[listener(21, 20, master)], names=names, parent_pids=parents)
+        make_snapshot(
+            rows, listeners=[listener(21, 20, master)], names={master: "nginx"}, workers={master: (31, 32)}
+        )
     )
     assert finding.title.startswith("nginx (pid 30) does not accept connections")
     assert "Pid 30 is that of the master" in finding.detail
@@ -231,23 +229,16 @@ def test_master_of_known_workers_is_named_as_such() -> None:
     assert "pgrep" not in steps
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"parent_pids": {ProcessId(31, 0.5): 30}},  # older than its parent: the pid was reused
-        {"parent_pids": {ProcessId(31, 31.0): 1}},
-        {
-            "parent_pids": {ProcessId(31, 31.0): 30},
-            "names": {ProcessId(30, 30.0): "nginx", ProcessId(31, 31.0): "sh"},
-        },
-    ],
-)
-def test_other_processes_are_no_workers(changes: dict[str, Any]) -> None:
-    master = ProcessId(30, 30.0)
-    names = {master: "nginx", ProcessId(31, 0.5): "nginx", ProcessId(31, 31.0): "nginx"}
-    finding = only_finding(make_snapshot(listeners=[listener(21, 20, master)], **{"names": names, **changes}))
+def test_workers_with_listeners_of_their_own_have_no_master() -> None:
+    workers = [ProcessId(30, 1.0), ProcessId(31, 1.0)]
+    finding = only_finding(
+        make_snapshot(
+            listeners=[listener(21, 20, worker) for worker in workers],
+            names=dict.fromkeys(workers, "nginx"),
+            workers={workers[0]: (31,)},
+        )
+    )
     assert "master" not in finding.detail
-    assert "`pgrep -P 30 -a`" in " ".join(finding.steps)
 
 
 def test_accept_queue_of_a_process_without_descriptors_names_them() -> None:

@@ -229,7 +229,7 @@ snapshots = st.builds(
                 ),
                 max_size=6,
             ),
-            "parent_pids": st.dictionaries(st.sampled_from([PRINTD, APP]), st.sampled_from([1, 20, 4711])),
+            "workers": st.dictionaries(st.sampled_from([PRINTD, APP]), st.lists(st.integers(1, 99))),
             "queue_bytes": st.dictionaries(groups, st.tuples(counts, counts), max_size=3),
             "max_bound_ports": maybe,
             "close_wait": st.none(),

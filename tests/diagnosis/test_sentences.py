@@ -107,9 +107,10 @@ def state_snapshots() -> Iterator[Snapshot]:
 def limit_snapshots() -> Iterator[Snapshot]:
     """Accept queues, file descriptors, and the limits and counters of the host."""
     for count, owner in itertools.product((0, 1, MANY), OWNERS):
-        for limit, parents in itertools.product((0, 1, 5), ({}, dict.fromkeys(WORKERS, 30))):
+        for limit, workers in itertools.product((0, 1, 5), ((), (31,), range(31, 39))):
             queues = [listener(count, limit, owner)]
-            yield make_snapshot(listeners=queues, names=NAMES, parent_pids=parents)
+            masters = {owner: workers} if isinstance(owner, ProcessId) else {}
+            yield make_snapshot(listeners=queues, names=NAMES, workers=masters)
             full = {owner: FdUsage(5, 5)} if isinstance(owner, ProcessId) else {}
             yield make_snapshot(listeners=queues, names=NAMES, fd_usage=full)
         workers = dict.fromkeys([*WORKERS, PRINTD][: 1 + count], FdUsage(count, 100))

@@ -113,7 +113,7 @@ class TestDescription:
     def test_has_only_the_comm_without_details(self, tree: Tree) -> None:
         tree.process(PID, comm="nginx", started=250 * TICKS, cmdline="nginx\0-g\0")
         described = ProcfsProcessReader(tree.root).describe(PID, details=False)
-        assert described == Process(PID, BOOT_TIME + 250, "nginx", parent_pid=4)
+        assert described == Process(PID, BOOT_TIME + 250, "nginx")
 
     def test_has_all_attributes_with_details(self, tree: Tree) -> None:
         container = "ab" * 32
@@ -135,7 +135,6 @@ class TestDescription:
             cgroups=("/", f"/system.slice/nginx.service/docker-{container}.scope"),
             unit=f"docker-{container}.scope",
             container=container,
-            parent_pid=4,
         )
 
     @pytest.mark.parametrize(
