@@ -86,13 +86,13 @@ def _detail(dead: DeadFds, limit: FdLimit | None) -> str:
 def _steps(dead: DeadFds, process: ProcessRef, pid: int | None, *, is_near: bool) -> tuple[str, ...]:
     name = short_name(process)
     listing = paragraphs(f"""
-        List them with `lsof -p {"PID" if pid is None else pid} | grep 'protocol: TCP'`: sockets that are in a
-        kernel table have addresses there.
+        List them with `sudo lsof -nP -p {"PID" if pid is None else pid}`: they have `protocol: TCP` in place
+        of addresses.
     """)
     check = paragraphs("""
         Check in a few minutes whether there are more: a leak grows, sockets that were never connected do not.
     """)
-    leak = restart_steps(name) + fix_missing_close_steps(is_outbound=True)
+    leak = restart_steps(name) + fix_missing_close_steps(is_outbound=None)
     if dead.lost_count:
         return listing + leak
     return listing + check + (leak if is_near else ())

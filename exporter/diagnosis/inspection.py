@@ -44,9 +44,10 @@ def restart_steps(name: str) -> tuple[str, ...]:
     """)
 
 
-def fix_missing_close_steps(*, is_outbound: bool) -> tuple[str, ...]:
-    """Return the step for a program that leaks connections."""
-    kept = "a response not closed or not read to its end" if is_outbound else "a connection kept in a table"
+def fix_missing_close_steps(*, is_outbound: bool | None) -> tuple[str, ...]:
+    """Return the step for a program that leaks connections. is_outbound: None if that is unknown."""
+    inbound, outbound = "a connection kept in a table", "a response not closed or not read to its end"
+    kept = f"{inbound}, {outbound}" if is_outbound is None else outbound if is_outbound else inbound
     return paragraphs(f"""
         Fix the code path that does not call `close()`: {kept}, an error path that skips it, or a forked
         child that still has the socket.
