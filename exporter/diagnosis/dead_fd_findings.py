@@ -86,8 +86,8 @@ def _detail(dead: DeadFds, limit: FdLimit | None) -> str:
 def _steps(dead: DeadFds, process: ProcessRef, pid: int | None, *, is_near: bool) -> tuple[str, ...]:
     name = short_name(process)
     listing = paragraphs(f"""
-        List them with `sudo lsof -nP -p {"PID" if pid is None else pid}`: they have `protocol: TCP` in place
-        of addresses.
+        List them with `sudo lsof -nP -p {"PID" if pid is None else pid}`: they have `protocol: TCP` or
+        `MPTCP` in place of addresses.
     """)
     check = paragraphs("""
         Check in a few minutes whether there are more: a leak grows, sockets that were never connected do not.

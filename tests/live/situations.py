@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -147,6 +148,59 @@ def keepalive() -> dict[str, int]:
     hold(listener, *(listener.accept()[0] for _ in range(5)))
     time.sleep(3.2)
     return {"goserver": os.getpid()}
+
+
+def keepalive_leak() -> dict[str, int]:
+    """A server with keepalive has not closed 119 connections, and the clients are gone.
+
+    The kernel has removed 68 of them. The namespace must have a tcp_fin_timeout of 2 s.
+    """
+    rename("goserver")
+    listener = socket.create_server((ADDRESS, PORT), backlog=128)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    accept_closed(listener, 68)
+    while f":{PORT:04X} " in "".join(close_wait_rows()):
+        time.sleep(0.1)
+    accept_closed(listener, 51)
+    return {"goserver": os.getpid()}
+
+
+def accept_closed(listener: socket.socket, count: int) -> None:
+    fork(partial(connect_and_close, count))
+    connections = [listener.accept()[0] for _ in range(count)]
+    for connection in connections:
+        connection.recv(1)
+    hold(listener, *connections)
+
+
+def close_wait_rows() -> list[str]:
+    rows = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    return [row for row in rows if row.split()[3] == "08"]
+
+
+def reset_client() -> dict[str, int]:
+    """A client has not closed 30 connections that the server has reset; its limit is 40 descriptors."""
+    rename("client")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    listener = socket.create_server((ADDRESS, PORT), backlog=128)
+    clients = connect(30)
+
+    def reset() -> None:
+        rename("server")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        for client in clients:
+            client.close()
+        for _ in range(30):
+            connection = listener.accept()[0]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    fork(reset)
+    listener.close()
+    hold(*clients)
+    return {"client": os.getpid()}
 
 
 _held: list[socket.socket] = []
