@@ -73,7 +73,10 @@ th, td { padding: .35rem 1.25rem .35rem 0; text-align: left; vertical-align: top
 thead th { border-top: 0; color: var(--quiet); font-size: .875rem; }
 td:last-child { width: 100%; }
 th[scope="row"], td.number { white-space: nowrap; }
-#processes ~ table th[scope="row"] { white-space: normal; }
+#processes ~ table th[scope="row"] { white-space: normal; width: 100%; }
+#processes ~ table td { width: auto; }
+#processes ~ table thead th { overflow-wrap: normal; }
+@media (min-width: 40rem) { #processes ~ table :is(td, thead th) { white-space: nowrap; } }
 table + table { margin-top: 1rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: .9em ui-monospace, monospace; }
@@ -200,17 +203,22 @@ def _render_holders(report: Report) -> str:
 
 
 def _render_holder_table(caption: str, holders: Sequence[Holder]) -> str:
+    """Return a table. Columns without any value are absent: ages of TIME_WAIT, ports of dead descriptors."""
+    shown = holders[:MAX_HOLDERS_SHOWN]
+    cells = {"Port": list(map(port_text, shown)), "Age of the oldest": list(map(age_text, shown))}
+    columns = {name: texts for name, texts in cells.items() if any(texts)}
+    heads = "".join(f'<th scope="col">{name}</th>' for name in columns)
     rows = "".join(
-        f'<tr><th scope="row">{_to_html(owner_text(holder))}</th>'
-        f'<td class="number">{holder.count:,}</td><td>{_to_html(port_text(holder))}</td>'
-        f"<td>{_to_html(age_text(holder))}</td></tr>\n"
-        for holder in holders[:MAX_HOLDERS_SHOWN]
+        f'<tr><th scope="row">{_to_html(owner_text(holder))}</th><td class="number">{holder.count:,}</td>'
+        + "".join(f"<td>{_to_html(texts[index])}</td>" for texts in columns.values())
+        + "</tr>\n"
+        for index, holder in enumerate(shown)
     )
     rest = "".join(f"<p>{_to_html(text)}</p>\n" for text in rest_texts(holders))
     return (
         f"<table>\n<caption>{_to_html(caption)}</caption>\n"
         '<thead><tr><th scope="col">Process</th><th scope="col" class="number">Number</th>'
-        '<th scope="col">Port</th><th scope="col">Age of the oldest</th></tr></thead>\n'
+        f"{heads}</tr></thead>\n"
         f"<tbody>\n{rows}</tbody>\n</table>\n{rest}"
     )
 

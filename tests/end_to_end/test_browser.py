@@ -12,7 +12,7 @@ from exporter.diagnosis.finding import DiagnosisInput
 from exporter.diagnosis.report import build_report
 from exporter.rendering.html import render_landing_page
 
-from ..diagnosis.test_html import html
+from ..rendering.test_html import html
 from ..running import Exporter, running
 from ..snapshots import make_snapshot, problem_snapshot
 from ..tools import require
@@ -58,7 +58,7 @@ BROKEN: Final = """
   return new Set([...content.getClientRects()].map(place => place.bottom)).size > 1;
 }).map(cell => cell.textContent)
 """
-"""Names of states and numbers that are broken across lines."""
+"""Names of states and processes, and numbers, that are broken across lines."""
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +107,22 @@ def test_accessibility_tree_has_the_same_content(tab: Tab, tmp_path: Path) -> No
     for heading in (
         "socket-state-exporter",
         "3 problems found: 2 critical and 1 warning",
+        "Processes",
         "Sockets by state",
         "Data that could not be read",
         *(f"{finding.severity.value.upper()}: {finding.title}" for finding in report.findings),
     ):
         assert ("heading", heading) in result
-    for region in ("Sockets by state", "Data that could not be read"):
+    for region in ("Processes", "Sockets by state", "Data that could not be read"):
         assert ("region", region) in result
     for expected in (
         ("navigation", "Other pages"),
         ("table", "17,977 TCP sockets in this network namespace"),
         ("columnheader", "Sockets"),
         ("rowheader", "CLOSE_WAIT"),
+        ("table", "Most sockets in CLOSE_WAIT"),
+        ("rowheader", "printd (pid 4711)"),
+        ("cell", "inbound to port 631"),
         ("cell", "415"),
         ("meter", "File descriptors of pid 4711: 912 of 1,024 (89 %)"),
         ("list", "What to do"),
@@ -143,7 +147,9 @@ def test_text_has_sufficient_contrast(tab: Tab, tmp_path: Path, name: str, dark:
 def test_page_fits_every_window_size(tab: Tab, tmp_path: Path, name: str, width: int) -> None:
     show(tab, name, tmp_path, width=width)
     assert tab.run("document.documentElement.scrollWidth") <= width
-    assert tab.run(BROKEN) == []
+    # Processes can have many pids: their names are broken where there is no room.
+    names = {"printd (pid 4711)", "app (pid 20)", "unknown processes"} if width < 768 else set()
+    assert set(tab.run(BROKEN)) <= names
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
