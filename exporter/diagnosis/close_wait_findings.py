@@ -53,9 +53,9 @@ def _rate(leak: Leak, queues: _Queues, data: DiagnosisInput) -> Severity | None:
         return Severity.NOTE if old_count or is_many else None
     if leak.is_main and limit and limit.is_nearly_reached(thresholds):
         return Severity.CRITICAL  # at any age: nothing is left to wait for
-    possible = _rate_possible_age(leak, data)
+    doubtful = _rate_doubtful(leak, data)
     if not old_count and not is_many:
-        return possible
+        return doubtful
     match leak.key.cause:
         case Cause.NOT_ACCEPTED:
             min_old = 1  # A client that has waited a minute for accept() is not served, nor will others be.
@@ -68,17 +68,19 @@ def _rate(leak: Leak, queues: _Queues, data: DiagnosisInput) -> Severity | None:
             assert_never(leak.key.cause)
     if exhausts_limit or old_count >= thresholds.close_wait_many:
         return Severity.CRITICAL
-    return Severity.WARNING if is_many or old_count >= min_old else possible or Severity.NOTE
+    return Severity.WARNING if is_many or old_count >= min_old else doubtful or Severity.NOTE
 
 
-def _rate_possible_age(leak: Leak, data: DiagnosisInput) -> Severity | None:
-    """Return the severity of connections that are possibly older than they look, because of keepalive.
+def _rate_doubtful(leak: Leak, data: DiagnosisInput) -> Severity | None:
+    """Return the severity of what is possibly a leak: dead file descriptors, and connections with keepalive.
 
-    Dead file descriptors whose connections were not observed are no evidence alone: they are a note. Together
-    with connections that keepalive ends they are: a working program has neither.
+    Such connections are possibly older than they look. Dead file descriptors whose connections were not
+    observed are no evidence alone: they are a note, unless file descriptors run out. Together with
+    connections that keepalive ends they are evidence: a working program has neither.
     """
-    thresholds = data.thresholds
-    few = thresholds.close_wait_few
+    thresholds, few = data.thresholds, data.thresholds.close_wait_few
+    if leak.dead.count and leak.limit and leak.limit.is_exhausted(thresholds):
+        return Severity.WARNING
     if leak.kept_alive_for(0.0) >= few and leak.dead.count >= few:
         return Severity.WARNING
     is_possible = (leak.oldest_at_most_seconds or 0.0) >= thresholds.close_wait_old_seconds

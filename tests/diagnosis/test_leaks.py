@@ -244,6 +244,18 @@ class TestDeadDescriptors:
         )
         assert "Probably the program does not close connections that have ended." in finding.detail
 
+    def test_that_use_up_the_descriptors_are_named_with_young_connections(self) -> None:
+        snapshot = make_snapshot(
+            close_wait(2, age=1),
+            dead_fds=dead(30, was_connected=False),
+            fd_usage=descriptors_in_use(used=36, limit=40),
+        )
+        finding = only_finding(snapshot)
+        assert (finding.kind, finding.severity) == (FindingKind.CLOSE_WAIT, WARNING)
+        assert finding.title.endswith(
+            "2 connections open that its clients have closed, and has 30 dead file descriptors"
+        )
+
     def test_observed_ones_that_use_up_the_descriptors_are_certain(self) -> None:
         finding = only_finding(
             make_snapshot(dead_fds=dead(30), fd_usage=descriptors_in_use(used=36, limit=40))
