@@ -7,7 +7,7 @@ the file descriptor then stays open, and is dead (see leaks.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from ..model.close_wait import Cause
 from ..model.groups import Direction
@@ -137,13 +137,13 @@ def _title(leak: Leak, process: ProcessRef, *, is_headline: bool) -> str:
     return f"{with_pids_capitalized(concerned)} {close_wait_texts.exhaustion_predicate(leak.limit)}"
 
 
-_POOL_STEPS = paragraphs("""
+_POOL_STEPS: Final = paragraphs("""
     Ignore a few such connections if the program works: its pool keeps idle connections that the server has
     closed, and they do no harm.
 
     Configure the pool to check connections before use, and to drop idle ones sooner than the server does.
 """)
-_BLOCKED_STEPS = paragraphs("""
+_BLOCKED_STEPS: Final = paragraphs("""
     Look for workers that wait for a disk, a lock or another service, so that none is left to read.
 """)
 

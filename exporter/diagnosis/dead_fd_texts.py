@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .formatting import capitalize_first, format_duration, paragraph, plural
+from .formatting import format_duration, paragraph, plural
 from .leaks import DeadFds
 
 
@@ -13,13 +13,9 @@ def describe(dead: DeadFds, *, further: bool) -> str:
     """
     if not dead.count:
         return ""
-    more = "further " if further else ""
-    verb = "is" if dead.count == 1 else "are"
-    first = paragraph(f"""
-        {plural(dead.count, f"{more}file descriptor")} {verb} dead: {
-        "a TCP socket" if dead.count == 1 else "TCP sockets"
-    } without a connection, in no kernel table.
-    """)
+    descriptors = plural(dead.count, "further file descriptor" if further else "file descriptor")
+    are = "is dead: a TCP socket" if dead.count == 1 else "are dead: TCP sockets"
+    first = f"{descriptors} {are} without a connection, in no kernel table."
     return " ".join(filter(None, (first, _describe_lost(dead), _describe_unobserved(dead))))
 
 
@@ -30,11 +26,10 @@ def _describe_lost(dead: DeadFds) -> str:
         subject, verb = ("It", "was") if dead.count == 1 else ("They", "were")
     else:
         subject, verb = f"{dead.lost_count:,} of them", "was" if dead.lost_count == 1 else "were"
-    oldest = dead.oldest_lost_seconds or 0.0
-    age = ""
+    oldest, age = dead.oldest_lost_seconds or 0.0, ""
     if oldest >= 1:
-        age = f" for at least {format_duration(oldest)}"
-        age = f"; dead{age}" if dead.lost_count == 1 else f"; the oldest has been dead{age}"
+        which = "it" if dead.lost_count == 1 else "the oldest"
+        age = f"; {which} has been dead for at least {format_duration(oldest)}"
     return paragraph(f"""
         {subject} {verb} connected before: a reset or a timeout has removed the connection, and the program
         has not called close(){age}.
@@ -50,6 +45,6 @@ def _describe_unobserved(dead: DeadFds) -> str:
     else:
         subject = "The other one" if count == 1 else "Each other one"
     return paragraph(f"""
-        {capitalize_first(subject)} lost its connection before the exporter observed it, was never connected,
+        {subject} lost its connection before the exporter observed it, was never connected,
         or belongs to another network namespace.
     """)
