@@ -23,8 +23,6 @@ from .collection.interfaces import HostReaders, SocketSource
 from .collection.tracker import SocketTracker
 from .config.exporter_config import Config
 from .config.strict_yaml import ConfigError
-from .diagnosis.finding import DiagnosisInput
-from .diagnosis.report import build_report
 from .flags import (
     ASSETS,
     DEFAULT_ADDRESS,
@@ -44,6 +42,7 @@ from .metrics.collector import SocketCollector
 from .metrics.text_format import encode
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
+from .model.privilege import Privilege
 from .model.snapshot import Snapshot, build_empty_partial_snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
@@ -66,7 +65,8 @@ from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
 from .procfs.workers import read_workers
 from .reload import ConfigReloader
-from .rendering import html, text
+from .rendering import text
+from .reports import build_status_page, print_report
 from .runtime import freeze_startup_objects, raise_fd_limit
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def run_command(command_line: Sequence[str]) -> int:
     readers = build_host_readers(flags.procfs)
     tracker = build_tracker(flags, config, source, readers)
     if is_explain:
-        return run_explain(take_snapshot_in_time(tracker), flags)
+        snapshot = take_snapshot_in_time(tracker)
+        return print_report(snapshot, read_privilege(flags.procfs), as_json=flags.json)
     totals = HostTotals(partial(choose_source, source.name, flags.procfs), readers, lambda: tracker.partial)
     cache = SnapshotCache(tracker.snapshot)
     # Snapshots are cached for the status page only: that of a big host takes megabytes.
@@ -159,7 +160,14 @@ def run_command(command_line: Sequence[str]) -> int:
         with systemd.notify_reloading():
             return reloader.reload(apply_config)
 
-    return run_server(scrapes, partial(build_status_page, cache, flags), flags, web_config, reload)
+    render_status_page = partial(
+        build_status_page,
+        cache,
+        read_privilege(flags.procfs),
+        flags.telemetry_path,
+        with_addresses=getattr(flags, CollectorName.EPHEMERAL_ADDRESSES),
+    )
+    return run_server(scrapes, render_status_page, flags, web_config, reload)
 
 
 def install_assets(flags: argparse.Namespace) -> int:
@@ -309,31 +317,9 @@ def log_timeout() -> None:
     )
 
 
-def run_explain(snapshot: Snapshot, flags: argparse.Namespace) -> int:
-    """Print the report on a snapshot. Return the exit status."""
-    report = build_report(build_diagnosis_input(snapshot, flags))
-    print_text(text.render_json(report) if flags.json else text.render_text(report))
-    return text.exit_status(report)
-
-
-def build_status_page(cache: SnapshotCache, flags: argparse.Namespace) -> str:
-    """Return the status page of a snapshot that is at most a few seconds old."""
-    snapshot, taken_at = cache.get()
-    data = build_diagnosis_input(
-        snapshot, flags, with_addresses=getattr(flags, CollectorName.EPHEMERAL_ADDRESSES)
-    )
-    return html.render_status_page(
-        build_report(data), taken_at, title=NAME, version=__version__, telemetry_path=flags.telemetry_path
-    )
-
-
-def build_diagnosis_input(
-    snapshot: Snapshot, flags: argparse.Namespace, *, with_addresses: bool = True
-) -> DiagnosisInput:
-    """Return the input of a diagnosis on this system."""
-    is_linux, is_windows = sys.platform == "linux", sys.platform == "win32"
-    privilege = read_capabilities(flags.procfs) if is_linux else read_user_privilege()
-    return DiagnosisInput(snapshot, with_addresses, windows=is_windows, privilege=privilege)
+def read_privilege(procfs: Path) -> Privilege:
+    """Return the privilege of this process on this system."""
+    return read_capabilities(procfs) if sys.platform == "linux" else read_user_privilege()
 
 
 def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:

@@ -35,20 +35,11 @@ ALLOWED_IMPORTS: Final = {
     "config": {"naming", "config"},
     "reload": {"model", "config", "http", "log"},
     "output": set(),
+    "reports": {"model", "collection", "diagnosis", "rendering", "flags", "output", "__init__"},
     "flags": {"model", "log", "output", "__init__"},
     "assets": set(),
-    "cli": {
-        "model",
-        "netlink",
-        "procfs",
-        "portable",
-        "owners",
-        "collection",
-        "metrics",
-        "diagnosis",
-        "rendering",
-    }
-    | {"http", "log", "config", "flags", "reload", "runtime", "assets", "output", "__init__"},
+    "cli": {"model", "netlink", "procfs", "portable", "owners", "collection", "metrics", "rendering"}
+    | {"reports", "http", "log", "config", "flags", "reload", "runtime", "assets", "output", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }
