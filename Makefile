@@ -111,7 +111,7 @@ bench: $(VENV)/.bench ## compare the cost with other exporters and tools; as roo
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.installed tools ## create and close sockets and processes for SOAK_MINUTES=5, and compare scrapes with ss; as root
+soak: $(VENV)/.installed tools ## create and close sockets and processes for SOAK_MINUTES=5, and compare scrapes with ss and the processes; as root
 	$(VENV)/bin/python -m tests.soak $(SOAK_MINUTES)
 
 .PHONY: wheel

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ..benchmarks.network import enter_new_namespace
 from ..running import running
+from .actors import Actors
 from .report import report
+from .scenarios import Scenarios
 from .scraped import Scraped
 from .soak import Soak
 from .workers import Workers
@@ -29,14 +31,14 @@ def main() -> int:
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, lambda *_: sys.exit(1))  # which ends what was started
     enter_new_namespace()
-    soak = Soak(minutes * 60)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         log = Path(folder, "log")
-        with Workers() as workers, running(log) as exporter:
-            soak.run(workers, Scraped(exporter))
-        soak.log = [line for line in log.read_text().splitlines() if "level=info" not in line]
-    print(report(soak))
-    return 1 if soak.problems or soak.log else 0
+        with Actors() as actors, Workers() as workers, running(log) as exporter:
+            scenarios = Scenarios(actors)
+            results = Soak(workers, scenarios, Scraped(exporter)).run(minutes * 60)
+        results.log = [line for line in log.read_text().splitlines() if "level=info" not in line]
+    print(report(results, workers, scenarios, minutes * 60))
+    return 1 if results.all_problems else 0
 
 
 if __name__ == "__main__":

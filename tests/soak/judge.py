@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from statistics import linear_regression, median
 from typing import Final, NamedTuple
+
+from ..oracle import Row
+from .held import DEAD
 
 MAX_GROWTH: Final = 3 << 20
 """Maximum growth of resident memory in bytes over the measurement, by linear regression."""
@@ -13,7 +16,20 @@ MAX_GROWTH: Final = 3 << 20
 MAX_DESCRIPTORS: Final = 2
 """Maximum difference of the number of open descriptors between any two scrapes."""
 
+MAX_LATE_SCRAPES: Final = 3
+"""Number of scrapes after a change that may still show what the processes held before it."""
+
 States = Mapping[str, int]
+
+Held = Mapping[str, States]
+"""Process -> state -> sockets."""
+
+Endpoint = tuple[bytes, int]
+
+_OPEN_STATES: Final = DEAD | {"established", "close_wait", "listen"}
+"""States of sockets with a descriptor, which tells their owner."""
+
+_NO_PROCESS: Final = "unknown"
 
 
 class Sample(NamedTuple):
@@ -68,6 +84,91 @@ def wrong_owners(output: Mapping[str, States], held: Mapping[str, States]) -> st
         for state, number in states.items()
         if (result := output.get(process, {}).get(state, 0)) != number
     )
+
+
+class Mismatch(NamedTuple):
+    """A number in a scrape that is not in the range of what the process held."""
+
+    process: str
+    state: str
+    exported: int
+    least: int
+    most: int
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether sockets of others are attributed to the process; otherwise its own are missing."""
+        return self.exported > self.most
+
+    def __str__(self) -> str:
+        held = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        return f"{self.process} has {held} in {self.state} and has {self.exported} in the scrape"
+
+
+def compare_held(output: Held, history: Sequence[Held], resolvable: Container[str]) -> Iterator[Mismatch]:
+    """Yield what a scrape attributes to processes that did not hold it, and what it fails to attribute.
+
+    history: what the processes held during this scrape and the MAX_LATE_SCRAPES before it. A number between
+    its minimum and its maximum is accepted: for that long a new owner may be unknown and the previous one be
+    named, but never any other process.
+    resolvable: the processes all of whose sockets must be attributed; for others unknown owners are accepted.
+    """
+    names = {process for held in (output, *history) for process in held} - {_NO_PROCESS}
+    for process in sorted(names):
+        numbers = [held.get(process, {}) for held in history]
+        for state in sorted({state for states in (output.get(process, {}), *numbers) for state in states}):
+            exported = output.get(process, {}).get(state, 0)
+            counts = [states.get(state, 0) for states in numbers]
+            is_missing = exported < min(counts) and process in resolvable and state in _OPEN_STATES
+            if exported > max(counts) or is_missing:
+                yield Mismatch(process, state, exported, min(counts), max(counts))
+
+
+def new_history() -> deque[Held]:
+    """Return a history for compare_held(), to which each scrape adds two entries: before it and after it.
+
+    It begins with empty ones: the first scrapes may know less than those after them.
+    """
+    return deque([{}, {}], maxlen=2 * (1 + MAX_LATE_SCRAPES))
+
+
+class Closers(NamedTuple):
+    """Processes that close connections to services (address, port): as clients, and as servers."""
+
+    clients: dict[Endpoint, set[str]]
+    servers: dict[Endpoint, set[str]]
+
+
+def former_owners(rows: Iterable[Row], closers: Closers) -> dict[str, Counter[str]]:
+    """Return the sockets that processes may have closed: process -> state -> sockets, such as in TIME_WAIT.
+
+    A socket that one of several processes has closed counts for each of them.
+    """
+    held: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.state in _OPEN_STATES:
+            continue
+        names = {
+            *closers.clients.get((row.remote_address, row.remote_port), ()),
+            *closers.servers.get((row.local_address, row.local_port), ()),
+        }
+        for name in names:
+            held.setdefault(name, Counter())[row.state] += 1
+    return held
+
+
+def only_open(states: States) -> States:
+    """Return the states of sockets with a descriptor."""
+    return {state: number for state, number in states.items() if state in _OPEN_STATES}
+
+
+def add_held(*parts: Held) -> dict[str, Counter[str]]:
+    """Return the sums of parts of what processes hold."""
+    sums: dict[str, Counter[str]] = {}
+    for part in parts:
+        for process, states in part.items():
+            sums.setdefault(process, Counter()).update(states)
+    return sums
 
 
 def check_sums(series: Mapping[tuple[str, str, str], float], totals: Mapping[str, float]) -> list[str]:

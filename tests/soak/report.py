@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from . import judge
-from .soak import Soak
-from .workers import MAX_CHURN, WORKERS
+from .judge import MAX_LATE_SCRAPES
+from .scenarios import Scenarios
+from .soak import MAX_CHANGES, Results
+from .workers import WORKERS, Workers
 
 _MEBIBYTE = 1 << 20
 
 
-def report(soak: Soak) -> str:
+def report(results: Results, workers: Workers, scenarios: Scenarios, seconds: float) -> str:
     """Return a short text about comparisons and problems."""
-    correct, total = (sum(getattr(each, name) for each in soak.owners) for name in ("correct", "total"))
-    wrong = sum(each.wrong for each in soak.owners)
-    measured = soak.measured
+    correct, total = (sum(getattr(each, name) for each in results.owners) for name in ("correct", "total"))
+    wrong = sum(is_wrong for _, _, is_wrong in results.mismatches)
+    measured = results.measured(seconds)
     lines = [
-        f"{soak.seconds / 60:.3g} min, {soak.most_sockets:,} sockets at most, {WORKERS} processes at a time",
-        f"  scrapes        {soak.scrapes}; the series of each add up to its totals by state",
-        f"  within churn   {soak.churned} compared with ss: within the {MAX_CHURN} sockets then replaced",
-        f"  when quiet     {soak.exact} compared with ss: equal in every state",
-        f"  owners         {correct:,} of {total:,} sockets correct, {wrong} wrong",
-        f"  processes      {soak.ended} ended, {soak.killed} of them killed",
+        f"{seconds / 60:.3g} min, {results.most_sockets:,} sockets at most, {WORKERS} processes at a time",
+        f"  scrapes        {results.scrapes}; the series of each add up to its totals by state",
+        f"  within churn   {results.churned} compared with ss: within the {MAX_CHANGES} that change",
+        f"  when quiet     {results.exact} compared with ss: equal in every state",
+        f"  owners         {correct:,} of {total:,} sockets correct; {wrong} numbers are wrong",
+        f"  handed over    {scenarios.handed_over} sockets, to others after {MAX_LATE_SCRAPES} scrapes",
+        f"  dead           {scenarios.died} descriptors, whose connections were reset or ended by keepalive",
+        f"  short-lived    {scenarios.short_lived} clients of the service to which a pool is connected",
+        f"  processes      {workers.ended} ended, {workers.killed} of them killed",
     ]
     if measured:
         first, last = (sample.resident / _MEBIBYTE for sample in (measured[0], measured[-1]))
@@ -30,5 +35,5 @@ def report(soak: Soak) -> str:
             f"  memory         {first:.1f} MiB, then {last:.1f}; by the line of least squares {grown}"
         )
         lines.append(f"  descriptors    {min(descriptors)} to {max(descriptors)}")
-    lines += [f"  WRONG: {problem}" for problem in (*soak.problems, *soak.log)]
+    lines += [f"  WRONG: {problem}" for problem in results.all_problems]
     return "\n".join(lines)

@@ -7,10 +7,13 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..running import Exporter, samples
-from .judge import Sample, States
+from .held import LOST, UNKNOWN
+from .judge import Held, Sample, add_held
+
+_DEAD: Final = {"lost": LOST, "unknown": UNKNOWN}
 
 
 class Scrape(NamedTuple):
@@ -20,14 +23,18 @@ class Scrape(NamedTuple):
     """socket_host_states."""
     series: dict[tuple[str, str, str], float]
     """socket_states: (state, process, remote port) -> sockets."""
+    dead_fds: dict[tuple[str, str], int]
+    """socket_dead_fds: (process, connection) -> file descriptors."""
     failing: list[str]
 
-    def by_process(self) -> dict[str, States]:
-        """Return process -> state -> sockets."""
+    def by_process(self) -> Held:
+        """Return process -> state -> sockets, with dead file descriptors as two more states."""
         owners: dict[str, Counter[str]] = {}
         for (state, process, _), number in self.series.items():
             owners.setdefault(process, Counter())[state] += int(number)
-        return dict(owners)
+        for (process, connection), number in self.dead_fds.items():
+            owners.setdefault(process, Counter())[_DEAD[connection]] += number
+        return owners
 
 
 class Scraped:
@@ -40,6 +47,12 @@ class Scraped:
         # From now on, so that `ss` counts it before the first scrape too.
         self._connection.connect()
 
+    def held(self) -> Held:
+        """Return the sockets of this connection: of this process, and of the exporter with its listener."""
+        exporter = (self._process / "comm").read_text().strip()
+        here = Path("/proc/self/comm").read_text().strip()
+        return add_held({exporter: {"established": 1, "listen": 1}}, {here: {"established": 1}})
+
     def scrape(self) -> Scrape:
         self._connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "10"})
         answer = self._connection.getresponse()
@@ -48,15 +61,18 @@ class Scraped:
             raise RuntimeError(f"the exporter answered {answer.status}: {text}")
         totals: dict[str, int] = {}
         series: dict[tuple[str, str, str], float] = {}
+        dead_fds: dict[tuple[str, str], int] = {}
         failing: list[str] = []
         for name, labels, value, *_ in samples(text):
             if name == "socket_host_states":
                 totals[labels["state"]] = int(value)
             elif name == "socket_states":
                 series[labels["state"], labels["process"], labels["remote_port"]] = value
+            elif name == "socket_dead_fds":
+                dead_fds[labels["process"], labels["connection"]] = int(value)
             elif name == "socket_scrape_collector_success" and not value:
                 failing.append(labels["collector"])
-        return Scrape(totals, series, failing)
+        return Scrape(totals, series, dead_fds, failing)
 
     def sample(self) -> Sample:
         status = (self._process / "status").read_text()

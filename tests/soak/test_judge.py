@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
+from ..oracle import Row
 from . import judge
 from .judge import OwnerCounts, Sample
 
@@ -78,3 +81,163 @@ class TestLeaks:
         growing = [one._replace(**{what: 12 + at // 10}) for at, one in enumerate(steady())]
         (leak,) = judge.leaks(growing)
         assert leak == f"12 to 16 {what}, at first 13 and later 15"
+
+
+def compared(
+    output: judge.Held, *history: judge.Held, resolvable: str = "parent child leaker pool"
+) -> list[str]:
+    return [str(mismatch) for mismatch in judge.compare_held(output, history, resolvable.split())]
+
+
+class TestHeld:
+    """What a scrape attributes, compared with what the processes hold."""
+
+    def test_what_the_processes_hold_is_accepted(self) -> None:
+        held = {"parent": {"established": 60, "listen": 1}, "child": {"established": 40, "close_wait": 2}}
+        assert compared({**held, "unknown": {"time_wait": 3}}, held) == []
+
+    def test_sockets_of_others_are_wrong_without_any_tolerance(self) -> None:
+        held = {"parent": {"established": 60}, "child": {"established": 40}}
+        output = {"parent": {"established": 61}, "child": {"established": 39}}
+        assert compared(output, held) == [
+            "child has 40 in established and has 39 in the scrape",
+            "parent has 60 in established and has 61 in the scrape",
+        ]
+        assert [mismatch.is_wrong for mismatch in judge.compare_held(output, [held], ["child"])] == [
+            False,
+            True,
+        ]
+
+    def test_process_that_holds_nothing_is_wrong(self) -> None:
+        held = {"child": {"established": 40}}
+        assert compared({**held, "stranger": {"close_wait": 1}}, held) == [
+            "stranger has 0 in close_wait and has 1 in the scrape"
+        ]
+
+    def test_other_state_is_wrong(self) -> None:
+        assert compared({"leaker": {"established": 9}}, {"leaker": {"close_wait": 9}}) == [
+            "leaker has 9 in close_wait and has 0 in the scrape",
+            "leaker has 0 in established and has 9 in the scrape",
+        ]
+
+    def test_unknown_owner_is_missing_where_it_can_be_known(self) -> None:
+        held = {"child": {"established": 40}, "soak1": {"established": 600}}
+        output = {"soak1": {"established": 590}, "unknown": {"established": 50}}
+        assert compared(output, held) == ["child has 40 in established and has 0 in the scrape"]
+        assert compared(output, held, resolvable="") == []
+
+    def test_time_wait_may_be_unknown_but_not_a_bystanders(self) -> None:
+        held = {"child": {"time_wait": 40}, "pool": {"established": 1}}
+        assert compared({"pool": {"established": 1}, "unknown": {"time_wait": 40}}, held) == []
+        assert compared({"pool": {"established": 1, "time_wait": 1}}, held) == [
+            "pool has 0 in time_wait and has 1 in the scrape"
+        ]
+
+
+class TestHandOver:
+    """A new owner, which is known after 3 scrapes at most."""
+
+    BEFORE: Final = {"parent": {"established": 100}}
+    AFTER: Final = {"parent": {"established": 60}, "child": {"established": 40}}
+
+    @pytest.mark.parametrize(
+        "output",
+        [BEFORE, AFTER, {"parent": {"established": 60}, "unknown": {"established": 40}}],
+        ids=["previous owner", "new owner", "unknown"],
+    )
+    def test_previous_and_new_owner_are_accepted_for_a_while(self, output: judge.Held) -> None:
+        assert compared(output, self.BEFORE, self.AFTER) == []
+
+    def test_third_process_is_wrong_meanwhile(self) -> None:
+        output = {"parent": {"established": 60}, "sender": {"established": 40}}
+        assert compared(output, self.BEFORE, self.AFTER) == [
+            "sender has 0 in established and has 40 in the scrape"
+        ]
+
+    def test_previous_owner_is_wrong_afterwards(self) -> None:
+        assert compared(self.BEFORE, self.AFTER, self.AFTER) == [
+            "child has 40 in established and has 0 in the scrape",
+            "parent has 60 in established and has 100 in the scrape",
+        ]
+
+    def test_fourth_scrape_after_the_change_is_judged_by_what_is_held_now(self) -> None:
+        history = judge.new_history()
+        history += [self.BEFORE, self.BEFORE]
+        results = []
+        for _ in range(5):
+            history += [self.AFTER, self.AFTER]
+            results.append(compared(self.BEFORE, *history) == [])
+        assert results == [True, True, True, False, False]
+
+    def test_first_scrapes_may_miss_owners(self) -> None:
+        history = judge.new_history()
+        results = []
+        for _ in range(5):
+            history += [self.AFTER, self.AFTER]
+            results.append(compared({}, *history) == [])
+        assert results == [True, True, True, False, False]
+
+
+class TestDeadDescriptors:
+    HELD: Final = {"leaker": {"dead, lost": 30, "dead, unknown": 1, "listen": 1}}
+
+    def test_numbers_of_the_processes_are_accepted(self) -> None:
+        assert compared(self.HELD, self.HELD) == []
+
+    def test_missing_ones_are_reported(self) -> None:
+        assert compared({"leaker": {"listen": 1}}, self.HELD) == [
+            "leaker has 30 in dead, lost and has 0 in the scrape",
+            "leaker has 1 in dead, unknown and has 0 in the scrape",
+        ]
+
+    def test_closed_ones_and_those_of_bystanders_are_wrong(self) -> None:
+        output = {"leaker": {"dead, lost": 30}, "pool": {"dead, unknown": 1}}
+        assert compared(output, {"leaker": {"listen": 0}}) == [
+            "leaker has 0 in dead, lost and has 30 in the scrape",
+            "pool has 0 in dead, unknown and has 1 in the scrape",
+        ]
+
+    def test_lost_connection_is_not_an_unknown_one(self) -> None:
+        output = {"leaker": {"dead, lost": 31, "dead, unknown": 0, "listen": 1}}
+        assert compared(output, self.HELD) == [
+            "leaker has 30 in dead, lost and has 31 in the scrape",
+            "leaker has 1 in dead, unknown and has 0 in the scrape",
+        ]
+
+
+class TestFormerOwners:
+    SERVICE: Final = bytes([127, 0, 0, 1]), 9504
+    CLIENT: Final = bytes([127, 0, 0, 1]), 40_000
+
+    def row(self, state: str, local: judge.Endpoint, remote: judge.Endpoint) -> Row:
+        return Row(state, *local, *remote, 0, 0)
+
+    def test_client_and_server_are_told_apart(self) -> None:
+        closers = judge.Closers({self.SERVICE: {"client"}}, {self.SERVICE: {"server"}})
+        client, server = (
+            self.row("time_wait", self.CLIENT, self.SERVICE),
+            self.row("fin_wait2", self.SERVICE, self.CLIENT),
+        )
+        assert judge.former_owners([client, client, server], closers) == {
+            "client": {"time_wait": 2},
+            "server": {"fin_wait2": 1},
+        }
+
+    def test_socket_counts_for_each_process_that_may_have_closed_it(self) -> None:
+        closers = judge.Closers({self.SERVICE: {"parent", "child"}}, {})
+        row = self.row("time_wait", self.CLIENT, self.SERVICE)
+        assert judge.former_owners([row], closers) == {"parent": {"time_wait": 1}, "child": {"time_wait": 1}}
+
+    def test_sockets_with_an_owner_and_of_other_services_are_ignored(self) -> None:
+        closers = judge.Closers({self.SERVICE: {"client"}}, {self.SERVICE: {"server"}})
+        others = [
+            self.row("established", self.CLIENT, self.SERVICE),
+            self.row("close_wait", self.SERVICE, self.CLIENT),
+            self.row("time_wait", self.CLIENT, (self.SERVICE[0], 9505)),
+        ]
+        assert judge.former_owners(others, closers) == {}
+
+
+def test_parts_of_what_is_held_are_added() -> None:
+    parts = {"a": {"listen": 1}}, {"a": {"listen": 1, "established": 2}, "b": {"time_wait": 3}}
+    assert judge.add_held(*parts) == {"a": {"listen": 2, "established": 2}, "b": {"time_wait": 3}}

@@ -6,7 +6,7 @@ one per line:
     open PAIRS CLOSE_WAIT   open connections, and connections with one end closed
     replace SHARE           close that share of all connections and open as many new ones
     fork_children NUMBER    fork children, which share all sockets, connect, and exit soon
-    held                    print the sockets that only this process holds, by state, as JSON
+    held                    print the number of sockets that this process has open, by state, as JSON
 
 Each prints one line when it is done. The worker exits with the end of its input.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..benchmarks.worker import PORTS, Worker
+from .held import count_states
 
 _VISIT: Final = 0.2
 """Lifetime of a child in seconds."""
@@ -54,10 +55,8 @@ class SoakWorker(Worker):
 
     def held(self) -> str:
         self._reap()
-        listeners = len(PORTS) + 1
-        return json.dumps(
-            {"established": 2 * len(self._pairs), "close_wait": len(self._close_wait), "listen": listeners}
-        )
+        ends = [end for pair in self._pairs for end in (pair.client, pair.accepted)]
+        return json.dumps({"listen": len(PORTS) + 1, **count_states([*ends, *self._close_wait])})
 
     def _reap(self) -> None:
         for pid in self._children:

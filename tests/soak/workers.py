@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +12,9 @@ from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from ..benchmarks.worker import IPV6_PORT, PORTS
+from .judge import Closers, Held
 
 WORKERS: Final = 5
 PAIRS: Final = 300
@@ -32,6 +36,8 @@ class Workers:
     def __init__(self) -> None:
         self._numbers = count()
         self._workers: dict[str, subprocess.Popen[str]] = {}
+        self.closers = Closers({}, {})
+        """Processes that close connections, by service, including processes that have exited."""
         self.ended = 0
         self.killed = 0
 
@@ -49,6 +55,11 @@ class Workers:
     ) -> None:
         self._end_all()
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the running processes."""
+        return {*self._workers}
+
     def order(self, command: str) -> None:
         """Send a command to all workers; answers() waits for their results."""
         for worker in self._workers.values():
@@ -57,7 +68,7 @@ class Workers:
     def answers(self) -> list[str]:
         return [_read_result(worker) for worker in self._workers.values()]
 
-    def held(self) -> dict[str, dict[str, int]]:
+    def held(self) -> Held:
         """Return process -> state -> sockets, as reported by the workers."""
         self.order("held")
         return dict(zip(self._workers, map(json.loads, self.answers()), strict=True))
@@ -77,6 +88,10 @@ class Workers:
 
     def _start(self) -> None:
         number = 1 + next(self._numbers) % _HIGHEST
+        over_ipv4 = [(socket.inet_aton(f"127.0.{number}.1"), port) for port in PORTS]
+        over_ipv6 = socket.inet_pton(socket.AF_INET6, "::1"), IPV6_PORT + number
+        for service in (*over_ipv4, over_ipv6):
+            self.closers.clients[service] = self.closers.servers[service] = {f"soak{number}"}
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.worker", str(number)],
             stdin=subprocess.PIPE,
