@@ -248,3 +248,30 @@ class TestLastSend:
         clock.now += 5
         heard.with_tcp_info(dumped(99), MANY)
         assert kernel.asked == [99]
+
+    def test_vanished_connections_are_at_most_as_many_as_the_others(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        """Connections come and go, and then most of them go together."""
+        for start in [*range(0, 300, 5), 1000, 1001]:
+            cookies = range(start, start + (20 if start < 1000 else 3))
+            kernel.known = silent_for(8, *cookies)
+            heard.with_tcp_info(dumped(*cookies), MANY)
+            clock.now += 1
+            # Nothing public tells how much memory they take.
+            assert len(cookies) <= len(heard._sent) <= 2 * len(cookies)  # noqa: SLF001
+            assert len(heard._rechecks) <= 2 * len(cookies)  # noqa: SLF001
+
+    def test_times_of_the_others_survive_dropping_vanished_ones(
+        self, heard: TcpInfoCache, kernel: Kernel, clock: Clock
+    ) -> None:
+        kernel.known = silent_for(8, *range(100))
+        heard.with_tcp_info(dumped(*range(100)), MANY)
+        kernel.asked.clear()
+        for _ in range(4):
+            clock.now += 1
+            remaining = heard.with_tcp_info(dumped(7, 8), MANY)
+        assert (since_sent(remaining), kernel.asked) == ([12.0, 12.0], [])
+        clock.now += 1
+        heard.with_tcp_info(dumped(7, 8), MANY)
+        assert sorted(kernel.asked) == [7, 8]
