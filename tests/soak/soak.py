@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ..oracle import Row, rows
+from ..running import until
 from . import judge
 from .held import DEAD
 from .judge import MAX_LATE_SCRAPES, Held, Mismatch, OwnerCounts, Sample
@@ -36,6 +37,8 @@ MAX_CHANGES: Final = MAX_CHURN + 2 * CLIENTS
 _ATTEMPTS: Final = 25
 _KNOWN: Final = 0.98
 """Minimum fraction of the workers' sockets with a known owner at rest. No owner may be wrong."""
+
+_CLOSING_STATES: Final = frozenset({"fin_wait1", "last_ack", "closing"})
 
 _MAX_LOSS_SCRAPES: Final = 15
 """Maximum number of scrapes until a leaked connection is in no table. FIN_WAIT2 lasts 1 s, and a probe is
@@ -127,6 +130,7 @@ class Soak:
         """Compare without churn, while sockets leave TIME_WAIT and connections are lost."""
         self._scenarios.send()
         self._scenarios.lose_peers()
+        wait_for_acks()
         for _ in range(_MAX_LOSS_SCRAPES):
             self._watch(1)
             if self._scenarios.is_lost():
@@ -135,6 +139,7 @@ class Soak:
             self.results.problems.append("connections under keepalive were not lost")
         self._watch(MAX_LATE_SCRAPES + 1)
         self._scenarios.clean_up()
+        wait_for_acks()
         self._watch(MAX_LATE_SCRAPES + 1)
         while time.monotonic() < end:
             self._watch(1)
@@ -214,6 +219,17 @@ class Soak:
             judge.former_owners(listed, self._scenarios.closers),
         ]
         return _Look(Counter(row.state for row in listed), judge.add_held(*held))
+
+
+def wait_for_acks() -> None:
+    """Wait until no connection is just being closed: its next state may be a short one.
+
+    The peer may delay the ACK of a FIN for 40 ms and more. Within one scrape the number of sockets in a state
+    must not rise and fall again, or else it is not between the counts before and after the scrape.
+    """
+    for _ in until("all FINs are acknowledged"):
+        if not any(row.state in _CLOSING_STATES for row in list_sockets()):
+            return
 
 
 def list_sockets() -> list[Row]:
