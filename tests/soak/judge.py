@@ -105,13 +105,16 @@ class Mismatch(NamedTuple):
         return f"{self.process} has {held} in {self.state} and has {self.exported} in the scrape"
 
 
-def compare_held(output: Held, history: Sequence[Held], resolvable: Container[str]) -> Iterator[Mismatch]:
+def compare_held(
+    output: Held, history: Sequence[Held], resolvable: Container[str], late: Container[str] = ()
+) -> Iterator[Mismatch]:
     """Yield what a scrape attributes to processes that did not hold it, and what it fails to attribute.
 
     history: what the processes held during this scrape and the MAX_LATE_SCRAPES before it. A number between
     its minimum and its maximum is accepted: for that long a new owner may be unknown and the previous one be
     named, but never any other process.
     resolvable: the processes all of whose sockets must be attributed; for others unknown owners are accepted.
+    late: states in which sockets may be missing for longer.
     """
     names = {process for held in (output, *history) for process in held} - {_NO_PROCESS}
     for process in sorted(names):
@@ -119,8 +122,8 @@ def compare_held(output: Held, history: Sequence[Held], resolvable: Container[st
         for state in sorted({state for states in (output.get(process, {}), *numbers) for state in states}):
             exported = output.get(process, {}).get(state, 0)
             counts = [states.get(state, 0) for states in numbers]
-            is_missing = exported < min(counts) and process in resolvable and state in _OPEN_STATES
-            if exported > max(counts) or is_missing:
+            is_known = process in resolvable and state in _OPEN_STATES and state not in late
+            if exported > max(counts) or (is_known and exported < min(counts)):
                 yield Mismatch(process, state, exported, min(counts), max(counts))
 
 
