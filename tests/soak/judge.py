@@ -8,7 +8,7 @@ from statistics import linear_regression, median
 from typing import Final, NamedTuple
 
 from ..oracle import Row
-from .held import DEAD
+from .held import DEAD, UNKNOWN
 
 MAX_GROWTH: Final = 3 << 20
 """Maximum growth of resident memory in bytes over the measurement, by linear regression."""
@@ -19,6 +19,10 @@ MAX_DESCRIPTORS: Final = 2
 MAX_LATE_SCRAPES: Final = 3
 """Number of scrapes after a change that may still show what the processes held before it."""
 
+MAX_UNSEEN_SECONDS: Final = 45.0
+"""Time after which dead descriptors are found that no scrape saw with a connection. Nothing tells which
+process has them: the exporter looks for them at all processes every 30 s at most, in parts."""
+
 States = Mapping[str, int]
 
 Held = Mapping[str, States]
@@ -28,6 +32,8 @@ Endpoint = tuple[bytes, int]
 
 _OPEN_STATES: Final = DEAD | {"established", "close_wait", "listen"}
 """States of sockets with a descriptor, which tells their owner."""
+
+_RECENT_ENTRIES: Final = 2 * (1 + MAX_LATE_SCRAPES)
 
 _NO_PROCESS: Final = "unknown"
 
@@ -105,34 +111,55 @@ class Mismatch(NamedTuple):
         return f"{self.process} has {held} in {self.state} and has {self.exported} in the scrape"
 
 
+class History:
+    """What the processes held before and after the last scrapes, as far as compare_held() needs it.
+
+    It begins with nothing: the first scrapes may know less than those after them.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._entries: deque[tuple[float, Held]] = deque([(now, {}), (now, {})])
+
+    def add(self, before: Held, after: Held, now: float) -> None:
+        """Add what the processes held before and after a scrape. now: seconds of any clock."""
+        self._entries += (now, before), (now, after)
+        while self._entries[0][0] < now - MAX_UNSEEN_SECONDS and len(self._entries) > _RECENT_ENTRIES:
+            self._entries.popleft()
+
+    def recent(self) -> list[Held]:
+        """Return what was held during the last scrape and the MAX_LATE_SCRAPES before it."""
+        return self.all()[-_RECENT_ENTRIES:]
+
+    def all(self) -> list[Held]:
+        """Return what was held in the last MAX_UNSEEN_SECONDS, and in recent()."""
+        return [held for _, held in self._entries]
+
+
 def compare_held(
-    output: Held, history: Sequence[Held], resolvable: Container[str], late: Container[str] = ()
+    output: Held, history: History, resolvable: Container[str], ignored: Container[str] = ()
 ) -> Iterator[Mismatch]:
     """Yield what a scrape attributes to processes that did not hold it, and what it fails to attribute.
 
-    history: what the processes held during this scrape and the MAX_LATE_SCRAPES before it. A number between
-    its minimum and its maximum is accepted: for that long a new owner may be unknown and the previous one be
-    named, but never any other process.
+    A number between the minimum and the maximum of what was held recently is accepted: for a few scrapes a
+    new owner may be unknown and the previous one be named, but never any other process.
+
+    history: the last entries are of this scrape.
     resolvable: the processes all of whose sockets must be attributed; for others unknown owners are accepted.
-    late: states in which sockets may be missing for longer.
+    ignored: states in which sockets may be missing.
     """
-    names = {process for held in (output, *history) for process in held} - {_NO_PROCESS}
-    for process in sorted(names):
-        numbers = [held.get(process, {}) for held in history]
-        for state in sorted({state for states in (output.get(process, {}), *numbers) for state in states}):
-            exported = output.get(process, {}).get(state, 0)
-            counts = [states.get(state, 0) for states in numbers]
-            is_known = process in resolvable and state in _OPEN_STATES and state not in late
-            if exported > max(counts) or (is_known and exported < min(counts)):
-                yield Mismatch(process, state, exported, min(counts), max(counts))
+    recent, unseen = history.recent(), history.all()
+    for process in sorted({process for held in (output, *recent) for process in held} - {_NO_PROCESS}):
+        for state in sorted({state for held in (output, *recent) for state in held.get(process, {})}):
+            exported = _number(output, process, state)
+            most = max(_number(held, process, state) for held in recent)
+            least = min(_number(held, process, state) for held in (unseen if state == UNKNOWN else recent))
+            is_known = process in resolvable and state in _OPEN_STATES and state not in ignored
+            if exported > most or (is_known and exported < least):
+                yield Mismatch(process, state, exported, least, most)
 
 
-def new_history() -> deque[Held]:
-    """Return a history for compare_held(), to which each scrape adds two entries: before it and after it.
-
-    It begins with empty ones: the first scrapes may know less than those after them.
-    """
-    return deque([{}, {}], maxlen=2 * (1 + MAX_LATE_SCRAPES))
+def _number(held: Held, process: str, state: str) -> int:
+    return held.get(process, {}).get(state, 0)
 
 
 class Closers(NamedTuple):

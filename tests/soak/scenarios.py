@@ -42,7 +42,8 @@ _POOL_PORT: Final = 9504
 _DEAD_PORT: Final = 9505
 _LEAK_PORT: Final = 9506
 _PARENT_PORT: Final = 9507
-_SERVER_PORTS: Final = (_KEPT_PORT, _HANDED_PORT, _SENT_PORT, _POOL_PORT, _DEAD_PORT)
+_UNSEEN_PORT: Final = 9508
+_SERVER_PORTS: Final = (_KEPT_PORT, _HANDED_PORT, _SENT_PORT, _POOL_PORT, _DEAD_PORT, _UNSEEN_PORT)
 
 _KEEPALIVE_SECONDS: Final = 1
 
@@ -115,6 +116,13 @@ class Scenarios:
         if self._round % 2:
             self._connect(self._parent, "kept", _KEPT_PORT, 2 * HANDED_OVER)
 
+    def lose_unseen(self) -> None:
+        """Open connections and reset them. In even rounds: their descriptors are found within two rounds."""
+        if self._round % 2 == 0:
+            self._connect(DEAD_CLIENT, "unseen", _UNSEEN_PORT, DIED)
+            self._actors.order(SERVER, "close", f"clients {_UNSEEN_PORT}", "reset")
+            self.died += DIED
+
     def send(self) -> None:
         """Hand connections over to an unrelated process."""
         self._actors.order(self._sender, "send", "handed over", self._receiver)
@@ -122,14 +130,10 @@ class Scenarios:
         self.handed_over += HANDED_OVER
 
     def lose_peers(self) -> None:
-        """Have the peers of all connections that are never closed vanish; all are lost a few seconds later.
-
-        Some more are opened and reset between two scrapes.
-        """
+        """Have the peers of connections that are never closed vanish; all are lost a few seconds later."""
         self._actors.order(CALLER, "close", "leaker", "vanish")
-        self._connect(DEAD_CLIENT, "leaked", _DEAD_PORT, DIED)
         self._actors.order(SERVER, "close", f"clients {_DEAD_PORT}", "reset")
-        self.died += LEAKED + 2 * DIED
+        self.died += LEAKED + DIED
 
     def is_lost(self) -> bool:
         """Return whether the leaked connections are in no table any more."""
@@ -139,7 +143,7 @@ class Scenarios:
         )
 
     def clean_up(self) -> None:
-        """Close all dead descriptors. In even rounds the child exits, in odd ones the parent."""
+        """Close dead descriptors. In even rounds the child exits, in odd ones the parent."""
         for name in (LEAKER, DEAD_CLIENT):
             self._actors.order(name, "close", "leaked")
         if self._round % 2:
@@ -153,6 +157,8 @@ class Scenarios:
 
     def finish(self) -> None:
         """End the round: its connections, by resets, and its processes."""
+        if self._round % 2:
+            self._actors.order(DEAD_CLIENT, "close", "unseen")
         for port in (_KEPT_PORT, _HANDED_PORT, _SENT_PORT):
             self._actors.order(SERVER, "close", f"clients {port}", "reset")
         self._actors.order(CALLER, "close", "parent", "reset")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ from ..oracle import Row, rows
 from ..running import until
 from . import judge
 from .held import DEAD, UNKNOWN
-from .judge import MAX_LATE_SCRAPES, Held, Mismatch, OwnerCounts, Sample
+from .judge import MAX_LATE_SCRAPES, MAX_UNSEEN_SECONDS, Held, Mismatch, OwnerCounts, Sample
 from .scenarios import CLIENTS, SERVER, SHORT_LIVED, Scenarios
 from .scraped import Scrape, Scraped
 from .workers import MAX_CHURN, SHARE, VISITORS, Workers
@@ -99,8 +99,8 @@ class Soak:
         self._workers = workers
         self._scenarios = scenarios
         self._exporter = exporter
-        self._history = judge.new_history()
-        self._sockets: deque[int] = deque(maxlen=1 + MAX_LATE_SCRAPES)
+        self._history = judge.History(time.monotonic())
+        self._many_sockets_until = 0.0
 
     def run(self, seconds: float) -> Results:
         """Run rounds until the time is over, at least one."""
@@ -128,6 +128,7 @@ class Soak:
                 self.results.churned += 1
             if not has_forked:
                 self._scenarios.fork()
+                self._scenarios.lose_unseen()
                 has_forked = True
             time.sleep(0.3)
 
@@ -205,13 +206,14 @@ class Soak:
             *judge.compare_counts(scrape.totals, before.counts, after.counts, MAX_CHANGES if churn else 0),
         ]
         results.problems += [f"scrape {results.scrapes}, {when}: {problem}" for problem in problems]
-        self._history += [before.held, after.held]
-        self._sockets.append(sum(scrape.totals.values()))
-        late = {UNKNOWN} if max(self._sockets) > _MANY_SOCKETS else set[str]()
+        self._history.add(before.held, after.held, time.monotonic())
+        if sum(scrape.totals.values()) > _MANY_SOCKETS:
+            self._many_sockets_until = time.monotonic() + MAX_UNSEEN_SECONDS
+        ignored = {UNKNOWN} if time.monotonic() < self._many_sockets_until else set[str]()
         # A listener has connections of short-lived clients that it has not accepted.
         changing = {*self._workers.names, SERVER, SHORT_LIVED} if churn else set[str]()
         output, resolvable = scrape.by_process(), self._scenarios.names
-        for mismatch in judge.compare_held(output, [*self._history], resolvable, late):
+        for mismatch in judge.compare_held(output, self._history, resolvable, ignored):
             if mismatch.state in DEAD or mismatch.process not in changing:
                 results.add_mismatch(mismatch, f"scrape {results.scrapes}, {when}")
         return scrape, before, after

@@ -83,10 +83,36 @@ class TestLeaks:
         assert leak == f"12 to 16 {what}, at first 13 and later 15"
 
 
+STEADY: Final = 100
+"""Number of scrapes, one each second, before a change, or without one."""
+
+
+def mismatches(
+    output: judge.Held, *held: judge.Held, resolvable: str = "parent child leaker pool", ignored: str = ""
+) -> list[judge.Mismatch]:
+    """Return what is wrong in a scrape. held: by the processes for a long time, and then in each scrape."""
+    history = judge.History(0.0)
+    for second, processes in enumerate([*held[:1] * STEADY, *held[1:]]):
+        history.add(processes, processes, float(second))
+    return [*judge.compare_held(output, history, resolvable.split(), [ignored])]
+
+
 def compared(
-    output: judge.Held, *history: judge.Held, resolvable: str = "parent child leaker pool"
+    output: judge.Held, *held: judge.Held, resolvable: str = "parent child leaker pool"
 ) -> list[str]:
-    return [str(mismatch) for mismatch in judge.compare_held(output, history, resolvable.split())]
+    return [str(mismatch) for mismatch in mismatches(output, *held, resolvable=resolvable)]
+
+
+def accepted_scrapes(output: judge.Held, before: judge.Held | None, now: judge.Held) -> int:
+    """Return the number of scrapes that may show this after a change. before: None for the first scrapes."""
+    history = judge.History(0.0)
+    for second in range(STEADY if before is not None else 0):
+        history.add(before or {}, before or {}, float(second))
+    for scrapes in range(STEADY):
+        history.add(now, now, float(STEADY + scrapes) if before is not None else float(scrapes))
+        if [*judge.compare_held(output, history, ["parent", "child", "leaker"])]:
+            return scrapes
+    return STEADY
 
 
 class TestHeld:
@@ -98,15 +124,10 @@ class TestHeld:
 
     def test_sockets_of_others_are_wrong_without_any_tolerance(self) -> None:
         held = {"parent": {"established": 60}, "child": {"established": 40}}
-        output = {"parent": {"established": 61}, "child": {"established": 39}}
-        assert compared(output, held) == [
-            "child has 40 in established and has 39 in the scrape",
-            "parent has 60 in established and has 61 in the scrape",
-        ]
-        assert [mismatch.is_wrong for mismatch in judge.compare_held(output, [held], ["child"])] == [
-            False,
-            True,
-        ]
+        child, parent = mismatches({"parent": {"established": 61}, "child": {"established": 39}}, held)
+        assert str(child) == "child has 40 in established and has 39 in the scrape"
+        assert str(parent) == "parent has 60 in established and has 61 in the scrape"
+        assert (child.is_wrong, parent.is_wrong) == (False, True)
 
     def test_process_that_holds_nothing_is_wrong(self) -> None:
         held = {"child": {"established": 40}}
@@ -133,6 +154,11 @@ class TestHeld:
             "pool has 0 in time_wait and has 1 in the scrape"
         ]
 
+    def test_first_three_scrapes_may_miss_owners(self) -> None:
+        held = {"parent": {"established": 60}}
+        assert accepted_scrapes({}, None, held) == 3
+        assert accepted_scrapes({"parent": {"established": 61}}, None, held) == 0
+
 
 class TestHandOver:
     """A new owner, which is known after 3 scrapes at most."""
@@ -141,76 +167,76 @@ class TestHandOver:
     AFTER: Final = {"parent": {"established": 60}, "child": {"established": 40}}
 
     @pytest.mark.parametrize(
-        "output",
-        [BEFORE, AFTER, {"parent": {"established": 60}, "unknown": {"established": 40}}],
-        ids=["previous owner", "new owner", "unknown"],
+        ("output", "scrapes"),
+        [
+            (BEFORE, 3),
+            ({"parent": {"established": 60}, "unknown": {"established": 40}}, 3),
+            (AFTER, STEADY),
+            ({"parent": {"established": 60}, "sender": {"established": 40}}, 0),
+            ({"parent": {"established": 60}, "child": {"established": 41}}, 0),
+        ],
+        ids=["previous owner", "unknown", "new owner", "third process", "too many"],
     )
-    def test_previous_and_new_owner_are_accepted_for_a_while(self, output: judge.Held) -> None:
-        assert compared(output, self.BEFORE, self.AFTER) == []
-
-    def test_third_process_is_wrong_meanwhile(self) -> None:
-        output = {"parent": {"established": 60}, "sender": {"established": 40}}
-        assert compared(output, self.BEFORE, self.AFTER) == [
-            "sender has 0 in established and has 40 in the scrape"
-        ]
+    def test_scrapes_that_may_show_an_owner_after_the_hand_over(
+        self, output: judge.Held, scrapes: int
+    ) -> None:
+        assert accepted_scrapes(output, self.BEFORE, self.AFTER) == scrapes
 
     def test_previous_owner_is_wrong_afterwards(self) -> None:
-        assert compared(self.BEFORE, self.AFTER, self.AFTER) == [
+        assert compared(self.BEFORE, self.AFTER) == [
             "child has 40 in established and has 0 in the scrape",
             "parent has 60 in established and has 100 in the scrape",
         ]
 
-    def test_fourth_scrape_after_the_change_is_judged_by_what_is_held_now(self) -> None:
-        history = judge.new_history()
-        history += [self.BEFORE, self.BEFORE]
-        results = []
-        for _ in range(5):
-            history += [self.AFTER, self.AFTER]
-            results.append(compared(self.BEFORE, *history) == [])
-        assert results == [True, True, True, False, False]
-
-    def test_first_scrapes_may_miss_owners(self) -> None:
-        history = judge.new_history()
-        results = []
-        for _ in range(5):
-            history += [self.AFTER, self.AFTER]
-            results.append(compared({}, *history) == [])
-        assert results == [True, True, True, False, False]
+    def test_range_of_what_was_held_is_shown(self) -> None:
+        output = {"parent": {"established": 101}, "child": {"established": 40}}
+        assert compared(output, self.BEFORE, self.AFTER) == [
+            "parent has 60 to 100 in established and has 101 in the scrape"
+        ]
 
 
 class TestDeadDescriptors:
-    HELD: Final = {"leaker": {"dead, lost": 30, "dead, unknown": 1, "listen": 1}}
+    HELD: Final = {"leaker": {"dead, lost": 30, "dead, unknown": 2, "listen": 1}}
+    CLOSED: Final = {"leaker": {"listen": 1}}
+
+    def leaker(self, lost: int, unknown: int) -> judge.Held:
+        return {"leaker": {"dead, lost": lost, "dead, unknown": unknown, "listen": 1}}
 
     def test_numbers_of_the_processes_are_accepted(self) -> None:
         assert compared(self.HELD, self.HELD) == []
 
     def test_missing_ones_are_reported(self) -> None:
-        assert compared({"leaker": {"listen": 1}}, self.HELD) == [
+        assert compared(self.CLOSED, self.HELD) == [
             "leaker has 30 in dead, lost and has 0 in the scrape",
-            "leaker has 1 in dead, unknown and has 0 in the scrape",
+            "leaker has 2 in dead, unknown and has 0 in the scrape",
         ]
 
-    def test_late_ones_may_be_missing_but_not_wrong(self) -> None:
-        late = ["dead, unknown"]
-        for output, problems in (
-            ({"dead, lost": 30, "listen": 1}, 0),
-            ({**self.HELD["leaker"], late[0]: 2}, 1),
-        ):
-            assert len([*judge.compare_held({"leaker": output}, [self.HELD], ["leaker"], late)]) == problems
-
     def test_closed_ones_and_those_of_bystanders_are_wrong(self) -> None:
-        output = {"leaker": {"dead, lost": 30}, "pool": {"dead, unknown": 1}}
-        assert compared(output, {"leaker": {"listen": 0}}) == [
+        output = {**self.leaker(30, 0), "pool": {"dead, unknown": 1}}
+        assert compared(output, self.CLOSED) == [
             "leaker has 0 in dead, lost and has 30 in the scrape",
             "pool has 0 in dead, unknown and has 1 in the scrape",
         ]
 
     def test_lost_connection_is_not_an_unknown_one(self) -> None:
-        output = {"leaker": {"dead, lost": 31, "dead, unknown": 0, "listen": 1}}
-        assert compared(output, self.HELD) == [
-            "leaker has 30 in dead, lost and has 31 in the scrape",
-            "leaker has 1 in dead, unknown and has 0 in the scrape",
+        assert compared(self.leaker(32, 0), self.HELD) == [
+            "leaker has 30 in dead, lost and has 32 in the scrape",
+            "leaker has 2 in dead, unknown and has 0 in the scrape",
         ]
+
+    def test_lost_ones_are_found_after_3_scrapes_and_unseen_ones_after_45_seconds(self) -> None:
+        assert accepted_scrapes(self.leaker(0, 2), self.CLOSED, self.HELD) == 3
+        assert accepted_scrapes(self.leaker(30, 0), self.CLOSED, self.HELD) == 45
+        assert accepted_scrapes(self.leaker(30, 1), None, self.HELD) == 46
+
+    def test_closed_ones_are_gone_after_3_scrapes(self) -> None:
+        assert accepted_scrapes(self.leaker(30, 0), self.HELD, self.CLOSED) == 3
+        assert accepted_scrapes(self.leaker(0, 1), self.HELD, self.CLOSED) == 3
+
+    def test_ignored_ones_may_be_missing_but_not_wrong(self) -> None:
+        assert mismatches(self.leaker(30, 0), self.HELD, ignored="dead, unknown") == []
+        (mismatch,) = mismatches(self.leaker(30, 3), self.HELD, ignored="dead, unknown")
+        assert mismatch.is_wrong
 
 
 class TestFormerOwners:
