@@ -213,6 +213,18 @@ def check_sums(series: Mapping[tuple[str, str, str], float], totals: Mapping[str
     ]
 
 
+def check_open_fds(dead: Mapping[tuple[str, str], int], open_fds: Mapping[str, float]) -> list[str]:
+    """Return the processes with more dead descriptors, (process, connection) -> number, than open ones."""
+    sums: Counter[str] = Counter()
+    for (process, _), number in dead.items():
+        sums[process] += number
+    return [
+        f"{process} has {number} dead descriptors and {open_fds.get(process, 0):.0f} open ones"
+        for process, number in sums.items()
+        if number > open_fds.get(process, 0)
+    ]
+
+
 def growth(samples: Sequence[Sample]) -> float:
     """Return the growth of memory in bytes from first to last sample, by linear regression."""
     times = [sample.at for sample in samples]

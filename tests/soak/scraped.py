@@ -25,6 +25,8 @@ class Scrape(NamedTuple):
     """socket_states: (state, process, remote port) -> sockets."""
     dead_fds: dict[tuple[str, str], int]
     """socket_dead_fds: (process, connection) -> file descriptors."""
+    open_fds: dict[str, float]
+    """socket_process_open_fds: process -> file descriptors."""
     failing: list[str]
 
     def by_process(self) -> Held:
@@ -62,6 +64,7 @@ class Scraped:
         totals: dict[str, int] = {}
         series: dict[tuple[str, str, str], float] = {}
         dead_fds: dict[tuple[str, str], int] = {}
+        open_fds: dict[str, float] = {}
         failing: list[str] = []
         for name, labels, value, *_ in samples(text):
             if name == "socket_host_states":
@@ -70,9 +73,11 @@ class Scraped:
                 series[labels["state"], labels["process"], labels["remote_port"]] = value
             elif name == "socket_dead_fds":
                 dead_fds[labels["process"], labels["connection"]] = int(value)
+            elif name == "socket_process_open_fds":
+                open_fds[labels["process"]] = value
             elif name == "socket_scrape_collector_success" and not value:
                 failing.append(labels["collector"])
-        return Scrape(totals, series, dead_fds, failing)
+        return Scrape(totals, series, dead_fds, open_fds, failing)
 
     def sample(self) -> Sample:
         status = (self._process / "status").read_text()

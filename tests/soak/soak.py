@@ -203,6 +203,7 @@ class Soak:
         problems = [
             *(f"{part} failed" for part in scrape.failing),
             *judge.check_sums(scrape.series, scrape.totals),
+            *judge.check_open_fds(scrape.dead_fds, scrape.open_fds),
             *judge.compare_counts(scrape.totals, before.counts, after.counts, MAX_CHANGES if churn else 0),
         ]
         results.problems += [f"scrape {results.scrapes}, {when}: {problem}" for problem in problems]

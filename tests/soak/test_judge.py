@@ -49,6 +49,15 @@ def test_series_that_do_not_add_up_are_reported() -> None:
     ]
 
 
+def test_process_without_as_many_open_descriptors_as_dead_ones_is_reported() -> None:
+    dead = {("a", "lost"): 30, ("a", "unknown"): 10, ("b", "lost"): 1, ("c", "lost"): 0}
+    assert judge.check_open_fds(dead, {"a": 40.0, "b": 7.0}) == []
+    assert judge.check_open_fds(dead, {"a": 36.0}) == [
+        "a has 40 dead descriptors and 36 open ones",
+        "b has 1 dead descriptors and 0 open ones",
+    ]
+
+
 def test_owners_are_correct_wrong_or_unknown() -> None:
     held = {"soak1": {"established": 10, "listen": 2}, "soak2": {"established": 5}}
     output = {"soak1": {"established": 8, "listen": 2}, "soak2": {"established": 6}, "other": {"listen": 9}}
