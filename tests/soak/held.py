@@ -20,6 +20,8 @@ UNKNOWN: Final = "dead, unknown"
 
 DEAD: Final = frozenset({LOST, UNKNOWN})
 
+_FIRST_EPHEMERAL_PORT: Final = 32_768
+
 _STATES: Final = {
     ESTABLISHED: "established",
     2: "syn_sent",
@@ -42,12 +44,30 @@ def state_of(sock: socket.socket) -> int:
 def count_states(
     sockets: Iterable[socket.socket], observed: Set[socket.socket] = frozenset()
 ) -> Counter[str]:
-    """Return the number of these sockets by state; those in no table of the kernel are dead.
+    """Return the number of these sockets by state and port, as key_of() writes it, or as dead ones.
 
     observed: the sockets that had a connection during a scrape.
     """
     counts: Counter[str] = Counter()
     for sock in sockets:
-        dead = LOST if sock in observed else UNKNOWN
-        counts[_STATES.get(state_of(sock), dead)] += 1
+        state = _STATES.get(state_of(sock))
+        if state is None:
+            counts[LOST if sock in observed else UNKNOWN] += 1
+        else:
+            counts[key_of(state, _port_label(sock, state))] += 1
     return counts
+
+
+def key_of(state: str, port: str) -> str:
+    """Return the key under which sockets are counted. port: value of the label `remote_port`."""
+    return f"{state}, {port}"
+
+
+def _port_label(sock: socket.socket, state: str) -> str:
+    if state == "listen":
+        return "none"
+    try:
+        is_service = sock.getsockname()[1] < _FIRST_EPHEMERAL_PORT
+        return "inbound" if is_service else str(sock.getpeername()[1])
+    except OSError:  # the connection has been reset since its state was read
+        return "reset"

@@ -8,7 +8,7 @@ from statistics import linear_regression, median
 from typing import Final, NamedTuple
 
 from ..oracle import Row
-from .held import DEAD, UNKNOWN
+from .held import UNKNOWN, key_of
 
 MAX_GROWTH: Final = 3 << 20
 """Maximum growth of resident memory in bytes over the measurement, by linear regression."""
@@ -26,11 +26,11 @@ process has them: the exporter looks for them at all processes every 30 s at mos
 States = Mapping[str, int]
 
 Held = Mapping[str, States]
-"""Process -> state -> sockets."""
+"""Process -> state and port, as held.key_of() writes them -> sockets."""
 
 Endpoint = tuple[bytes, int]
 
-_OPEN_STATES: Final = DEAD | {"established", "close_wait", "listen"}
+_OPEN_STATES: Final = frozenset({"established", "close_wait", "listen", "dead"})
 """States of sockets with a descriptor, which tells their owner."""
 
 _RECENT_ENTRIES: Final = 2 * (1 + MAX_LATE_SCRAPES)
@@ -153,7 +153,7 @@ def compare_held(
             exported = _number(output, process, state)
             most = max(_number(held, process, state) for held in recent)
             least = min(_number(held, process, state) for held in (unseen if state == UNKNOWN else recent))
-            is_known = process in resolvable and state in _OPEN_STATES and state not in ignored
+            is_known = process in resolvable and _is_open(state) and state not in ignored
             if exported > most or (is_known and exported < least):
                 yield Mismatch(process, state, exported, least, most)
 
@@ -170,7 +170,7 @@ class Closers(NamedTuple):
 
 
 def former_owners(rows: Iterable[Row], closers: Closers) -> dict[str, Counter[str]]:
-    """Return the sockets that processes may have closed: process -> state -> sockets, such as in TIME_WAIT.
+    """Return the sockets that processes may have closed, such as in TIME_WAIT, as Held.
 
     A socket that one of several processes has closed counts for each of them.
     """
@@ -178,18 +178,20 @@ def former_owners(rows: Iterable[Row], closers: Closers) -> dict[str, Counter[st
     for row in rows:
         if row.state in _OPEN_STATES:
             continue
-        names = {
-            *closers.clients.get((row.remote_address, row.remote_port), ()),
-            *closers.servers.get((row.local_address, row.local_port), ()),
-        }
-        for name in names:
-            held.setdefault(name, Counter())[row.state] += 1
+        for name in closers.clients.get((row.remote_address, row.remote_port), ()):
+            held.setdefault(name, Counter())[key_of(row.state, str(row.remote_port))] += 1
+        for name in closers.servers.get((row.local_address, row.local_port), ()):
+            held.setdefault(name, Counter())[key_of(row.state, "inbound")] += 1
     return held
 
 
 def only_open(states: States) -> States:
     """Return the states of sockets with a descriptor."""
-    return {state: number for state, number in states.items() if state in _OPEN_STATES}
+    return {state: number for state, number in states.items() if _is_open(state)}
+
+
+def _is_open(key: str) -> bool:
+    return key.partition(",")[0] in _OPEN_STATES
 
 
 def add_held(*parts: Held) -> dict[str, Counter[str]]:

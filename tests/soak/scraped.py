@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..running import Exporter, samples
-from .held import LOST, UNKNOWN
+from .held import LOST, UNKNOWN, key_of
 from .judge import Held, Sample, add_held
 
 _DEAD: Final = {"lost": LOST, "unknown": UNKNOWN}
@@ -30,10 +30,10 @@ class Scrape(NamedTuple):
     failing: list[str]
 
     def by_process(self) -> Held:
-        """Return process -> state -> sockets, with dead file descriptors as two more states."""
+        """Return the sockets of each process, with dead file descriptors as two more states."""
         owners: dict[str, Counter[str]] = {}
-        for (state, process, _), number in self.series.items():
-            owners.setdefault(process, Counter())[state] += int(number)
+        for (state, process, port), number in self.series.items():
+            owners.setdefault(process, Counter())[key_of(state, port)] += int(number)
         for (process, connection), number in self.dead_fds.items():
             owners.setdefault(process, Counter())[_DEAD[connection]] += number
         return owners
@@ -53,7 +53,11 @@ class Scraped:
         """Return the sockets of this connection: of this process, and of the exporter with its listener."""
         exporter = (self._process / "comm").read_text().strip()
         here = Path("/proc/self/comm").read_text().strip()
-        return add_held({exporter: {"established": 1, "listen": 1}}, {here: {"established": 1}})
+        port = str(self._connection.port)
+        return add_held(
+            {exporter: {key_of("established", "inbound"): 1, key_of("listen", "none"): 1}},
+            {here: {key_of("established", port): 1}},
+        )
 
     def scrape(self) -> Scrape:
         self._connection.request("GET", "/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": "10"})

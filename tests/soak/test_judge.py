@@ -150,6 +150,16 @@ class TestHeld:
             "leaker has 0 in established and has 9 in the scrape",
         ]
 
+    def test_other_port_is_wrong(self) -> None:
+        """As many new connections hide those that were handed over, but not to another port."""
+        held = {"parent": {"established, 9501": 180}, "child": {"established, inbound": 80}}
+        output = {"parent": {"established, 9501": 100, "established, inbound": 80}}
+        assert compared(output, held) == [
+            "child has 80 in established, inbound and has 0 in the scrape",
+            "parent has 180 in established, 9501 and has 100 in the scrape",
+            "parent has 0 in established, inbound and has 80 in the scrape",
+        ]
+
     def test_unknown_owner_is_missing_where_it_can_be_known(self) -> None:
         held = {"child": {"established": 40}, "soak1": {"established": 600}}
         output = {"soak1": {"established": 590}, "unknown": {"established": 50}}
@@ -262,14 +272,17 @@ class TestFormerOwners:
             self.row("fin_wait2", self.SERVICE, self.CLIENT),
         )
         assert judge.former_owners([client, client, server], closers) == {
-            "client": {"time_wait": 2},
-            "server": {"fin_wait2": 1},
+            "client": {"time_wait, 9504": 2},
+            "server": {"fin_wait2, inbound": 1},
         }
 
     def test_socket_counts_for_each_process_that_may_have_closed_it(self) -> None:
         closers = judge.Closers({self.SERVICE: {"parent", "child"}}, {})
         row = self.row("time_wait", self.CLIENT, self.SERVICE)
-        assert judge.former_owners([row], closers) == {"parent": {"time_wait": 1}, "child": {"time_wait": 1}}
+        assert judge.former_owners([row], closers) == {
+            "parent": {"time_wait, 9504": 1},
+            "child": {"time_wait, 9504": 1},
+        }
 
     def test_sockets_with_an_owner_and_of_other_services_are_ignored(self) -> None:
         closers = judge.Closers({self.SERVICE: {"client"}}, {self.SERVICE: {"server"}})

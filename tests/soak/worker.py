@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..benchmarks.worker import PORTS, Worker
-from .held import count_states
+from .held import count_states, key_of
 
 _VISIT: Final = 0.2
 """Lifetime of a child in seconds."""
@@ -56,7 +56,8 @@ class SoakWorker(Worker):
     def held(self) -> str:
         self._reap()
         ends = [end for pair in self._pairs for end in (pair.client, pair.accepted)]
-        return json.dumps({"listen": len(PORTS) + 1, **count_states([*ends, *self._close_wait])})
+        listeners = {key_of("listen", "none"): len(PORTS) + 1}
+        return json.dumps(listeners | count_states([*ends, *self._close_wait]))
 
     def _reap(self) -> None:
         for pid in self._children:
