@@ -19,6 +19,8 @@ from .actors import Actors
 from .judge import Closers, Held
 
 HANDED_OVER: Final = 40
+REPLACED: Final = 2 * HANDED_OVER
+"""Connections that the parent opens in odd rounds: the number of its descriptors is the same again."""
 KEPT: Final = 100
 LEAKED: Final = 30
 DIED: Final = 20
@@ -114,7 +116,7 @@ class Scenarios:
         # The child closes them; by the exporter's documentation they are of the process that listens.
         self._add_closers(_PARENT_PORT, CALLER, self._child, self._parent)
         if self._round % 2:
-            self._connect(self._parent, "kept", _KEPT_PORT, 2 * HANDED_OVER)
+            self._connect(self._parent, "kept", _KEPT_PORT, REPLACED)
 
     def lose_unseen(self) -> None:
         """Open connections and reset them. In even rounds: their descriptors are found within two rounds."""
