@@ -176,9 +176,7 @@ class FdTable:
         known, high = self._inodes, self._high_inodes
         fds, end = self._list_fds(), len(known)
         return [
-            fd
-            for fd in fds
-            if not (inode := known[fd] if fd < end else high.get(fd)) or inode not in live
+            fd for fd in fds if not (inode := known[fd] if fd < end else high.get(fd)) or inode not in live
         ]
 
     def read_fds(self, fds: Sequence[int]) -> None:
@@ -195,9 +193,7 @@ class FdTable:
         if max(sockets, default=0) < end and list(map(known.__getitem__, sockets)) == list(sockets.values()):
             return dict(sockets)  # a sixth of the time of the comprehension
         return {
-            fd: inode
-            for fd, inode in sockets.items()
-            if (known[fd] if fd < end else high.get(fd)) == inode
+            fd: inode for fd, inode in sockets.items() if (known[fd] if fd < end else high.get(fd)) == inode
         }
 
     def read_all(self) -> Iterator[list[int]]:
@@ -261,6 +257,11 @@ class FdTable:
         end = len(self._inodes) + _PROBED_AFTER_LAST
         step = -(-end // _PROBED)
         return list(range(offset % step, end, step))
+
+    def sample(self, sockets: Container[int], offset: int) -> list[int]:
+        """Return some of the descriptors that had one of these sockets when last read, as probe_fds()."""
+        fds = self.probe_fds(offset)
+        return [fd for fd in fds if (inode := self._inode(fd)) and inode in sockets]
 
     def probe(self, fds: Sequence[int]) -> tuple[int, list[str]]:
         """Return the number of open descriptors and the link targets of these, without storing them."""

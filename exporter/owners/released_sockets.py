@@ -8,7 +8,7 @@ that it closes look the same, so these reads have a budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -30,6 +30,8 @@ _ROTATION_SHARE: Final = 1 / 256
 _ROTATION_SHARE_WITHOUT_COUNTS: Final = 1 / 64
 _MIN_ALLOWANCE: Final = 64
 _MIN_ALLOWANCE_WITHOUT_COUNTS: Final = 128
+# Number of descriptors that are read in one collection as samples, where a fall may be hidden: 2 ms.
+_MIN_SAMPLES: Final = 512
 # Share of its sockets that a process has released at least for a fall to be read on credit, and number of
 # reads that each released socket refunds: such a read pays for itself if the suspicion was right.
 _LARGE_FALL: Final = 1 / 8
@@ -97,6 +99,10 @@ class _Account:
         """Return whether the process may have released a socket. Files that it has opened may hide a fall."""
         return self.live_count > 0 and (self.fall > 0 or self.rise > 0)
 
+    def is_large_fall(self) -> bool:
+        """Return whether the fall is a large share of its sockets."""
+        return self.fall > 0 and self.fall >= _LARGE_FALL * self.live_count
+
     def priority(self) -> tuple[float, float]:
         """Return the shares of its sockets that it may have released; a rise comes after any fall."""
         return self.confirmed_fall / self.live_count, self.fall / self.live_count
@@ -116,6 +122,8 @@ class ReleasedSocketFinder:
         self._accounts: dict[FdTable, _Account] = {}
         # (tid, fd) at which the rotation continues.
         self._next = (0, 0)
+        self._next_sampled_tid = 0
+        self._collections = 0
 
     def count_open(self, tables: Iterable[FdTable]) -> None:
         """Count the open descriptors of these processes, as soon as possible after the sockets were read."""
@@ -160,6 +168,7 @@ class ReleasedSocketFinder:
         found: pid -> number of its sockets that the search has found.
         missing: sockets that it has not found. One may have the descriptor of a socket that was given away.
         """
+        self._collections += 1
         tells_counts = any(account.open_count for account in self._accounts.values())
         limit = max(_MIN_ALLOWANCE_WITHOUT_COUNTS, int(len(owned) * _ROTATION_SHARE_WITHOUT_COUNTS))
         if tells_counts:
@@ -175,6 +184,8 @@ class ReleasedSocketFinder:
             # Counting again takes as long as finding the closed ones: only where something has changed.
             if account.may_have_fallen(found.get(table.pid, 0)):
                 account.update(table.count_live(live))
+        if missing or any(account.rise for account in self._accounts.values()):
+            yield from self._read_samples(live, missing)
         suspects = [entry for entry in self._accounts.items() if entry[1].is_suspect()]
         suspects.sort(key=lambda entry: entry[1].priority(), reverse=True)
         others = [entry for entry in self._accounts.items() if not entry[1].is_suspect()]
@@ -183,22 +194,54 @@ class ReleasedSocketFinder:
         for table, account in chain(suspects, others):
             if not account.is_suspect() and not missing:
                 return
-            is_large = account.fall > 0 and account.fall >= _LARGE_FALL * account.live_count
             cost = account.live_count + (0 if account.fall else _RESERVED_FOR_FALLS)
-            if remaining <= 0 or not self._budget.affords(cost, on_credit=is_large):
+            if remaining <= 0 or not self._budget.affords(cost, on_credit=account.is_large_fall()):
                 return  # Even if a later one is cheaper: the budget is saved up for this one.
+            remaining -= yield from self._read_sockets(table, account, live, missing, remaining)
+
+    def _read_samples(self, live: set[int], missing: set[int]) -> Iterator[Reread]:
+        """Read samples of processes in rotation, and more of those that have lost sockets of their sample.
+
+        A process that opens as many sockets as it gives away has as many descriptors as before.
+        """
+        remaining = _MIN_SAMPLES
+        for table in sorted(
+            self._accounts, key=lambda table: (table.tid < self._next_sampled_tid, table.tid)
+        ):
+            fds = table.sample(live, self._collections)
+            self._next_sampled_tid = table.tid
+            if len(fds) > remaining:
+                return
+            remaining -= len(fds)
             with suppress(OSError):  # The process has vanished.
-                while remaining > 0:
-                    size = min(_CHUNK, remaining)
-                    fds = list(islice(table.fds_of(live, account.next_fd), size))
-                    remaining -= len(fds)
-                    if fds:
-                        result = self._read_suspect(table, account, fds, live)
-                        missing.difference_update(result.found)
-                        yield result
-                    if len(fds) < size:
-                        account.verify(table.count_live(live), table.count_open())
-                        break
+                result = self._read(table, fds, live)
+                if result.released:
+                    missing.difference_update(result.found)
+                    yield result
+                    account = self._accounts[table]
+                    account.live_count = account.live_count or table.count_live(live)
+                    is_large = len(result.released) >= _LARGE_FALL * len(fds)
+                    if self._budget.affords(account.live_count, on_credit=is_large):
+                        yield from self._read_sockets(table, account, live, missing, _MAX_READS)
+
+    def _read_sockets(
+        self, table: FdTable, account: _Account, live: set[int], missing: set[int], limit: int
+    ) -> Generator[Reread, None, int]:
+        """Re-read the sockets of a process, at most `limit` descriptors. Return their number."""
+        done = 0
+        with suppress(OSError):  # The process has vanished.
+            while done < limit:
+                size = min(_CHUNK, limit - done)
+                fds = list(islice(table.fds_of(live, account.next_fd), size))
+                done += len(fds)
+                if fds:
+                    result = self._read_suspect(table, account, fds, live)
+                    missing.difference_update(result.found)
+                    yield result
+                if len(fds) < size:
+                    account.verify(table.count_live(live), table.count_open())
+                    break
+        return done
 
     def _read_suspect(self, table: FdTable, account: _Account, fds: list[int], live: set[int]) -> Reread:
         account.next_fd = fds[-1] + 1

@@ -174,7 +174,8 @@ def test_search_for_missing_sockets_ends_when_they_are_found(tree: Tree, watch: 
     tree.hold(600, 150, 777)
     watch.links()
     assert finder.find(missing=[777]) == [(10_147, 600)]
-    assert len(watch.links()) <= 200 + 64
+    # 200 of the second process, two samples, and the rotation.
+    assert len(watch.links()) <= 200 + 2 * 32 + 64
 
 
 def test_search_for_missing_sockets_spends_half_of_the_savings(tree: Tree, watch: Watch) -> None:
@@ -183,6 +184,29 @@ def test_search_for_missing_sockets_spends_half_of_the_savings(tree: Tree, watch
     for _ in range(20):
         finder.find(missing=[777])
     assert len(watch.links()) <= 16_384 + 20 * 128
+
+
+def test_replaced_sockets_are_found_without_savings(tree: Tree, watch: Watch) -> None:
+    """A process that opens as many as it gives away has as many as before: a sample shows it."""
+    finder = make_finder(tree, watch, 2000)
+    for _ in range(20):
+        finder.find(missing=[777])
+    for fd in range(3, 503):
+        tree.hold(PID, fd, 50_000 + fd)
+    assert len(finder.find(missing=[50_003])) == 500
+
+
+def test_samples_are_limited_and_read_in_rotation(tree: Tree, watch: Watch) -> None:
+    tables = [read_table(tree, 100, pid=600 + number) for number in range(40)]
+    finder = Finder(tables, range(10_000, 10_100))
+    for _ in range(200):
+        finder.find(missing=[777])
+    watch.links()
+    finder.find(missing=[777])
+    finder.find(missing=[777])
+    read = watch.links()
+    assert len(read) <= 2 * (512 + 64) + 100
+    assert {pid for pid, _ in read} >= set(range(600, 630))
 
 
 def test_large_fall_is_followed_without_savings(tree: Tree, watch: Watch) -> None:
