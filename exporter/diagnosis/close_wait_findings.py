@@ -76,12 +76,15 @@ def _rate_doubtful(leak: Leak, data: DiagnosisInput) -> Severity | None:
 
     Such connections are possibly older than they look. Dead file descriptors whose connections were not
     observed are no evidence alone: they are a note, unless file descriptors run out. Together with
-    connections that keepalive ends they are evidence: a working program has neither.
+    connections that keepalive ends they are evidence: a working program has neither. Where probes are sent
+    every few seconds, few connections are in CLOSE_WAIT at a time, and many file descriptors are dead.
     """
     thresholds, few = data.thresholds, data.thresholds.close_wait_few
     if leak.dead.count and leak.limit and leak.limit.is_exhausted(thresholds):
         return Severity.WARNING
     if leak.kept_alive_for(0.0) >= few and leak.dead.count >= few:
+        return Severity.WARNING
+    if leak.kept_alive_for(0.0) and leak.dead.count >= thresholds.close_wait_many:
         return Severity.WARNING
     is_possible = (leak.oldest_at_most_seconds or 0.0) >= thresholds.close_wait_old_seconds
     if is_possible and leak.kept_alive_for(thresholds.close_wait_linger_seconds) >= few:

@@ -191,6 +191,13 @@ class TestDeadDescriptors:
         assert finding.severity is WARNING
         assert "Probably they belong to the same leak." in finding.detail
 
+    def test_many_confirm_a_single_young_connection_with_keepalive(self) -> None:
+        rows = list(close_wait(1, age=0.5, silent=2))
+        assert kinds(make_snapshot(rows, dead_fds=dead(99, was_connected=False))) == []
+        finding = only_finding(make_snapshot(rows, dead_fds=dead(100, was_connected=False)))
+        assert finding.severity is WARNING
+        assert "Probably they belong to the same leak." in finding.detail
+
     def test_are_one_leak_with_close_wait(self) -> None:
         # Neither would be a warning alone.
         finding = only_finding(make_snapshot(close_wait(50, age=30), dead_fds=dead(50)))
