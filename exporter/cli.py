@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -55,7 +55,6 @@ from .owners.process_cache import ProcessCache, ProcessReader
 from .owners.resolver import NullOwnerResolver, OwnerResolver
 from .portable.psutil_process import PsutilProcessReader
 from .portable.psutil_source import PsutilSource
-from .portable.registry import read_registry
 from .portable.user_privilege import read_user_privilege
 from .procfs.fd_usage import read_fd_usage
 from .procfs.netstat import read_counters
@@ -68,6 +67,13 @@ from .reload import ConfigReloader
 from .rendering import text
 from .reports import build_status_page, print_report
 from .runtime import freeze_startup_objects, raise_fd_limit
+from .windows.dynamic_ports import DynamicPortReader
+from .windows.iphlpapi_source import IphlpapiSource
+from .windows.process_table import ProcessTable
+from .windows.services import ServiceTable
+from .windows.tcp_statistics import TcpStatisticsReader
+from .windows.windows_limits import WindowsLimitsReader
+from .windows.windows_processes import WindowsProcessReader
 
 if TYPE_CHECKING:
     from .http.scrape import ScrapeCoalescer
@@ -75,6 +81,8 @@ if TYPE_CHECKING:
 MAX_COLLECTION_SECONDS: Final = 30.0
 """Time that `--once` and `explain` wait for a collection, 17 times that of 150,000 sockets through psutil.
 After it they print what has been read: a file in /proc can hang."""
+
+_NATIVE_SOURCES: Final = {"linux": NetlinkSource.name, "win32": IphlpapiSource.name}
 
 EXIT_SUCCESS: Final = 0
 EXIT_FAILURE: Final = 1
@@ -122,7 +130,7 @@ def run_command(command_line: Sequence[str]) -> int:
         return EXIT_SUCCESS
     try:
         source = choose_source(flags.source, flags.procfs)
-    except NetlinkError as error:
+    except (NetlinkError, OSError, ValueError) as error:
         logger.error("Cannot read sockets", extra=fields(err=error))  # noqa: TRY400  # no stacktrace: it is no bug
         return text.EXIT_UNREADABLE if is_explain else EXIT_FAILURE
     readers = build_host_readers(flags.procfs)
@@ -194,8 +202,16 @@ def series_limits(config: Config) -> SeriesLimits:
 
 def build_host_readers(procfs: Path) -> HostReaders:
     """Return the readers of this host's data other than sockets and their owners."""
+    if sys.platform == "win32":
+        limits, counters = WindowsLimitsReader(DynamicPortReader()), TcpStatisticsReader()
+        return HostReaders(
+            read_limits=limits.read,
+            read_counters=counters.read,
+            read_fd_usage=partial(read_fd_usage, procfs),
+            read_handle_count=lambda pid: process_table().entry(pid).handles,
+        )
     return HostReaders(
-        read_limits=partial(read_limits, procfs),
+        read_limits=partial(read_sysctls, procfs) if sys.platform == "linux" else SysctlLimits,
         read_counters=partial(read_counters, procfs),
         read_fd_usage=partial(read_fd_usage, procfs),
         read_workers=partial(read_workers, procfs),
@@ -228,39 +244,35 @@ def enabled_collectors(flags: argparse.Namespace) -> frozenset[CollectorName]:
 
 
 def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
-    """Return the socket source of this name; for `auto`, psutil where netlink is unavailable.
+    """Return the socket source of this name; for `auto`, psutil where the system's own is unavailable.
 
-    Raises NetlinkError if the name is `netlink` and the kernel refuses it.
+    Raises NetlinkError, OSError or ValueError if another source is named and the system refuses it.
     """
-    if name == "psutil" or (name == "auto" and sys.platform != "linux"):
+    native = _NATIVE_SOURCES.get(sys.platform, PsutilSource.name) if name == "auto" else name
+    source: NetlinkSource | IphlpapiSource
+    if native == PsutilSource.name:
         return PsutilSource(procfs)
-    netlink = NetlinkSource()
+    source = NetlinkSource() if native == NetlinkSource.name else IphlpapiSource(process_table().entries)
     try:
-        netlink.probe()
-    except NetlinkError as error:
-        if name == "netlink":
+        source.probe()
+    except (NetlinkError, OSError, ValueError) as error:
+        if name != "auto":
             raise
-        logger.warning("Netlink unavailable, falling back to psutil", extra=fields(err=error))
+        logger.warning("Falling back to psutil", extra=fields(unavailable=native, err=error))
         return PsutilSource(procfs)
-    return netlink
+    return source
 
 
-def read_limits(procfs: Path) -> SysctlLimits:
-    """Return the TCP limits of this system, without any value on macOS and BSD.
-
-    On Linux they are those of the calling thread's network namespace: any /proc/sys/net shows no other.
-    Raises OSError if none of them is readable.
-    """
-    if sys.platform == "linux":
-        return read_sysctls(procfs)
-    elif sys.platform == "win32":  # noqa: RET505  # mypy follows the platform through elif only
-        return read_registry()
-    else:
-        return SysctlLimits()
+@cache
+def process_table() -> ProcessTable:
+    """Return the table of processes of Windows, which the source and the owner resolver share."""
+    return ProcessTable()
 
 
-def build_process_reader(procfs: Path) -> ProcessReader:
-    """Return the reader of process attributes for this system."""
+def build_process_reader(source_name: str, procfs: Path) -> ProcessReader:
+    """Return the reader of process attributes for this source and system."""
+    if source_name == IphlpapiSource.name:
+        return WindowsProcessReader(process_table(), ServiceTable())
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 
@@ -273,7 +285,7 @@ def build_owner_resolver(
     """
     if not getattr(flags, CollectorName.OWNERS):
         return NullOwnerResolver(), None
-    processes = ProcessCache(build_process_reader(flags.procfs), details)
+    processes = ProcessCache(build_process_reader(source.name, flags.procfs), details)
     if not isinstance(source, NetlinkSource):
         return PidOwnerResolver(processes), None
     scanner = FdScanner(flags.procfs)

@@ -197,9 +197,10 @@ def _add_source_flag(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--source",
         metavar="SOURCE",
-        choices=("auto", "netlink", "psutil"),
+        choices=("auto", "netlink", "psutil", "iphlpapi"),
         default="auto",
-        help="socket source: netlink, psutil or auto (netlink where permitted, default)",
+        help="socket source: netlink (Linux), iphlpapi (Windows), psutil or auto (the system's own where "
+        "permitted, default)",
     )
 
 

@@ -268,6 +268,10 @@ BUSY: Final = Snapshot(
         listen_drops=8,
         syn_queue_drops=4,
         backlog_drops=6,
+        connect_failures=9,
+        established_resets=10,
+        retransmitted_segments=11,
+        resets_sent=12,
         aborts={"close": 1, "data": 2, "timeout": 3, "linger": 0, "memory": 0, "failed": 0},
         orphans=7,
         memory_bytes=1 << 20,
@@ -277,6 +281,8 @@ BUSY: Final = Snapshot(
         NGINX: FdUsage(20, None),
         NGINX_WORKER: FdUsage(100, 1_000),
     },
+    # No system has both file descriptors and handles.
+    handle_counts={PRINTD: 3_100, NGINX: 250},
     source="netlink",
 )
 """A host with samples for every metric, close to no limit."""

@@ -17,6 +17,7 @@ from exporter import __version__, cli
 from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.psutil_process import PsutilProcessReader
 from exporter.procfs.process_reader import ProcfsProcessReader
+from exporter.windows.windows_processes import WindowsProcessReader
 
 from .running import COMMAND, ELSEWHERE, run, running, samples, until, value
 
@@ -288,29 +289,34 @@ def test_metrics_of_the_exporter_can_be_disabled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "reader"),
+    ("platform", "source", "reader"),
     [
-        ("linux", ProcfsProcessReader),
-        ("win32", PsutilProcessReader),
-        ("darwin", PsutilProcessReader),
-        ("freebsd14", PsutilProcessReader),
+        ("linux", "netlink", ProcfsProcessReader),
+        ("linux", "psutil", ProcfsProcessReader),
+        ("win32", "iphlpapi", WindowsProcessReader),
+        ("win32", "psutil", PsutilProcessReader),
+        ("darwin", "psutil", PsutilProcessReader),
+        ("freebsd14", "psutil", PsutilProcessReader),
     ],
 )
-def test_process_reader_of_each_system(monkeypatch: pytest.MonkeyPatch, platform: str, reader: type) -> None:
+def test_process_reader_of_each_system(
+    monkeypatch: pytest.MonkeyPatch, platform: str, source: str, reader: type
+) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    assert isinstance(cli.build_process_reader(Path("/proc")), reader)
+    assert isinstance(cli.build_process_reader(source, Path("/proc")), reader)
 
 
 def test_limits_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sysctls = tmp_path / "sys/net/ipv4"
     sysctls.mkdir(parents=True)
     (sysctls / "ip_local_port_range").write_text("32768\t60999\n")
-    monkeypatch.setattr(cli, "read_registry", lambda: SysctlLimits(time_wait_seconds=30.0))
+    windows_limits = SysctlLimits(time_wait_seconds=30.0)
+    monkeypatch.setattr(cli.WindowsLimitsReader, "read", lambda _: windows_limits)
     ranges = {}
     for platform in ("linux", "win32", "darwin", "freebsd14"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "platform", platform)
-            limits = cli.read_limits(tmp_path)
+            limits = cli.build_host_readers(tmp_path).read_limits()
         ranges[platform] = (limits.ephemeral, limits.time_wait_seconds)
     assert ranges == {
         "linux": (EphemeralRange(32768, 60999), 60.0),

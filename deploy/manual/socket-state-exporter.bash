@@ -18,7 +18,7 @@ _socket_state_exporter() {
       return
       ;;
     --source)
-      mapfile -t COMPREPLY < <(compgen -W "auto netlink psutil" -- "$word")
+      mapfile -t COMPREPLY < <(compgen -W "auto netlink psutil iphlpapi" -- "$word")
       return
       ;;
     --path.procfs)

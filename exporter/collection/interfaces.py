@@ -47,3 +47,5 @@ class HostReaders:
     """pid -> its file descriptor usage. Raises OSError if that is not readable."""
     read_workers: Callable[[int], Sequence[int]] = lambda _: ()
     """pid -> pids of its workers. Raises OSError if that is not readable."""
+    read_handle_count: Callable[[int], int] | None = None
+    """pid -> number of its open handles, on Windows. Raises OSError if that is not readable."""

@@ -184,6 +184,9 @@ class SocketTracker:
             fd_usage=fd_usage,
             dead_fds=dead_fds,
             workers=workers,
+            handle_counts=(
+                self._read_handle_counts(names.by_owner) if CollectorName.DESCRIPTORS in succeeded else None
+            ),
             source=self._source.name,
         )
 
@@ -330,6 +333,17 @@ class SocketTracker:
                 with suppress(OSError, ValueError):
                     workers[owner] = self._readers.read_workers(owner.pid)
         return workers
+
+    def _read_handle_counts(self, owners: Iterable[Owner]) -> dict[ProcessId, int] | None:
+        """Return the number of open handles of the owners; None if the system has no handles."""
+        if self._readers.read_handle_count is None:
+            return None
+        counts: dict[ProcessId, int] = {}
+        for owner in owners:
+            if isinstance(owner, ProcessId) and self._resolver.is_alive(owner):
+                with suppress(OSError):  # The process has exited.
+                    counts[owner] = self._readers.read_handle_count(owner.pid)
+        return counts
 
 
 def _empty_count() -> tuple[CountInProgress, BoundPortCounter | None]:

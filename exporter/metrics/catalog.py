@@ -198,6 +198,13 @@ SOCKET_PROCESS_WORST_FD_RATIO: Final = gauge(
     ("process",),
     collector=CollectorName.DESCRIPTORS,
 )
+SOCKET_PROCESS_OPEN_HANDLES: Final = gauge(
+    "socket_process_open_handles",
+    "Open handles of processes that own TCP sockets, by process name. Windows only: it has no limit of file "
+    "descriptors.",
+    ("process",),
+    collector=CollectorName.DESCRIPTORS,
+)
 SOCKET_RECEIVE_QUEUE_BYTES: Final = gauge(
     "socket_receive_queue_bytes",
     "Bytes received and not yet read by the process; a pending FIN counts as one byte.",
@@ -265,6 +272,26 @@ SOCKET_KERNEL_BACKLOG_DROPS: Final = counter(
     "socket_kernel_backlog_drops",
     "Segments dropped because the backlog of a socket was full (TcpExt TCPBacklogDrop): the segments that "
     "arrive while a process uses the socket, not the accept queue.",
+    collector=CollectorName.LIMITS,
+)
+SOCKET_KERNEL_CONNECT_FAILURES: Final = counter(
+    "socket_kernel_connect_failures",
+    "Connections that ended before they were established (Tcp AttemptFails).",
+    collector=CollectorName.LIMITS,
+)
+SOCKET_KERNEL_ESTABLISHED_RESETS: Final = counter(
+    "socket_kernel_established_resets",
+    "Established connections, and those in CLOSE_WAIT, that were reset (Tcp EstabResets).",
+    collector=CollectorName.LIMITS,
+)
+SOCKET_KERNEL_RETRANSMITTED_SEGMENTS: Final = counter(
+    "socket_kernel_retransmitted_segments",
+    "Retransmitted segments (Tcp RetransSegs).",
+    collector=CollectorName.LIMITS,
+)
+SOCKET_KERNEL_RESETS_SENT: Final = counter(
+    "socket_kernel_resets_sent",
+    "Sent segments with the flag RST (Tcp OutRsts).",
     collector=CollectorName.LIMITS,
 )
 SOCKET_KERNEL_ABORTS: Final = counter(

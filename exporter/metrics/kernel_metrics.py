@@ -42,3 +42,7 @@ def _counter_values(snapshot: Snapshot) -> Iterator[tuple[GaugeSpec | CounterSpe
         yield catalog.SOCKET_KERNEL_LISTEN_DROPS, counters.listen_drops
         yield catalog.SOCKET_KERNEL_SYN_QUEUE_DROPS, counters.syn_queue_drops
         yield catalog.SOCKET_KERNEL_BACKLOG_DROPS, counters.backlog_drops
+        yield catalog.SOCKET_KERNEL_CONNECT_FAILURES, counters.connect_failures
+        yield catalog.SOCKET_KERNEL_ESTABLISHED_RESETS, counters.established_resets
+        yield catalog.SOCKET_KERNEL_RETRANSMITTED_SEGMENTS, counters.retransmitted_segments
+        yield catalog.SOCKET_KERNEL_RESETS_SENT, counters.resets_sent

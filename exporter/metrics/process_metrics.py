@@ -16,7 +16,7 @@ from .spec import GaugeSpec
 
 
 def build_descriptors(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:
-    """Build the open file descriptors of processes that own sockets, and their highest usage ratio."""
+    """Build open file descriptors and handles of processes that own sockets, and the highest usage ratio."""
     open_fds: Counter[str] = Counter()
     max_ratios: dict[str, float] = {}
     for owner, usage in snapshot.fd_usage.items():
@@ -30,6 +30,12 @@ def build_descriptors(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Me
     for name, ratio in max_ratios.items():
         ratios[display(name)] = max(ratios.get(display(name), 0.0), ratio)
     yield catalog.SOCKET_PROCESS_WORST_FD_RATIO.build(((name,), ratio) for name, ratio in ratios.items())
+    if snapshot.handle_counts is not None:
+        handles: Counter[str] = Counter()
+        for owner, count in snapshot.handle_counts.items():
+            handles[snapshot.process_name(owner)] += count
+        spec = catalog.SOCKET_PROCESS_OPEN_HANDLES
+        yield _sum_by_name(spec, handles, _display_names(spec, handles, limiter))
 
 
 def build_queues(snapshot: Snapshot, limiter: SeriesLimiter) -> Iterator[Metric]:

@@ -53,6 +53,10 @@ class SysctlLimits:
     """Maximum number of orphaned sockets, which no process has open; further ones are reset."""
     max_memory_bytes: int | None = None
     """Maximum memory of all TCP buffers."""
+    ephemeral_is_assumed: bool = False
+    """Whether the range is the default of Windows, since that of this host is not readable."""
+    max_user_port: int | None = None
+    """MaxUserPort in the registry of Windows: last ephemeral port of old releases."""
     errors: tuple[str, ...] = ()
     """One sentence for each value that exists but is unreadable or malformed."""
 
@@ -82,6 +86,14 @@ class KernelCounters:
     backlog_drops: int | None = None
     """Counter of segments dropped because the backlog of a socket was full: the queue of segments that arrive
     while a process has locked the socket (TcpExt TCPBacklogDrop, tcp_add_backlog in net/ipv4/tcp_ipv4.c)."""
+    connect_failures: int | None = None
+    """Counter of connections that ended before they were established (RFC 4022 tcpAttemptFails)."""
+    established_resets: int | None = None
+    """Counter of established connections that were reset (RFC 4022 tcpEstabResets)."""
+    retransmitted_segments: int | None = None
+    """Counter of retransmitted segments (RFC 4022 tcpRetransSegs)."""
+    resets_sent: int | None = None
+    """Counter of sent segments with RST (RFC 4022 tcpOutRsts)."""
     aborts: Mapping[str, int] = field(default_factory=dict)
     """Counters of aborted connections by reason: close (data unread), data (received after close()), timeout,
     linger, memory (orphans and buffers) (TcpExt TCPAbortOn...), and failed, the aborts for any reason whose

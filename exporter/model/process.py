@@ -49,3 +49,5 @@ class Process:
     """systemd unit, such as `cups.service`."""
     container: str = ""
     """Container id, 64 hexadecimal digits."""
+    services: tuple[str, ...] = ()
+    """Names of the Windows services that run in the process, such as `Spooler`."""

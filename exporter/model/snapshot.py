@@ -40,6 +40,8 @@ class Snapshot:
     limits: SysctlLimits | None = None
     counters: KernelCounters | None = None
     fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
+    handle_counts: Mapping[ProcessId, int] | None = None
+    """Number of open handles of the owners, on Windows."""
     dead_fds: Sequence[DeadFd] | None = None
     workers: Mapping[ProcessId, Sequence[int]] = field(default_factory=dict)
     """Pids of the workers of processes with connections in an accept queue, where they are known: a listener

@@ -40,6 +40,9 @@ NO_OWNER_KEY: Final = 0
 HIDDEN_OWNER_KEY: Final = 0xFFFFFFFF
 """Owner key of a socket whose process the source has no permission to see."""
 
+STALE_OWNER_KEY: Final = 0xFFFFFFFE
+"""Owner key of a socket that is older than the process with its pid: the pid was reused."""
+
 SocketKey = Hashable
 """Identity of one socket in one state, within a key space. If two collections contain an equal key, nothing
 that is exported about that socket has changed, except its queues. Opaque to every module but the source."""
@@ -65,10 +68,11 @@ class Socket(NamedTuple):
     remote_address: bytes
     remote_port: int
     owner_key: int
-    """Key by which the owner is looked up: the socket's inode (netlink), a pid (psutil), NO_OWNER_KEY or
-    HIDDEN_OWNER_KEY."""
+    """Key by which the owner is looked up: the socket's inode (netlink), a pid (psutil and iphlpapi),
+    NO_OWNER_KEY, HIDDEN_OWNER_KEY or STALE_OWNER_KEY."""
     cookie: int
-    """The kernel's SO_COOKIE; 0 if the source has none."""
+    """Identity of the socket in all states: the kernel's SO_COOKIE (netlink), or a number made of addresses,
+    ports and creation time (iphlpapi). 0 if the source has none."""
 
 
 class Listener(NamedTuple):

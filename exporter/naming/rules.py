@@ -7,7 +7,7 @@ where that looks like an accident:
 - `{{.Matches}}` prints named groups only.
 - A group that no pattern has is an error at startup; in process-exporter it prints `<no value>`.
 
-`{{.Unit}}` and `{{.Container}}` exist only here.
+`{{.Unit}}`, `{{.Container}}` and, on Windows, `{{.Service}}` exist only here.
 
 A process whose name is `other` or `unknown` is counted together with the sockets that are aggregated into
 `other` or have no known owner; every sum stays correct.
@@ -266,6 +266,7 @@ _FIELDS: Final[Mapping[str, Callable[[Process], str]]] = {
     "ExeBase": _exe_base,
     "ExeFull": _exe_full,
     "PID": lambda process: str(process.pid),
+    "Service": lambda process: "+".join(process.services),
     "StartTime": lambda process: _format_go_time(process.started_at),
     "Unit": lambda process: process.unit,
     "Username": lambda process: process.username,

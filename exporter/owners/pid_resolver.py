@@ -1,15 +1,18 @@
-"""Owner resolution for sources whose owner keys are pids (psutil)."""
+"""Owner resolution for sources whose owner keys are pids (psutil, iphlpapi)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from ..model.process import Owner, ProcessId
-from ..model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY
+from ..model.sockets import HIDDEN_OWNER_KEY, NO_OWNER_KEY, STALE_OWNER_KEY
 from .owner_table import CachedOwnerResolver, OwnerTable
 from .process_cache import ProcessCache
 from .resolver import LiveOwnerKeys, failure_reason
+
+_NO_PIDS: Final = frozenset({NO_OWNER_KEY, HIDDEN_OWNER_KEY, STALE_OWNER_KEY})
 
 
 class PidOwnerResolver(CachedOwnerResolver):
@@ -41,7 +44,7 @@ class PidOwnerResolver(CachedOwnerResolver):
     def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:  # noqa: ARG002  # part of the interface
         self.unreadable_processes = Counter()
         self._hidden_owners |= HIDDEN_OWNER_KEY in owner_keys
-        for pid in set(owner_keys) - self._owners.keys() - {NO_OWNER_KEY, HIDDEN_OWNER_KEY}:
+        for pid in set(owner_keys) - self._owners.keys() - _NO_PIDS:
             try:
                 self._owners[pid] = self._processes.load(pid)
             except OSError as error:

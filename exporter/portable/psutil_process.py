@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import psutil
 
 from ..model.process import Process, ProcessId
 
 _T = TypeVar("_T")
+
+_EXE_SUFFIX: Final = ".exe"
 
 
 class PsutilProcessReader:
@@ -20,7 +22,7 @@ class PsutilProcessReader:
         """Return the process that has this pid now, and its name. Raises OSError if there is none."""
         with _convert_errors():
             process = psutil.Process(pid)
-            return ProcessId(pid, process.create_time()), process.name()
+            return ProcessId(pid, process.create_time()), without_exe_suffix(process.name())
 
     def describe(self, pid: int, details: bool) -> Process:
         """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
@@ -41,6 +43,11 @@ class PsutilProcessReader:
             username=_read_or_none(process.username) or "",
             cwd=_read_or_none(process.cwd) or "",
         )
+
+
+def without_exe_suffix(name: str) -> str:
+    """Return the name of a Windows executable as windows_exporter does: without `.exe`."""
+    return name[: -len(_EXE_SUFFIX)] if name.lower().endswith(_EXE_SUFFIX) else name
 
 
 @contextmanager

@@ -6,11 +6,8 @@ socket is its pid; there are no cookies, no queue lengths and, on Linux, no boun
 
 from __future__ import annotations
 
-import array
 import sys
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
-from itertools import chain
+from collections.abc import Iterator, Set
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -28,17 +25,16 @@ from ..model.sockets import (
     HIDDEN_OWNER_KEY,
     LAST_ACK,
     LISTEN,
-    NO_OWNER_KEY,
     SYN_RECV,
     SYN_SENT,
     TIME_WAIT,
     CloseWaitSocket,
-    KeySpace,
     Listener,
     Socket,
     SocketBatch,
 )
 from .shared_sockets import LowestHolders
+from .socket_list import missing_owner_key, to_batches, without_queues
 
 PSUTIL_STATES: Final[dict[str, int]] = {
     psutil.CONN_ESTABLISHED: ESTABLISHED,
@@ -61,9 +57,6 @@ PSUTIL_STATES: Final[dict[str, int]] = {
     psutil.CONN_NONE: CLOSE,
 }
 """psutil's status -> state. psutil uses Linux' names on all systems."""
-
-_OWNED_STATES: Final = frozenset({ESTABLISHED, SYN_SENT, CLOSE_WAIT})
-"""States in which a socket has an owner, unless it is in an accept queue."""
 
 
 class PsutilSource:
@@ -119,71 +112,15 @@ class PsutilSource:
 
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
         """Return the connections in CLOSE_WAIT, without queues and times."""
-        return [
-            CloseWaitSocket(sock, None, None, None, None, None, None, mptcp=False)
-            for sock in self._sockets
-            if sock.state == CLOSE_WAIT
-        ]
-
-
-def to_batches(sockets: Iterable[Socket]) -> Iterator[SocketBatch]:
-    """Yield a batch for each state. The keys are the sockets themselves, since there are no cookies."""
-    by_state: defaultdict[int, SocketList] = defaultdict(SocketList)
-    for sock in sockets:
-        by_state[sock.state].append(sock)
-    for state, table in by_state.items():
-        owner_key_column = array.array("I", table.owner_keys()).tobytes()
-        yield SocketBatch(KeySpace(state), table, owner_key_column, table.select, table.local_endpoints)
-
-
-class SocketList(list[Socket]):
-    """SocketTable of decoded sockets."""
-
-    def select(self, positions: Sequence[int]) -> SocketList:
-        return SocketList([self[position] for position in positions])
-
-    def concat(self, others: Iterable[SocketList]) -> SocketList:
-        return SocketList(chain(self, *others))
-
-    def local_ports(self) -> list[int]:
-        return [sock.local_port for sock in self]
-
-    def remote_ports(self) -> list[int]:
-        return [sock.remote_port for sock in self]
-
-    def owner_keys(self) -> list[int]:
-        return [sock.owner_key for sock in self]
-
-    def cookies(self) -> list[int]:
-        return [sock.cookie for sock in self]
-
-    def inbound_signatures(self) -> list[Hashable]:
-        return [(sock.state, sock.local_address, sock.local_port) for sock in self]
-
-    def outbound_signatures(self) -> list[Hashable]:
-        return [
-            (sock.state, sock.local_address, sock.remote_address, sock.remote_port)
-            if sock.remote_port
-            else None
-            for sock in self
-        ]
-
-    def local_endpoints(self, min_port: int, max_port: int) -> list[tuple[bytes, int]]:
-        return [
-            (sock.local_address, sock.local_port) for sock in self if min_port <= sock.local_port <= max_port
-        ]
+        return without_queues(self._sockets)
 
 
 def _to_socket(connection: Any, listening_ports: Set[int]) -> Socket:
     local_address, local_port = _to_endpoint(connection.laddr)
     remote_address, remote_port = _to_endpoint(connection.raddr)
     state = PSUTIL_STATES[connection.status]
-    # psutil reports no pid for processes of other users, nor for connections in accept queues, which get the
-    # owner of their listener.
-    owned = state in _OWNED_STATES and local_port not in listening_ports
-    missing_owner = HIDDEN_OWNER_KEY if owned else NO_OWNER_KEY
     # Windows assigns sockets in TIME_WAIT to pid 0, the idle process, which is not the owner.
-    owner_key = connection.pid or missing_owner
+    owner_key = connection.pid or missing_owner_key(state, local_port, listening_ports)
     return Socket(state, local_address, local_port, remote_address, remote_port, owner_key, 0)
 
 

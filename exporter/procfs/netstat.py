@@ -1,4 +1,4 @@
-"""TCP counters of the Linux kernel: /proc/net/netstat and sockstat (proc_pid_net(5))."""
+"""TCP counters of the Linux kernel: /proc/net/netstat, snmp and sockstat (proc_pid_net(5))."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def read_counters(procfs: Path) -> KernelCounters:
         return KernelCounters()
     files = ProcDirectory(procfs / "thread-self/net")
     extended = _read_tables(files, "netstat", parse_netstat).get("TcpExt", {})
+    basic = _read_tables(files, "snmp", parse_netstat).get("Tcp", {})
     sockets = _read_tables(files, "sockstat", parse_sockstat).get("TCP", {})
     files.raise_if_unreadable()
     return KernelCounters(
@@ -70,6 +71,10 @@ def read_counters(procfs: Path) -> KernelCounters:
         listen_drops=extended.get("ListenDrops"),
         syn_queue_drops=extended.get("TCPReqQFullDrop"),
         backlog_drops=extended.get("TCPBacklogDrop"),
+        connect_failures=basic.get("AttemptFails"),
+        established_resets=basic.get("EstabResets"),
+        retransmitted_segments=basic.get("RetransSegs"),
+        resets_sent=basic.get("OutRsts"),
         aborts={reason: extended[name] for reason, name in _ABORTS.items() if name in extended},
         time_wait=sockets.get("tw"),
         orphans=sockets.get("orphan"),
@@ -88,9 +93,10 @@ def _read_tables(files: ProcDirectory, name: str, parser: Callable[[str], Parsed
 
 
 def parse_netstat(text: str) -> ParsedTables:
-    """Return the tables of /proc/net/netstat: pairs of lines, names and then values, each with a prefix.
+    """Return the tables of /proc/net/netstat or snmp.
 
-    The names and their order depend on the kernel version. The figures of a malformed pair are absent.
+    Both have pairs of lines, names and then values, each with a prefix. The names and their order depend on
+    the kernel version. The figures of a malformed pair are absent.
     """
     parsed = ParsedTables({}, [])
     lines = text.splitlines()

@@ -28,7 +28,7 @@ from exporter.model.sockets import (
 from exporter.naming.rules import Namer
 from exporter.owners.dead_fd_finder import DeadFdFinder
 from exporter.owners.resolver import LiveOwnerKeys
-from exporter.portable.psutil_source import to_batches
+from exporter.portable.socket_list import to_batches
 
 MINISOCKS: Final = "minisocks"
 """Member of `failing` that makes minisocks() fail."""

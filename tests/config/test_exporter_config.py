@@ -15,7 +15,7 @@ from exporter.model.process import Process
 
 FILES = Path(__file__).parents[1] / "fixtures" / "config" / "exporter"
 
-FIELDS = ".Cgroups .Comm .Container .Cwd .ExeBase .ExeFull .Matches .PID .StartTime .Unit .Username"
+FIELDS = ".Cgroups .Comm .Container .Cwd .ExeBase .ExeFull .Matches .PID .Service .StartTime .Unit .Username"
 SETTINGS = "max_processes, max_remote_ports, max_series, process_names"
 MESSAGES = {
     "bad-comm-not-list.yml": "process_names[0].comm: Expected `array | null`, got `str`",

@@ -50,7 +50,7 @@ def test_man_page_has_every_flag_and_no_warnings() -> None:
 COMPLETIONS: Final = [
     ("--web.t", {"--web.telemetry-path"}),
     ("--no-collector.o", {"--no-collector.owners"}),
-    ("--source ", {"auto", "netlink", "psutil"}),
+    ("--source ", {"auto", "iphlpapi", "netlink", "psutil"}),
     ("--source=n", {"netlink"}),
     ("--log.format=json --source=p", {"psutil"}),
     ("expl", {"explain"}),

@@ -57,7 +57,9 @@ DESCRIPTORS = st.builds(FdUsage, NUMBERS, st.none() | NUMBERS)
 DEAD = st.builds(DeadFd, st.sampled_from(PROCESSES), st.booleans(), st.floats(0, 100_000))
 LIMITS = st.builds(SeriesLimits, st.integers(0, 15), st.integers(0, 15), st.integers(len(STATE_NAMES), 30))
 
-EMPTY = replace(BUSY, groups={}, names=NAMES, close_wait=[], queue_bytes={}, fd_usage={}, dead_fds=[])
+EMPTY = replace(
+    BUSY, groups={}, names=NAMES, close_wait=[], queue_bytes={}, fd_usage={}, dead_fds=[], handle_counts={}
+)
 
 
 def snapshots(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[list[Snapshot]]:

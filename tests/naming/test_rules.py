@@ -194,7 +194,7 @@ def test_start_time_is_printed_as_by_go(start_time: float, expected: str) -> Non
     assert expected == name(process, {"comm": ["comm"], "name": "{{.StartTime}}"})
 
 
-KNOWN = ".Cgroups .Comm .Container .Cwd .ExeBase .ExeFull .Matches .PID .StartTime .Unit .Username"
+KNOWN = ".Cgroups .Comm .Container .Cwd .ExeBase .ExeFull .Matches .PID .Service .StartTime .Unit .Username"
 
 
 @pytest.mark.parametrize(

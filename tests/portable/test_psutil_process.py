@@ -72,12 +72,12 @@ Become = Callable[[StandIn], StandIn]
 
 def test_attributes_come_from_psutil(become: Become) -> None:
     become(StandIn())
-    assert PsutilProcessReader().identify(PID) == (ProcessId(PID, STARTED), "spoolsv.exe")
-    assert PsutilProcessReader().describe(PID, details=False) == Process(PID, STARTED, "spoolsv.exe")
+    assert PsutilProcessReader().identify(PID) == (ProcessId(PID, STARTED), "spoolsv")
+    assert PsutilProcessReader().describe(PID, details=False) == Process(PID, STARTED, "spoolsv")
     assert PsutilProcessReader().describe(PID, details=True) == Process(
         PID,
         STARTED,
-        "spoolsv.exe",
+        "spoolsv",
         cmdline=(r"C:\Windows\System32\spoolsv.exe",),
         username=r"NT AUTHORITY\SYSTEM",
         cwd=r"C:\Windows\system32",
@@ -101,14 +101,14 @@ def test_failures_of_psutil_are_os_errors_or_empty_attributes(become: Become, fa
                 described = PsutilProcessReader().describe(PID, details=True)
             except expected:
                 continue
-            assert described.comm == "spoolsv.exe"
+            assert described.comm == "spoolsv"
 
 
 @pytest.mark.parametrize("failure", [psutil.AccessDenied(PID), OSError(31, "a device is not functioning")])
 def test_unreadable_attributes_are_empty(become: Become, failure: Failure) -> None:
     all_asked = questions(become)
     become(StandIn(all_asked - 2, failure))
-    assert PsutilProcessReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv.exe")
+    assert PsutilProcessReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv")
 
 
 def test_own_process_is_described() -> None:

@@ -24,7 +24,8 @@ from exporter.model.sockets import (
     Listener,
     Socket,
 )
-from exporter.portable.psutil_source import PSUTIL_STATES, PsutilSource, to_batches
+from exporter.portable.psutil_source import PSUTIL_STATES, PsutilSource
+from exporter.portable.socket_list import to_batches
 
 from ..netlink.messages import rows_of
 

@@ -38,7 +38,14 @@ TCP: inuse 21 orphan 22 tw 23 alloc 24 mem 25
 UDP: inuse 2 mem 1
 FRAG: inuse 0 memory 0
 """
-FILES = {"netstat": NETSTAT, "sockstat": SOCKSTAT}
+SNMP = """\
+Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs \
+OutSegs RetransSegs InErrs OutRsts InCsumErrors
+Tcp: 1 200 120000 -1 31 32 33 34 35 36 37 38 39 40 41
+"""
+FILES = {"netstat": NETSTAT, "snmp": SNMP, "sockstat": SOCKSTAT}
 REAL = [*FILES.values(), LINUX_3_10]
 ALL = KernelCounters(
     time_wait_started=2,
@@ -48,6 +55,10 @@ ALL = KernelCounters(
     listen_drops=6,
     syn_queue_drops=15,
     backlog_drops=13,
+    connect_failures=33,
+    established_resets=34,
+    retransmitted_segments=38,
+    resets_sent=40,
     aborts={"close": 8, "data": 7, "timeout": 10, "linger": 11, "memory": 9, "failed": 12},
     time_wait=23,
     orphans=22,
@@ -64,6 +75,7 @@ FIELDS = {
         "backlog_drops",
         "aborts",
     },
+    "snmp": {"connect_failures", "established_resets", "retransmitted_segments", "resets_sent"},
     "sockstat": {"time_wait", "orphans", "memory_bytes"},
 }
 

@@ -25,7 +25,7 @@ from exporter.model.sockets import (
     SocketTable,
 )
 from exporter.netlink.inet_diag import InetDiagTable
-from exporter.portable.psutil_source import SocketList
+from exporter.portable.socket_list import SocketList
 from exporter.tracking.classifier import Classifier, ClassifierCache
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import ListenerTable

@@ -18,7 +18,7 @@ from exporter.model.sockets import (
     TIME_WAIT,
     Socket,
 )
-from exporter.portable.psutil_source import SocketList
+from exporter.portable.socket_list import SocketList
 from exporter.tracking.classifier import Classifier
 from exporter.tracking.destinations import DestinationOwners
 from exporter.tracking.listeners import ListenerTable

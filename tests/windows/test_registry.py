@@ -1,4 +1,4 @@
-"""The limits of Windows in the registry."""
+"""TCP parameters in the registry of Windows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Self
 
 import pytest
 
-from exporter.model.host import EphemeralRange, SysctlLimits
-from exporter.portable.registry import read_registry
+from exporter.windows.registry import TcpParameters, read_registry
 
 
 class Registry(ModuleType):
@@ -45,18 +44,15 @@ class Registry(ModuleType):
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, SysctlLimits()),
-        ({"TcpTimedWaitDelay": 30}, SysctlLimits(time_wait_seconds=30.0)),
-        ({"TcpTimedWaitDelay": 0}, SysctlLimits(time_wait_seconds=0.0)),
-        ({"MaxUserPort": 65534}, SysctlLimits(ephemeral=EphemeralRange(1025, 65534))),
-        (
-            {"TcpTimedWaitDelay": 120, "MaxUserPort": 5000},
-            SysctlLimits(time_wait_seconds=120.0, ephemeral=EphemeralRange(1025, 5000)),
-        ),
+        ({}, TcpParameters(None, None)),
+        ({"TcpTimedWaitDelay": 30}, TcpParameters(30, None)),
+        ({"TcpTimedWaitDelay": 0}, TcpParameters(0, None)),
+        ({"MaxUserPort": 65534}, TcpParameters(None, 65534)),
+        ({"TcpTimedWaitDelay": 120, "MaxUserPort": 5000}, TcpParameters(120, 5000)),
     ],
 )
 def test_values_set_in_the_registry_are_read(
-    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, object], expected: SysctlLimits
+    monkeypatch: pytest.MonkeyPatch, values: Mapping[str, object], expected: TcpParameters
 ) -> None:
     monkeypatch.setitem(sys.modules, "winreg", Registry(values))
     assert read_registry() == expected
@@ -65,8 +61,8 @@ def test_values_set_in_the_registry_are_read(
 @pytest.mark.parametrize("value", [-1, 301, 70000, "30", b"\x1e\0\0\0", None])
 def test_impossible_registry_values_are_reported(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     monkeypatch.setitem(sys.modules, "winreg", Registry({"TcpTimedWaitDelay": value, "MaxUserPort": 5000}))
-    limits = read_registry()
-    assert limits.time_wait_seconds is None
-    assert limits.ephemeral == EphemeralRange(1025, 5000)
-    (problem,) = limits.errors
+    parameters = read_registry()
+    assert parameters.time_wait_seconds is None
+    assert parameters.max_user_port == 5000
+    (problem,) = parameters.problems
     assert "TcpTimedWaitDelay" in problem

@@ -1,0 +1,1 @@
+"""Sockets, processes, services, limits and counters of Windows, through its own API (ctypes)."""

@@ -1,0 +1,41 @@
+"""Counters of Windows."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.model.host import KernelCounters
+from exporter.windows.tcp_statistics import TcpStatisticsReader
+
+IPV4, IPV6 = 2, 23
+
+
+def test_counters_of_both_families_are_added() -> None:
+    numbers = {IPV4: range(100, 115), IPV6: range(200, 215)}
+    assert TcpStatisticsReader(numbers.__getitem__).read() == KernelCounters(
+        connect_failures=106 + 206,
+        established_resets=107 + 207,
+        retransmitted_segments=111 + 211,
+        resets_sent=113 + 213,
+    )
+
+
+def test_counter_of_32_bits_is_counted_on_when_it_wraps() -> None:
+    numbers = {IPV4: [0xFFFF_FFF0] * 15, IPV6: [5] * 15}
+    reader = TcpStatisticsReader(numbers.__getitem__)
+    assert reader.read().connect_failures == 0xFFFF_FFF5
+    numbers[IPV4] = [2] * 15
+    numbers[IPV6] = [6] * 15
+    assert reader.read().connect_failures == 0x1_0000_0008
+
+
+def test_failed_read_changes_no_total() -> None:
+    numbers = {IPV4: [1] * 15, IPV6: [1] * 15}
+    reader = TcpStatisticsReader(numbers.__getitem__)
+    reader.read()
+    del numbers[IPV6]
+    numbers[IPV4] = [5] * 15
+    with pytest.raises(KeyError):
+        reader.read()
+    numbers[IPV6] = [1] * 15
+    assert reader.read().connect_failures == 6
