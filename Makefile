@@ -103,6 +103,12 @@ test-install: deb ## test each installation method on a Debian with systemd in i
 	.ci/apt-install debootstrap lintian openssl || echo "not installed: debootstrap, lintian, openssl; the tests that need them are skipped" >&2
 	$(VENV)/bin/python -m pytest -m install $(PYTEST_ARGS)
 
+# A separate target: Wine takes 600 MB, and the project's own suite in Windows' Python most of the ten minutes.
+.PHONY: test-windows
+test-windows: $(VENV)/.installed tools ## test the exporter in Windows' Python under Wine; as root
+	.ci/apt-install wine wine64 || echo "not installed: wine, wine64; the tests that need them are skipped" >&2
+	$(VENV)/bin/python -m pytest -m wine tests/wine $(PYTEST_ARGS)
+
 # matplotlib, which draws the chart, is installed here only, to keep `make test` small.
 .PHONY: bench
 bench: $(VENV)/.bench ## compare the cost with other exporters and tools; as root; BENCH_ARGS="--quick" takes one minute

@@ -1,0 +1,1 @@
+"""The exporter in Windows' Python under Wine: `make test-windows`."""
