@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import psutil
 
@@ -13,6 +13,14 @@ from ..model.process import Process, ProcessId
 _T = TypeVar("_T")
 
 _EXE_SUFFIX: Final = ".exe"
+
+
+class ProcessDetails(NamedTuple):
+    """Attributes of a process that rules for names can match in addition to its name."""
+
+    cmdline: tuple[str, ...]
+    username: str
+    cwd: str
 
 
 class PsutilProcessReader:
@@ -32,17 +40,18 @@ class PsutilProcessReader:
         identity, name = self.identify(pid)
         if not details:
             return Process(pid, identity.start_time, name)
-        with _convert_errors():
-            process = psutil.Process(pid)
-        cmdline = _read_or_none(process.cmdline) or []
-        return Process(
-            pid,
-            identity.start_time,
-            name,
-            cmdline=tuple(cmdline),
-            username=_read_or_none(process.username) or "",
-            cwd=_read_or_none(process.cwd) or "",
-        )
+        return Process(pid, identity.start_time, name, **read_details(pid)._asdict())
+
+
+def read_details(pid: int) -> ProcessDetails:
+    """Return the details of a process; unreadable ones are empty. Raises OSError if there is none."""
+    with _convert_errors():
+        process = psutil.Process(pid)
+    return ProcessDetails(
+        cmdline=tuple(_read_or_none(process.cmdline) or ()),
+        username=_read_or_none(process.username) or "",
+        cwd=_read_or_none(process.cwd) or "",
+    )
 
 
 def without_exe_suffix(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..model.process import Process, ProcessId
-from ..portable.psutil_process import PsutilProcessReader, without_exe_suffix
+from ..portable.psutil_process import read_details, without_exe_suffix
 from .process_table import ProcessTable
 from .services import ServiceTable
 
@@ -19,7 +19,6 @@ class WindowsProcessReader:
     def __init__(self, processes: ProcessTable, services: ServiceTable) -> None:
         self._processes = processes
         self._services = services
-        self._details = PsutilProcessReader()
 
     def identify(self, pid: int) -> tuple[ProcessId, str]:
         """Return the process that has this pid now, and its name. Raises OSError if there is none.
@@ -42,8 +41,7 @@ class WindowsProcessReader:
         process = Process(pid, identity.start_time, name, services=self._service_names(pid))
         if not details:
             return process
-        described = self._details.describe(pid, details=True)
-        return replace(process, cmdline=described.cmdline, username=described.username, cwd=described.cwd)
+        return replace(process, **read_details(pid)._asdict())
 
     def _service_names(self, pid: int) -> tuple[str, ...]:
         """Return the names of the services of a process; none if they are unreadable."""

@@ -12,6 +12,8 @@ import pytest
 from exporter.model.process import Process, ProcessId
 from exporter.portable.psutil_process import PsutilProcessReader
 
+from ..systems import unless_wine
+
 T = TypeVar("T")
 
 PID: Final = 4711
@@ -111,6 +113,7 @@ def test_unreadable_attributes_are_empty(become: Become, failure: Failure) -> No
     assert PsutilProcessReader().describe(PID, details=True) == Process(PID, STARTED, "spoolsv")
 
 
+@unless_wine("psutil cannot read the name of a process")
 def test_own_process_is_described() -> None:
     described = PsutilProcessReader().describe(os.getpid(), details=True)
     assert described.pid == os.getpid()

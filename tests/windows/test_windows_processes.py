@@ -50,6 +50,17 @@ def test_details_come_from_the_system() -> None:
     assert described.comm == "python"
 
 
+def test_details_are_read_where_psutil_cannot_read_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens the process for the name, which is in the table of all processes already."""
+
+    def fail(_: psutil.Process) -> str:
+        raise OSError(22, "Invalid parameter")
+
+    monkeypatch.setattr(psutil.Process, "name", fail)
+    described = reader("python.exe", pid=os.getpid()).describe(os.getpid(), details=True)
+    assert described.cmdline == tuple(psutil.Process().cmdline())
+
+
 def test_absent_process_is_an_error() -> None:
     with pytest.raises(ProcessLookupError):
         reader("a.exe").identify(8)
