@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+
+collect_ignore = (
+    [
+        "abuse/test_idlers.py",
+        "benchmarks",
+        "demo",
+        "end_to_end",
+        "image",
+        "install",
+        "live",
+        "soak",
+        "test_benchmarks.py",
+        "wine",
+    ]
+    if sys.platform == "win32"
+    else []
+)
+"""They need Linux: its namespaces, /proc, resource limits, or programs such as Prometheus and Podman."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

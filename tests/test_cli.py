@@ -20,6 +20,7 @@ from exporter.procfs.process_reader import ProcfsProcessReader
 from exporter.windows.windows_processes import WindowsProcessReader
 
 from .running import COMMAND, ELSEWHERE, run, running, samples, until, value
+from .systems import needs_posix, unless_wine
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -75,6 +76,7 @@ def test_once_has_exit_status_1_if_nothing_could_be_read(tmp_path: Path) -> None
     assert value(result.stdout, "socket_scrape_collector_success", collector="limits") == 0
 
 
+@unless_wine("listeners have no pid")
 @pytest.mark.parametrize(
     "environment",
     [
@@ -99,6 +101,7 @@ def test_once_prints_utf_8_in_every_locale(configuration: Path, environment: dic
     assert b"Traceback" not in result.stderr
 
 
+@needs_posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("target", [">/dev/full", ">&-"])
 @pytest.mark.parametrize(

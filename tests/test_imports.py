@@ -172,9 +172,11 @@ psutil.net_connections = lambda kind: [Row("LISTEN", 0), Row("CLOSE_WAIT", 50000
 from exporter import cli
 """
 
+simulates = pytest.mark.skipif(sys.platform == "win32", reason="simulates Windows on another system")
 each_platform = pytest.mark.parametrize("platform", ["win32", "darwin"])
 
 
+@simulates
 @each_platform
 @pytest.mark.parametrize("flag", ["--version", "--help"])
 def test_help_and_version_on_other_systems(flag: str, platform: str) -> None:
@@ -183,6 +185,7 @@ def test_help_and_version_on_other_systems(flag: str, platform: str) -> None:
     assert "socket-state-exporter" in result.stdout
 
 
+@simulates
 @each_platform
 @pytest.mark.parametrize("source", ["auto", "psutil"])
 def test_psutil_is_the_source_on_other_systems(source: str, platform: str) -> None:
@@ -194,6 +197,7 @@ def test_psutil_is_the_source_on_other_systems(source: str, platform: str) -> No
     assert 'socket_host_states{state="listen"} 1.0' in result.stdout
 
 
+@simulates
 @each_platform
 def test_netlink_on_other_systems_is_an_error(platform: str) -> None:
     code = """
@@ -209,6 +213,7 @@ sys.exit(cli.main(["--once", "--source=netlink"]))
     assert "Traceback" not in result.stderr
 
 
+@simulates
 def test_simulated_system_forbids_modules_proc_and_netlink() -> None:
     """Otherwise the tests above would prove nothing."""
     for code in ("import pwd", "open('/proc/self/stat')", "socket.socket(16, socket.SOCK_RAW, 4)"):

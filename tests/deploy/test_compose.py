@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -39,6 +40,7 @@ def has_compose() -> bool:
     )
 
 
+@pytest.mark.skipif(find_spec("check_jsonschema") is None, reason="needs check-jsonschema")
 def test_compose_file_is_valid() -> None:
     """Validate with the schema of https://github.com/compose-spec/compose-spec."""
     check = [

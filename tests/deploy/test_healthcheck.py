@@ -17,11 +17,14 @@ from typing import Final
 import pytest
 
 from ..running import PATIENCE, running
+from ..systems import needs_posix
 from ..tools import require
 from .rules import DEPLOY
 
 HEALTHCHECK: Final = DEPLOY / "image" / "healthcheck.py"
 COMMAND: Final = ("/opt/bin/python", "/opt/bin/socket-state-exporter")
+
+pytestmark = needs_posix  # it runs in a container of Linux
 
 Answer = tuple[int, str]
 

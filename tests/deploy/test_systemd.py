@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..live.helpers import UNPRIVILEGED
+from ..systems import needs_linux
 from ..tools import require
 from .units import FOLDER, UNIT, capabilities, settings
 
@@ -74,6 +75,7 @@ def test_scripts_are_posix_shell(script: Path) -> None:
     assert script.read_text().startswith("#!/bin/sh\n")
 
 
+@needs_linux
 def test_scripts_require_root() -> None:
     as_nobody = UNPRIVILEGED if os.geteuid() == 0 else ()
     if as_nobody and not shutil.which(as_nobody[0]):

@@ -30,7 +30,7 @@ UIDS: Final = {
 
 def test_dashboards_are_up_to_date(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-m", "grafana", tmp_path], cwd=ROOT, env=environment, check=True)
     generated = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.*")}
     assert {path: (GRAFANA / path).read_text() for path in generated} == generated, "run `make dashboards`"

@@ -16,6 +16,7 @@ from exporter.model.sockets import CLOSE_WAIT, ESTABLISHED, LAST_ACK, CloseWaitS
 from exporter.netlink.close_wait_dump import CloseWaitReader, merge_mptcp, parse_tcp
 from exporter.netlink.transport import NetlinkError, SockDiagClient
 
+from ..systems import needs_linux
 from .close_wait_messages import HERE, NESTED, ULP, USUAL, V4, V6, half, mptcp, mptcp_info, tcp, tcp_info
 from .messages import BY_FAMILY, DUMPS, GETSOCK, LOOPBACK, done, message, split
 
@@ -60,6 +61,7 @@ MPTCP_EACH: Final = [(MPTCP, V4), (MPTCP, V6)]
 REFUSALS: Final = [errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP]
 
 
+@needs_linux
 class TestRequests:
     def test_one_tcp_request_and_one_mptcp_request_per_family(self) -> None:
         kernel = Kernel({BOTH: [half(cookie=1)], (MPTCP, V4): [half(cookie=2, owner_key=5)]})

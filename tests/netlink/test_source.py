@@ -153,6 +153,7 @@ class TestMinisocks:
         assert host.source.pending_states == frozenset()
         assert list(host.source.minisocks()) == []
 
+    @linux
     def test_dump_is_repeated_after_a_failure(self, crowded: Host) -> None:
         crowded.kernel.answers[SMALL] = [done(-errno.ENOBUFS)]
         list(crowded.source.full_sockets())
@@ -228,6 +229,7 @@ class TestOwnerKeys:
             NetlinkSource(Failing(errno.EIO)).mptcp_owner_keys()
 
 
+@linux
 class TestCloseWait:
     def test_comes_from_the_dump_of_all_sockets(self, host: Host) -> None:
         host.has(full=row(CLOSE_WAIT, 8, queues=(3, 0)) + row(ESTABLISHED, 9))

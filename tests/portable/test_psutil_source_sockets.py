@@ -18,6 +18,9 @@ from exporter.portable.psutil_source import PsutilSource
 
 from ..netlink.messages import rows_of
 from ..running import until
+from ..systems import unless_wine
+
+no_pids = unless_wine("accepted sockets and listeners have no pid")
 
 LOOPBACK = bytes((127, 0, 0, 1))
 LOOPBACK6 = bytes(15) + b"\1"
@@ -37,6 +40,7 @@ def ours() -> tuple[list[Socket], list[Listener]]:
 
 
 class TestRealSockets:
+    @no_pids
     @pytest.mark.parametrize(
         ("family", "host", "raw"),
         [(socket.AF_INET, "127.0.0.1", LOOPBACK), (socket.AF_INET6, "::1", LOOPBACK6)],
@@ -55,6 +59,7 @@ class TestRealSockets:
         assert Socket(ESTABLISHED, raw, client_port, raw, port, pid, 0) in sockets
         assert Socket(ESTABLISHED, raw, port, raw, client_port, pid, 0) in sockets
 
+    @no_pids
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both families here")
     def test_ipv4_connection_of_a_dual_stack_listener_is_ipv4(self, stack: ExitStack) -> None:
         listener = stack.enter_context(

@@ -165,7 +165,9 @@ class TestDescription:
         assert (described.cmdline, described.cwd, described.cgroups) == ((), "", ())
         assert (described.unit, described.container) == ("", "")
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
+    @pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to give a file away"
+    )
     def test_unnamed_user_is_returned_by_uid(self, tree: Tree) -> None:
         tree.process(PID)
         os.chown(tree.root / str(PID), 3_000_000_000, 0)
