@@ -73,7 +73,7 @@ class Monitoring:
     def query(self, expression: str) -> float | None:
         """Return the value of an expression with one series; None if it has no result."""
         try:
-            answer = _ask(f"{self.prometheus}/api/v1/query?{urlencode({'query': expression})}")
+            answer = ask(f"{self.prometheus}/api/v1/query?{urlencode({'query': expression})}")
         except OSError:
             return None
         found = answer["data"]["result"]
@@ -173,13 +173,14 @@ def _module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"{__package__}.{name}", *arguments]
 
 
-def _ask(url: str) -> Any:
+def ask(url: str) -> Any:
+    """Return the JSON answer of a URL."""
     with _OPEN(url, timeout=_ANSWERS_WITHIN) as answer:
         return json.load(answer)
 
 
 def _fetch_or_error(url: str) -> str:
     try:
-        return json.dumps(_ask(url), indent=1)
+        return json.dumps(ask(url), indent=1)
     except (OSError, ValueError) as error:
         return f"no answer ({error})"

@@ -23,14 +23,20 @@ def inside() -> Iterator[Namespace]:
     """Move this thread into a new network namespace and back; skip if that is not permitted."""
     if reason := missing():
         pytest.skip(reason)
+    with Namespace() as namespace, entered(namespace):
+        yield namespace
+
+
+@contextmanager
+def entered(namespace: Namespace) -> Iterator[None]:
+    """Move this thread, with the programs that it starts, into a network namespace and back."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        with Namespace() as namespace:
-            enter(namespace.path)
-            try:
-                yield namespace
-            finally:
-                enter(f"/proc/self/fd/{home}")
+        enter(namespace.path)
+        try:
+            yield
+        finally:
+            enter(f"/proc/self/fd/{home}")
     finally:
         os.close(home)
 

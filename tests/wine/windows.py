@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
 from ..live.namespace import Namespace
 from .base import environment, wine, wineserver
 
 _TIMEOUT: Final = 60.0
+_ANYWHERE: Final = Path("/")
 _SERVER_LINGER_SECONDS: Final = 120
 """The server ends by itself after this time, where a killed test run could not stop it."""
 
@@ -67,13 +68,14 @@ class Windows:
         *argv: str | Path,
         check: bool = True,
         env: Mapping[str, str] | None = None,
+        cwd: Path = _ANYWHERE,
         timeout: float = _TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
         """Run a Windows program to its end. The exception of a failure contains its output.
 
         Carriage returns are removed from the output.
         """
-        with self.popen(*argv, env=env, stderr=subprocess.PIPE) as process:
+        with self.popen(*argv, env=env, cwd=cwd, stderr=subprocess.PIPE) as process:
             try:
                 stdout, stderr = process.communicate(timeout=timeout)
             except BaseException:
@@ -90,21 +92,24 @@ class Windows:
         *arguments: str | Path,
         check: bool = True,
         env: Mapping[str, str] | None = None,
+        cwd: Path = _ANYWHERE,
         timeout: float = _TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
         """Run Windows' Python to its end, as run() does."""
-        return self.run(self._python, *arguments, check=check, env=env, timeout=timeout)
+        return self.run(self._python, *arguments, check=check, env=env, cwd=cwd, timeout=timeout)
 
     def popen(
         self,
         *argv: str | Path,
         env: Mapping[str, str] | None = None,
-        stdout: int | IO[bytes] = subprocess.PIPE,
-        stderr: int | IO[bytes] = subprocess.STDOUT,
+        cwd: Path = _ANYWHERE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.STDOUT,
     ) -> subprocess.Popen[bytes]:
         """Start a Windows program, which is killed at the end. The pid is that of its process on this host.
 
-        A Path becomes a path of Windows. Streams must be pipes or files: Wine fails with a terminal.
+        A Path becomes a path of Windows. Streams must be pipes or DEVNULL: Python does not start
+        with a file or a terminal.
         """
         words = [windows_path(word) if isinstance(word, Path) else word for word in argv]
         process = subprocess.Popen(
@@ -113,7 +118,7 @@ class Windows:
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            cwd="/",
+            cwd=cwd,
             process_group=0,
         )
         self._started.append(process)
@@ -123,11 +128,16 @@ class Windows:
         self,
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
-        stdout: int | IO[bytes] = subprocess.PIPE,
-        stderr: int | IO[bytes] = subprocess.STDOUT,
+        cwd: Path = _ANYWHERE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.STDOUT,
     ) -> subprocess.Popen[bytes]:
         """Start Windows' Python, as popen() does."""
-        return self.popen(self._python, *arguments, env=env, stdout=stdout, stderr=stderr)
+        return self.popen(self._python, *arguments, env=env, cwd=cwd, stdout=stdout, stderr=stderr)
+
+    def drop_sockets(self) -> None:
+        """Drop the sockets that earlier tests have left in TIME_WAIT and the like."""
+        self.namespace.run(["ss", "--kill", "--tcp", "--all"])
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", f"--net={self.namespace.path}", "--", *argv]
