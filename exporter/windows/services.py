@@ -14,6 +14,8 @@ from typing import ClassVar, Final
 
 from .api import ERROR_MORE_DATA, last_error, library, windows_error
 
+# Of 32 bits on all systems, unlike wintypes.DWORD, so that tests can run it on Linux.
+_DWORD: Final = ctypes.c_uint32
 _SC_MANAGER_CONNECT: Final = 1
 _SC_MANAGER_ENUMERATE_SERVICE: Final = 4
 _SERVICE_WIN32: Final = 0x30
@@ -28,15 +30,15 @@ class _ServiceStatus(ctypes.Structure):
     _fields_: ClassVar = [
         ("name", wintypes.LPWSTR),
         ("display_name", wintypes.LPWSTR),
-        ("type", wintypes.DWORD),
-        ("state", wintypes.DWORD),
-        ("controls", wintypes.DWORD),
-        ("exit_code", wintypes.DWORD),
-        ("specific_exit_code", wintypes.DWORD),
-        ("checkpoint", wintypes.DWORD),
-        ("wait_hint", wintypes.DWORD),
-        ("pid", wintypes.DWORD),
-        ("flags", wintypes.DWORD),
+        ("type", _DWORD),
+        ("state", _DWORD),
+        ("controls", _DWORD),
+        ("exit_code", _DWORD),
+        ("specific_exit_code", _DWORD),
+        ("checkpoint", _DWORD),
+        ("wait_hint", _DWORD),
+        ("pid", _DWORD),
+        ("flags", _DWORD),
     ]
 
 
@@ -78,11 +80,11 @@ def read_services() -> dict[int, list[str]]:
     enumerate_services.argtypes = [
         wintypes.HANDLE,
         ctypes.c_int,
-        wintypes.DWORD,
-        wintypes.DWORD,
+        _DWORD,
+        _DWORD,
         ctypes.c_void_p,
-        wintypes.DWORD,
-        *[ctypes.POINTER(wintypes.DWORD)] * 3,
+        _DWORD,
+        *[ctypes.POINTER(_DWORD)] * 3,
         wintypes.LPCWSTR,
     ]
     manager = advapi32.OpenSCManagerW(None, None, _SC_MANAGER_CONNECT | _SC_MANAGER_ENUMERATE_SERVICE)
@@ -90,7 +92,7 @@ def read_services() -> dict[int, list[str]]:
         raise windows_error()
     names: defaultdict[int, list[str]] = defaultdict(list)
     buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
-    needed, count, resume = wintypes.DWORD(), wintypes.DWORD(), wintypes.DWORD()
+    needed, count, resume = _DWORD(), _DWORD(), _DWORD()
     try:
         while True:
             done = enumerate_services(

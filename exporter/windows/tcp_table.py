@@ -127,12 +127,14 @@ def _read_bound_table(table: _BoundTable) -> bytes:
     get_table = getattr(library("iphlpapi"), table.function)
     get_table.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.c_ulong]
     heap, pointer = kernel32.GetProcessHeap(), ctypes.c_void_p()
-    if result := get_table(ctypes.byref(pointer), heap, 0):
-        raise windows_error(result & 0xFFFFFFFF)
-    if not pointer.value:
-        return b""
     try:
+        if result := get_table(ctypes.byref(pointer), heap, 0):
+            raise windows_error(result & 0xFFFFFFFF)
+        if not pointer.value:
+            return b""
         (count,) = struct.unpack("<I", ctypes.string_at(pointer.value, 4))
         return ctypes.string_at(pointer.value + _FIRST_BOUND_ROW, count * table.row.size)
     finally:
-        kernel32.HeapFree(heap, 0, pointer)
+        # It is not documented that a call that fails leaves no table.
+        if pointer.value:
+            kernel32.HeapFree(heap, 0, pointer)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
 from exporter.model.host import EphemeralRange
+from exporter.windows import dynamic_ports
 from exporter.windows.dynamic_ports import DynamicPortReader, parse_dynamic_port_range
+
+from ..systems import needs_posix
 
 ENGLISH = """
 Protocol tcp Dynamic Port Range
@@ -77,3 +82,54 @@ def test_family_that_cannot_be_read_is_absent(error: Exception) -> None:
         return ENGLISH
 
     assert DynamicPortReader(run_netsh).ranges() == {"ipv4": EphemeralRange(49152, 65535)}
+
+
+@pytest.fixture
+def netsh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of netsh.exe on a system of which nothing else exists."""
+    path = tmp_path / "System32" / "netsh.exe"
+    path.parent.mkdir()
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
+    return path
+
+
+def install(netsh: Path, **answers: bytes) -> None:
+    """Write a program that prints the answer for a family, and fails for any other arguments."""
+    branches = []
+    for family, answer in answers.items():
+        (netsh.parent / family).write_bytes(answer)
+        branches.append(f'"int {family} show dynamicport tcp") cat "${{0%/*}}/{family}" ;;')
+    netsh.write_text("\n".join(["#!/bin/sh", 'case "$*" in', *branches, "*) exit 1 ;;", "esac"]))
+    netsh.chmod(0o755)
+
+
+@needs_posix
+@pytest.mark.parametrize(("text", "code_page"), [(GERMAN, "cp850"), (JAPANESE, "cp932"), (ENGLISH, "cp437")])
+def test_netsh_is_run_for_each_family_in_the_code_page_of_the_system(
+    netsh: Path, text: str, code_page: str
+) -> None:
+    printed = text.replace("\n", "\r\n").encode(code_page)
+    install(netsh, ipv4=printed, ipv6=printed)
+    expected = parse_dynamic_port_range(text)
+    assert DynamicPortReader().ranges() == {"ipv4": expected, "ipv6": expected}
+
+
+@needs_posix
+def test_family_for_which_netsh_fails_is_absent(netsh: Path) -> None:
+    install(netsh, ipv4=ENGLISH.encode())
+    assert DynamicPortReader().ranges() == {"ipv4": EphemeralRange(49152, 65535)}
+
+
+@needs_posix
+def test_netsh_that_hangs_is_stopped(netsh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamic_ports, "_NETSH_TIMEOUT_SECONDS", 0.2)
+    netsh.write_text("#!/bin/sh\nexec sleep 60\n")
+    netsh.chmod(0o755)
+    begin = time.monotonic()
+    assert DynamicPortReader().ranges() == {}
+    assert time.monotonic() - begin < 10
+
+
+def test_system_without_netsh_has_no_ranges(netsh: Path) -> None:
+    assert not netsh.exists()
+    assert DynamicPortReader().ranges() == {}

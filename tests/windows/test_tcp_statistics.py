@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import struct
+
 import pytest
 
 from exporter.model.host import KernelCounters
-from exporter.windows.tcp_statistics import TcpStatisticsReader
+from exporter.windows.tcp_statistics import TcpStatisticsReader, read_statistics
+
+from .fake_dlls import DWORD, POINTER, FakeDlls
 
 IPV4, IPV6 = 2, 23
 
@@ -39,3 +44,22 @@ def test_failed_read_changes_no_total() -> None:
         reader.read()
     numbers[IPV6] = [1] * 15
     assert reader.read().connect_failures == 6
+
+
+def test_statistics_of_each_family_are_read(dlls: FakeDlls) -> None:
+    @dlls.define("iphlpapi", "GetTcpStatisticsEx", DWORD, POINTER, DWORD)
+    def _(numbers: int, family: int) -> int:
+        ctypes.memmove(numbers, struct.pack("<15I", *range(family, family + 15)), 60)
+        return 0
+
+    assert read_statistics(IPV6) == tuple(range(23, 38))
+    assert TcpStatisticsReader().read().connect_failures == (2 + 6) + (23 + 6)
+
+
+def test_unsupported_statistics_are_an_error(dlls: FakeDlls) -> None:
+    @dlls.define("iphlpapi", "GetTcpStatisticsEx", DWORD, POINTER, DWORD)
+    def _(_numbers: int, _family: int) -> int:
+        return 50  # ERROR_NOT_SUPPORTED
+
+    with pytest.raises(OSError, match="Windows error 50"):
+        read_statistics(IPV4)

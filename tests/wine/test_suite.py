@@ -19,8 +19,8 @@ MIN_PASSED: Final = 3400
 """Fewer tests mean that a folder was not collected."""
 
 GAPS: Final = (
-    # Python's Proactor loop shuts a connection down before it closes it: under Wine the peer gets a FIN, not a
-    # RST, in spite of SO_LINGER.
+    # Python's Proactor loop shuts a connection down before it closes it: under Wine the peer gets a FIN, in
+    # spite of SO_LINGER, instead of a RST.
     "tests/http/test_connection.py::TestProtocol::test_too_large_body_is_413",
     "tests/http/test_connection.py::TestProtocol::test_rejected_body_of_head_has_no_response_body",
     "tests/http/test_connection.py::TestTimeouts::test_incomplete_request_is_reset",
