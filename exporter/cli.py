@@ -69,11 +69,9 @@ from .reports import build_status_page, print_report
 from .runtime import freeze_startup_objects, raise_fd_limit
 from .windows.dynamic_ports import DynamicPortReader
 from .windows.iphlpapi_source import IphlpapiSource
-from .windows.process_table import ProcessTable
-from .windows.services import ServiceTable
 from .windows.tcp_statistics import TcpStatisticsReader
+from .windows.windows_host import WindowsHost
 from .windows.windows_limits import WindowsLimitsReader
-from .windows.windows_processes import WindowsProcessReader
 
 if TYPE_CHECKING:
     from .http.scrape import ScrapeCoalescer
@@ -208,7 +206,7 @@ def build_host_readers(procfs: Path) -> HostReaders:
             read_limits=limits.read,
             read_counters=counters.read,
             read_fd_usage=partial(read_fd_usage, procfs),
-            read_handle_count=lambda pid: process_table().entry(pid).handles,
+            read_handle_count=windows_host().read_handle_count,
         )
     return HostReaders(
         read_limits=partial(read_sysctls, procfs) if sys.platform == "linux" else SysctlLimits,
@@ -252,7 +250,7 @@ def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
     source: NetlinkSource | IphlpapiSource
     if native == PsutilSource.name:
         return PsutilSource(procfs)
-    source = NetlinkSource() if native == NetlinkSource.name else IphlpapiSource(process_table().entries)
+    source = NetlinkSource() if native == NetlinkSource.name else windows_host().build_source()
     try:
         source.probe()
     except (NetlinkError, OSError, ValueError) as error:
@@ -264,15 +262,15 @@ def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
 
 
 @cache
-def process_table() -> ProcessTable:
-    """Return the table of processes of Windows, which the source and the owner resolver share."""
-    return ProcessTable()
+def windows_host() -> WindowsHost:
+    """Return the tables of Windows that the source and the readers share."""
+    return WindowsHost()
 
 
 def build_process_reader(source_name: str, procfs: Path) -> ProcessReader:
     """Return the reader of process attributes for this source and system."""
     if source_name == IphlpapiSource.name:
-        return WindowsProcessReader(process_table(), ServiceTable())
+        return windows_host().build_process_reader()
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 
 

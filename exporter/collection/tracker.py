@@ -335,14 +335,17 @@ class SocketTracker:
         return workers
 
     def _read_handle_counts(self, owners: Iterable[Owner]) -> dict[ProcessId, int] | None:
-        """Return the number of open handles of the owners; None if the system has no handles."""
+        """Return the number of open handles of the owners' processes; None if the system has no handles.
+
+        The services of one process share its handles, which are counted once.
+        """
         if self._readers.read_handle_count is None:
             return None
         counts: dict[ProcessId, int] = {}
-        for owner in owners:
-            if isinstance(owner, ProcessId) and self._resolver.is_alive(owner):
+        for process in {owner.without_service() for owner in owners if isinstance(owner, ProcessId)}:
+            if self._resolver.is_alive(process):
                 with suppress(OSError):  # The process has exited.
-                    counts[owner] = self._readers.read_handle_count(owner.pid)
+                    counts[process] = self._readers.read_handle_count(process.pid)
         return counts
 
 
@@ -366,7 +369,9 @@ class OwnerNames:
         return self.by_owner[owner]
 
     def preload(self, owners: Iterable[Owner]) -> None:
-        """Add the names of these owners, if they are processes."""
+        """Add the names of these owners, if they are processes, and of the processes of services."""
         for owner in owners:
             if isinstance(owner, ProcessId):
                 self.get(owner)
+                if self._resolver.is_alive(process := owner.without_service()):
+                    self.get(process)

@@ -16,6 +16,12 @@ class ProcessId(NamedTuple):
     pid: int
     start_time: float
     """Seconds since boot (procfs) or since the epoch (psutil): for comparison only."""
+    service: str = ""
+    """Windows service that owns a socket in a process of several services; empty for the process itself."""
+
+    def without_service(self) -> ProcessId:
+        """Return the process itself."""
+        return ProcessId(self.pid, self.start_time) if self.service else self
 
 
 class Unowned(Enum):

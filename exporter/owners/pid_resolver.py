@@ -1,4 +1,4 @@
-"""Owner resolution for sources whose owner keys are pids (psutil, iphlpapi)."""
+"""Owner resolution for sources whose owner keys are pids, or pairs of pid and service (psutil, iphlpapi)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ class PidOwnerResolver(CachedOwnerResolver):
     def resolve(self, owner_keys: Collection[int], live: LiveOwnerKeys) -> None:  # noqa: ARG002  # part of the interface
         self.unreadable_processes = Counter()
         self._hidden_owners |= HIDDEN_OWNER_KEY in owner_keys
-        for pid in set(owner_keys) - self._owners.keys() - _NO_PIDS:
+        for owner_key in set(owner_keys) - self._owners.keys() - _NO_PIDS:
             try:
-                self._owners[pid] = self._processes.load(pid)
+                self._owners[owner_key] = owner = self._processes.load(owner_key)
+                if owner.service:
+                    self._processes.load(owner.pid)  # the process itself owns the handles
             except OSError as error:
                 self.unreadable_processes[failure_reason(error)] += 1

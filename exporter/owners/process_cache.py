@@ -11,10 +11,13 @@ from ..model.process import Process, ProcessId
 class ProcessReader(Protocol):
     """Reads the attributes of processes."""
 
-    def identify(self, pid: int) -> tuple[ProcessId, str]:
-        """Return the process that has this pid now, and its comm. Raises OSError if there is none."""
+    def identify(self, owner_key: int, /) -> tuple[ProcessId, str]:
+        """Return the process of this owner key, a pid on most systems, and its comm.
 
-    def describe(self, pid: int, details: bool) -> Process:
+        Raises OSError if there is none.
+        """
+
+    def describe(self, owner_key: int, /, details: bool) -> Process:
         """Return the attributes of a process; unreadable ones are empty. Raises OSError if there is none.
 
         details: read more than the comm.
@@ -33,18 +36,20 @@ class ProcessCache:
         self._alive: dict[ProcessId, Process] = {}
         # One object for each process: the classifier compares owners by id().
         self._identities: dict[ProcessId, ProcessId] = {}
+        self._owner_keys: dict[ProcessId, int] = {}
         self._vanished: dict[ProcessId, Process] = {}
         self._recent: set[ProcessId] = set()
 
-    def load(self, pid: int) -> ProcessId:
-        """Return the process with this pid, and read its attributes if they are unknown.
+    def load(self, owner_key: int) -> ProcessId:
+        """Return the process of this owner key, and read its attributes if they are unknown.
 
         Raises OSError if there is none.
         """
-        identity, _ = self._reader.identify(pid)
+        identity, _ = self._reader.identify(owner_key)
         if identity not in self._alive:
-            self._alive[identity] = self._reader.describe(pid, self.details)
+            self._alive[identity] = self._reader.describe(owner_key, self.details)
             self._identities[identity] = identity
+            self._owner_keys[identity] = owner_key
             self._recent.add(identity)
         return self._identities[identity]
 
@@ -73,7 +78,7 @@ class ProcessCache:
         vanished = {owner for owner in self._alive if not self._is_same(owner)}
         for owner in vanished:
             self._vanished[owner] = self._alive.pop(owner)
-            del self._identities[owner]
+            del self._identities[owner], self._owner_keys[owner]
         return vanished
 
     def retain(self, used: Container[object]) -> None:
@@ -82,9 +87,10 @@ class ProcessCache:
 
     def _is_same(self, owner: ProcessId) -> bool:
         try:
-            identity, comm = self._reader.identify(owner.pid)
+            owner_key = self._owner_keys[owner]
+            identity, comm = self._reader.identify(owner_key)
             if identity == owner and (self.details or comm != self._alive[owner].comm):
-                described = self._reader.describe(owner.pid, self.details)
+                described = self._reader.describe(owner_key, self.details)
                 if described != self._alive[owner]:
                     self._alive[owner] = described
         except OSError:

@@ -29,10 +29,19 @@ from .tcp_table import BoundPort, TcpTableReader, read_bound_ports
 _SAME_TIME: Final = FILETIME_PER_SECOND
 
 
+AssignOwnerKeys = Callable[["array[int]", "array[int]", Mapping[int, ProcessEntry]], "array[int]"]
+
+
+def _keep_pids(pids: array[int], _tags: array[int], _processes: Mapping[int, ProcessEntry]) -> array[int]:
+    return pids
+
+
 class IphlpapiSource:
     """Reads sockets through iphlpapi.dll. full_sockets() must be called first: the others return its data.
 
     read_processes: returns all processes by pid.
+    assign_owner_keys: returns the owner key of each row from the columns of pids and of tags, and the
+        processes.
     """
 
     name: Final = "iphlpapi"
@@ -43,8 +52,10 @@ class IphlpapiSource:
         read_processes: Callable[[], Mapping[int, ProcessEntry]],
         read_tables: Sequence[Callable[[], TcpRows]] | None = None,
         read_bound: Callable[[], Iterable[BoundPort]] = read_bound_ports,
+        assign_owner_keys: AssignOwnerKeys = _keep_pids,
     ) -> None:
         self._read_processes = read_processes
+        self._assign_owner_keys = assign_owner_keys
         layouts = TCP4_LAYOUT, TCP6_LAYOUT
         self._read_tables = read_tables or [TcpTableReader(layout).read for layout in layouts]
         self._read_bound = read_bound
@@ -55,12 +66,13 @@ class IphlpapiSource:
         """Yield all TCP sockets except listeners. Raises OSError or ValueError."""
         tables = [read() for read in self._read_tables]
         bound_ports = list(self._read_bound())
-        started = self._process_starts()
-        self._listeners = list(chain.from_iterable(map(_listeners, tables)))
+        processes = self._processes()
+        owners = [self._assign_owner_keys(table.pids, table.tags, processes) for table in tables]
+        self._listeners = list(chain.from_iterable(map(_listeners, tables, owners)))
         self._close_wait = []
         listening_ports = {listener.local_port for listener in self._listeners}
-        for table in tables:
-            owner_keys = _owner_keys(table, started, listening_ports)
+        for table, owner_keys in zip(tables, owners, strict=True):
+            owner_keys = _owner_keys(table, owner_keys, processes, listening_ports)
             for keyspace, positions in _positions_by_keyspace(table, owner_keys).items():
                 if keyspace.state == CLOSE_WAIT:
                     self._close_wait += table.sockets(positions, owner_keys)
@@ -84,30 +96,32 @@ class IphlpapiSource:
         """Return the connections in CLOSE_WAIT, without queues and times."""
         return without_queues(self._close_wait)
 
-    def _process_starts(self) -> dict[int, int]:
-        """Return pid -> creation time of the process as FILETIME; empty if the processes are unreadable.
-
-        Resolving the owners then fails and is reported.
-        """
+    def _processes(self) -> Mapping[int, ProcessEntry]:
+        """Return the processes by pid; none if they are unreadable: resolving the owners then reports it."""
         try:
-            return {pid: process.created for pid, process in self._read_processes().items()}
+            return self._read_processes()
         except OSError:
             return {}
 
 
-def _listeners(table: TcpRows) -> list[Listener]:
+def _listeners(table: TcpRows, owner_keys: Sequence[int]) -> list[Listener]:
     positions = [position for position, state in enumerate(table.states) if state == LISTEN]
     return [
         Listener(sock.local_address, sock.local_port, sock.owner_key or HIDDEN_OWNER_KEY, None, None)
-        for sock in table.sockets(positions, table.pids)
+        for sock in table.sockets(positions, owner_keys)
     ]
 
 
-def _owner_keys(table: TcpRows, started: Mapping[int, int], listening_ports: set[int]) -> array[int]:
-    """Return the owner key of each row: its pid, unless there is none or the process is younger."""
-    pids = table.pids
-    keys = array("I", pids)
-    for position, (pid, created) in enumerate(zip(pids, table.created, strict=True)):
+def _owner_keys(
+    table: TcpRows,
+    owner_keys: array[int],
+    processes: Mapping[int, ProcessEntry],
+    listening_ports: set[int],
+) -> array[int]:
+    """Return the owner keys, replaced where there is no process or it is younger than the socket."""
+    started = {pid: process.created for pid, process in processes.items()}
+    keys = array("I", owner_keys)
+    for position, (pid, created) in enumerate(zip(table.pids, table.created, strict=True)):
         if created and started.get(pid, 0) > created + _SAME_TIME:
             keys[position] = STALE_OWNER_KEY
         elif not pid:

@@ -56,19 +56,30 @@ class ServiceTable:
         self._clock = clock
         self._names: Mapping[int, Collection[str]] = {}
         self._expires_at = -1.0
-        self._pids: Collection[int] = frozenset()
+        self._pids: frozenset[int] = frozenset()
 
     def names(self, pid: int, pids: Collection[int]) -> tuple[str, ...]:
         """Return the names of the services that a process runs, in alphabetical order.
 
         pids: all processes: a new one may be a new service. Raises OSError.
         """
-        now = self._clock()
-        if now >= self._expires_at or pid not in self._pids:
-            self._names = self._read()
-            self._pids = {*pids, pid}
-            self._expires_at = now + self.REFRESH_SECONDS
+        self._refresh(pids, (pid,))
         return tuple(sorted(self._names.get(pid, ()), key=str.lower))
+
+    def shared_pids(self, pids: Collection[int]) -> set[int]:
+        """Return the processes that run several services. Raises OSError.
+
+        pids: all processes.
+        """
+        self._refresh(pids, pids)
+        return {pid for pid, names in self._names.items() if len(names) > 1}
+
+    def _refresh(self, pids: Collection[int], requested: Collection[int]) -> None:
+        now = self._clock()
+        if now >= self._expires_at or not self._pids.issuperset(requested):
+            self._names = self._read()
+            self._pids = frozenset((*pids, *requested))
+            self._expires_at = now + self.REFRESH_SECONDS
 
 
 def read_services() -> dict[int, list[str]]:

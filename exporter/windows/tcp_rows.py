@@ -60,14 +60,17 @@ class RowLayout:
     ports: tuple[int, int]
     pid: int
     created: int
+    tag: int
     key: slice
     """Part of a row with addresses, ports and creation time; also with the pid, and in IPv6 the state."""
     fields: struct.Struct
     """Local address, local port, remote address and remote port of a key."""
 
 
-TCP4_LAYOUT: Final = RowLayout(160, 0, (8, 16), 20, 24, slice(4, 32), struct.Struct(">4sH2x4sH2x12x"))
-TCP6_LAYOUT: Final = RowLayout(192, 48, (20, 44), 52, 56, slice(0, 64), struct.Struct(">16s4xH2x16s4xH18x"))
+TCP4_LAYOUT: Final = RowLayout(160, 0, (8, 16), 20, 24, 32, slice(4, 32), struct.Struct(">4sH2x4sH2x12x"))
+TCP6_LAYOUT: Final = RowLayout(
+    192, 48, (20, 44), 52, 56, 64, slice(0, 64), struct.Struct(">16s4xH2x16s4xH18x")
+)
 FIRST_ROW: Final = 8
 """Offset of the first row in a table of either layout, after the number of rows."""
 
@@ -90,7 +93,10 @@ class TcpRows:
         self.states = raw[layout.state :: stride].translate(_STATE_TABLE)
         self.local_ports = array("H", raw)[layout.ports[0] // 2 :: stride // 2]
         self.local_ports.byteswap()
-        self.pids = array("I", raw)[layout.pid // 4 :: stride // 4]
+        numbers = array("I", raw)
+        self.pids = numbers[layout.pid // 4 :: stride // 4]
+        self.tags = numbers[layout.tag // 4 :: stride // 4]
+        """Tags of services, the first of OwningModuleInfo; 0 if there is none."""
         self.created = array("Q", raw)[layout.created // 8 :: stride // 8]
         """Creation times as FILETIME; 0 if unknown."""
         self.keys = _keys(layout, raw, count)

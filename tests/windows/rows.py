@@ -11,12 +11,12 @@ CLOSE_WAIT: Final = 8
 TIME_WAIT: Final = 11
 LISTEN: Final = 2
 
-_TCP4: Final = struct.Struct("<I4sHH4sHHIQ128x")
-_TCP6: Final = struct.Struct("<16sIHH16sIHHIIQ128x")
+_TCP4: Final = struct.Struct("<I4sHH4sHHIQI124x")
+_TCP6: Final = struct.Struct("<16sIHH16sIHHIIQI124x")
 
 
 class Row(NamedTuple):
-    """Row of a table. garbage: the undefined upper halves of both ports."""
+    """Row of a table. garbage: the undefined upper halves of both ports; tag: of a service."""
 
     state: int
     local: str
@@ -26,6 +26,7 @@ class Row(NamedTuple):
     pid: int = 0
     created: int = 0
     garbage: int = 0
+    tag: int = 0
 
 
 def tcp4_table(*rows: Row, unused: bytes = b"") -> bytes:
@@ -42,7 +43,7 @@ def _tcp4_row(row: Row) -> bytes:
     local, remote = _address(row.local), _address(row.remote)
     ports = _swap(row.local_port), _swap(row.remote_port)
     return _TCP4.pack(
-        row.state, local, ports[0], row.garbage, remote, ports[1], row.garbage, row.pid, row.created
+        row.state, local, ports[0], row.garbage, remote, ports[1], row.garbage, row.pid, row.created, row.tag
     )
 
 
@@ -50,7 +51,7 @@ def _tcp6_row(row: Row) -> bytes:
     local, remote = _address(row.local), _address(row.remote)
     ports = _swap(row.local_port), _swap(row.remote_port)
     ends = local, 0, ports[0], row.garbage, remote, 0, ports[1], row.garbage
-    return _TCP6.pack(*ends, row.state, row.pid, row.created)
+    return _TCP6.pack(*ends, row.state, row.pid, row.created, row.tag)
 
 
 def _address(text: str) -> bytes:

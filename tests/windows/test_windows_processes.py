@@ -9,6 +9,7 @@ import pytest
 
 from exporter.model.process import Process, ProcessId
 from exporter.windows.process_table import FILETIME_UNIX_EPOCH, ProcessEntry, ProcessTable
+from exporter.windows.service_tags import ServiceOwnerKeys
 from exporter.windows.services import ServiceTable
 from exporter.windows.windows_processes import WindowsProcessReader
 
@@ -17,7 +18,8 @@ CREATED = FILETIME_UNIX_EPOCH + 20_000_000
 
 def reader(name: str, services: dict[int, list[str]] | None = None, pid: int = 7) -> WindowsProcessReader:
     entries = {pid: ProcessEntry(name, CREATED, 100)}
-    return WindowsProcessReader(ProcessTable(lambda: entries), ServiceTable(lambda: services or {}))
+    table = ServiceTable(lambda: services or {})
+    return WindowsProcessReader(ProcessTable(lambda: entries), table, ServiceOwnerKeys(table))
 
 
 @pytest.mark.parametrize(
@@ -71,5 +73,6 @@ def test_processes_are_named_where_services_are_unreadable() -> None:
         raise PermissionError
 
     entries = {7: ProcessEntry("svchost.exe", CREATED, 100)}
-    tested = WindowsProcessReader(ProcessTable(lambda: entries), ServiceTable(fail))
+    table = ServiceTable(fail)
+    tested = WindowsProcessReader(ProcessTable(lambda: entries), table, ServiceOwnerKeys(table))
     assert tested.identify(7)[1] == "svchost"
