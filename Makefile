@@ -115,6 +115,7 @@ bench: $(VENV)/.bench ## compare the cost with other exporters and tools; as roo
 	packages=$$($(VENV)/bin/python -m tests.benchmarks.programs); [[ -z $$packages ]] || \
 		.ci/apt-install $$packages || echo "not installed: $$packages; the table lists what is missing" >&2
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+	$(VENV)/bin/python -m tests.benchmarks.windows_rows
 
 .PHONY: soak
 soak: $(VENV)/.installed tools ## create and close sockets and processes for SOAK_MINUTES=5, and compare scrapes with ss and the processes; as root

@@ -68,8 +68,8 @@ class Socket(NamedTuple):
     remote_address: bytes
     remote_port: int
     owner_key: int
-    """Key by which the owner is looked up: the socket's inode (netlink), a pid (psutil and iphlpapi), a number
-    for a pid and a service (iphlpapi), NO_OWNER_KEY, HIDDEN_OWNER_KEY or STALE_OWNER_KEY."""
+    """Key by which the owner is looked up: the socket's inode (netlink), a pid (psutil and iphlpapi), a
+    number for a pid and a service (iphlpapi), NO_OWNER_KEY, HIDDEN_OWNER_KEY or STALE_OWNER_KEY."""
     cookie: int
     """Identity of the socket in all states: the kernel's SO_COOKIE (netlink), or a number made of addresses,
     ports and creation time (iphlpapi). 0 if the source has none."""
