@@ -43,6 +43,8 @@ _UNUSED: Final = (
     "DLLs/_wmi.pyd",
 )
 
+_COPY: Final = "wine-copy-"
+
 TEST_PACKAGES: Final = (
     "attrs",
     "colorama",
@@ -113,12 +115,19 @@ def prefix_copy() -> Iterator[Path]:
     version = subprocess.run([wine(), "--version"], capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256(version.encode()).hexdigest()[:12]
     base = _once(f"wine-prefix-{digest}", _make_prefix)
-    copied = base.with_name(f"wine-{os.getpid()}")
+    _remove_copies_of_killed_runs(base.parent)
+    copied = base.with_name(f"{_COPY}{os.getpid()}")
     subprocess.run(["cp", "-a", "--reflink=auto", base, copied], check=True)
     try:
         yield copied
     finally:
         shutil.rmtree(copied)
+
+
+def _remove_copies_of_killed_runs(directory: Path) -> None:
+    for path in directory.glob(f"{_COPY}*"):
+        if not Path("/proc", path.name.removeprefix(_COPY)).exists():
+            shutil.rmtree(path)
 
 
 def windows_python() -> Path:
