@@ -38,10 +38,20 @@ GAPS: Final = (
 
 
 def test_suite_passes(windows: Windows) -> None:
-    options = ["-q", "--tb=short", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
-    done = windows.python("-m", "pytest", *options, "tests", cwd=base.ROOT, check=False, timeout=WITHIN)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    assert [name for name in failed if not name.startswith(GAPS)] == [], done.stdout[-50_000:]
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed, done.stdout + done.stderr
+    output, failed = run(windows, "tests", "--numprocesses=2", "--dist=loadfile")
+    passed = re.search(r"(\d+) passed", output)
+    assert passed, output
     assert int(passed[1]) >= MIN_PASSED
+    if failed:
+        # Wine's processes take seconds to start on a busy machine, longer than some tests wait.
+        output, failed = run(windows, *failed)
+    assert failed == [], output
+
+
+def run(windows: Windows, *arguments: str) -> tuple[str, list[str]]:
+    """Run pytest in Windows' Python. Return its output, and the tests that failed and should not."""
+    options = ["-q", "--tb=short", "-p", "no:cacheprovider"]
+    command = ["-m", "pytest", *options, *arguments]
+    done = windows.python(*command, cwd=base.ROOT, check=False, timeout=WITHIN)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return done.stdout + done.stderr, [name for name in failed if not name.startswith(GAPS)]
