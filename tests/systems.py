@@ -14,10 +14,10 @@ needs_posix: Final = pytest.mark.skipif(sys.platform == "win32", reason="needs P
 
 def unless_wine(gap: str) -> pytest.MarkDecorator:
     """Mark a test that runs on Windows, and under Wine is skipped, with the reason `Wine: GAP`."""
-    return pytest.mark.skipif(_is_wine(), reason=f"Wine: {gap}")
+    return pytest.mark.skipif(is_wine(), reason=f"Wine: {gap}")
 
 
-def _is_wine() -> bool:
+def is_wine() -> bool:
     """Return whether this Windows is Wine, whose ntdll.dll has functions of its own."""
     windows: Any = ctypes
     return sys.platform == "win32" and hasattr(windows.WinDLL("ntdll"), "wine_get_version")
