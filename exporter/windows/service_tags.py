@@ -66,11 +66,11 @@ class ServiceOwnerKeys:
         return self._pairs.get(owner_key, (owner_key, ""))
 
     def _shared_pids(self, processes: Mapping[int, ProcessEntry]) -> set[int]:
+        hosts = [pid for pid, process in processes.items() if is_shared_host(process.name)]
         try:
-            shared = self._services.shared_pids(processes.keys())
+            return self._services.shared_pids(hosts, processes.keys())
         except OSError:
             return set()
-        return {pid for pid in shared if pid in processes and is_shared_host(processes[pid].name)}
 
     def _service(self, pid: int, created: int, tag: int) -> str:
         """Return the service of a tag. A failure is not remembered."""

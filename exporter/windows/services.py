@@ -66,13 +66,14 @@ class ServiceTable:
         self._refresh(pids, (pid,))
         return tuple(sorted(self._names.get(pid, ()), key=str.lower))
 
-    def shared_pids(self, pids: Collection[int]) -> set[int]:
-        """Return the processes that run several services. Raises OSError.
+    def shared_pids(self, hosts: Collection[int], pids: Collection[int]) -> set[int]:
+        """Return those of the hosts that run several services. Raises OSError.
 
+        hosts: processes that may run services: a new one may be a new service.
         pids: all processes.
         """
-        self._refresh(pids, pids)
-        return {pid for pid, names in self._names.items() if len(names) > 1}
+        self._refresh(pids, hosts)
+        return {pid for pid in hosts if len(self._names.get(pid, ())) > 1}
 
     def _refresh(self, pids: Collection[int], requested: Collection[int]) -> None:
         now = self._clock()

@@ -136,3 +136,19 @@ def test_failure_is_an_error_and_closes_the_service_manager(dlls: FakeDlls, stat
 def test_host_without_services_has_none(dlls: FakeDlls) -> None:
     ServiceManager(dlls, [], 5)
     assert read_services() == {}
+
+
+def test_shared_processes_are_those_of_several_services() -> None:
+    services = ServiceTable(Clock().read)
+    assert services.shared_pids({7, 8, 9}, {7, 8, 9}) == {8}
+
+
+def test_new_process_that_runs_no_services_causes_no_read() -> None:
+    """Processes come and go; the service manager is asked for those that may be services only."""
+    clock = Clock()
+    services = ServiceTable(clock.read, lambda: clock.now)
+    services.shared_pids({7, 8}, {7, 8, 100})
+    services.shared_pids({7, 8}, {7, 8, 101})
+    assert clock.reads == 1
+    services.shared_pids({7, 8, 9}, {7, 8, 9, 101})
+    assert clock.reads == 2
