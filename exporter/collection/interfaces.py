@@ -17,6 +17,10 @@ class SocketSource(Protocol):
     def name(self) -> str:
         """Value of the label `source` of socket_exporter_build_info."""
 
+    @property
+    def has_bound_sockets(self) -> bool:
+        """Whether full_sockets() has sockets that are bound to a port, and not connected."""
+
     def full_sockets(self) -> Iterator[SocketBatch]:
         """Return all sockets except listeners and those of pending_states.
 

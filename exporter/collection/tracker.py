@@ -187,6 +187,8 @@ class SocketTracker:
             handle_counts=(
                 self._read_handle_counts(names.by_owner) if CollectorName.DESCRIPTORS in succeeded else None
             ),
+            services=names.services,
+            has_bound_sockets=self._source.has_bound_sockets,
             source=self._source.name,
         )
 
@@ -361,11 +363,16 @@ class OwnerNames:
         self._cache = cache
         self.by_owner: dict[Owner, str] = {}
         """Names that have been requested or preloaded."""
+        self.services: dict[ProcessId, Sequence[str]] = {}
+        """Windows services of these owners; processes without services are absent."""
 
     def get(self, owner: ProcessId) -> str:
         """Return the name of the owner's process."""
         if owner not in self.by_owner:
-            self.by_owner[owner] = self._cache.name(owner, self._resolver.process(owner))
+            process = self._resolver.process(owner)
+            self.by_owner[owner] = self._cache.name(owner, process)
+            if process.services:
+                self.services[owner] = process.services
         return self.by_owner[owner]
 
     def preload(self, owners: Iterable[Owner]) -> None:

@@ -42,6 +42,10 @@ class Snapshot:
     fd_usage: Mapping[ProcessId, FdUsage] = field(default_factory=dict)
     handle_counts: Mapping[ProcessId, int] | None = None
     """Number of open handles of the owners, on Windows."""
+    services: Mapping[ProcessId, Sequence[str]] = field(default_factory=dict)
+    """Windows services of the owners that run at least one."""
+    has_bound_sockets: bool = True
+    """Whether the source lists sockets that are bound to a port, and neither listen nor are connected."""
     dead_fds: Sequence[DeadFd] | None = None
     workers: Mapping[ProcessId, Sequence[int]] = field(default_factory=dict)
     """Pids of the workers of processes with connections in an accept queue, where they are known: a listener

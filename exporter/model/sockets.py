@@ -163,6 +163,8 @@ class CloseWaitSocket(NamedTuple):
     mptcp: bool
     """Whether the connection is MPTCP. Unless it fell back to TCP, its subflows stay in ESTABLISHED, and only
     the MPTCP socket is in CLOSE_WAIT."""
+    seconds_since_opened: float | None = None
+    """Seconds since the connection was made, by the wall clock: upper bound of the time in CLOSE_WAIT."""
 
 
 def fast_maker(cls: type[_Row]) -> Callable[[tuple[object, ...]], _Row]:

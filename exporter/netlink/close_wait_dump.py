@@ -203,7 +203,17 @@ def _parse(
         sock = make_socket((state, local, ntohs(local_port), remote, ntohs(remote_port), owner_key, cookie))
         yield (
             make_close_wait(
-                (sock, receive_queue_bytes, send_queue_bytes, timer, since_ack, since_data, since_sent, mptcp)
+                (
+                    sock,
+                    receive_queue_bytes,
+                    send_queue_bytes,
+                    timer,
+                    since_ack,
+                    since_data,
+                    since_sent,
+                    mptcp,
+                    None,
+                )
             ),
             attributes[offset : offset + size] if mptcp else b"",
         )

@@ -70,6 +70,7 @@ class NetlinkSource:
     """
 
     name: Final = "netlink"
+    has_bound_sockets: Final = True
 
     def __init__(
         self, client: SockDiagClient | None = None, clock: Callable[[], float] = time.monotonic

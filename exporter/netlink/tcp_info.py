@@ -129,6 +129,7 @@ class TcpInfoCache:
             [None if data is None else now - data for _, data in times],
             [None if sent is None else now - sent for sent in map(self._sent.get, cookies)],
             repeat(False, len(cookies)),
+            repeat(None, len(cookies)),
         )
         return list(map(_make_close_wait, zip(*columns, strict=True)))
 

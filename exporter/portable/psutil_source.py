@@ -63,6 +63,7 @@ class PsutilSource:
     """Reads sockets through psutil. full_sockets() must be called first: the others return its data."""
 
     name: Final = "psutil"
+    has_bound_sockets: Final = sys.platform not in ("linux", "win32")
     pending_states: Final[frozenset[int]] = frozenset()
 
     def __init__(self, procfs: Path = Path("/proc")) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,10 +21,10 @@ from ..model.sockets import (
     Socket,
     SocketBatch,
 )
-from ..portable.socket_list import SocketList, missing_owner_key, to_batches, without_queues
-from .process_table import FILETIME_PER_SECOND, ProcessEntry
+from ..portable.socket_list import SocketList, missing_owner_key, to_batches
+from .process_table import FILETIME_PER_SECOND, FILETIME_UNIX_EPOCH, ProcessEntry
 from .tcp_rows import TCP4_LAYOUT, TCP6_LAYOUT, TcpRows
-from .tcp_table import BoundPort, TcpTableReader, read_bound_ports
+from .tcp_table import BoundPort, TcpTableReader, can_list_bound_ports, read_bound_ports
 
 # The clock that both times are from advances in steps of up to 16 ms.
 _SAME_TIME: Final = FILETIME_PER_SECOND
@@ -42,6 +43,7 @@ class IphlpapiSource:
     read_processes: returns all processes by pid.
     assign_owner_keys: returns the owner key of each row from the columns of pids and of tags, and the
         processes.
+    clock: returns the time in seconds since the epoch.
     """
 
     name: Final = "iphlpapi"
@@ -53,18 +55,26 @@ class IphlpapiSource:
         read_tables: Sequence[Callable[[], TcpRows]] | None = None,
         read_bound: Callable[[], Iterable[BoundPort]] = read_bound_ports,
         assign_owner_keys: AssignOwnerKeys = _keep_pids,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._read_processes = read_processes
         self._assign_owner_keys = assign_owner_keys
         layouts = TCP4_LAYOUT, TCP6_LAYOUT
         self._read_tables = read_tables or [TcpTableReader(layout).read for layout in layouts]
         self._read_bound = read_bound
+        self._clock = clock
         self._listeners: list[Listener] = []
-        self._close_wait: list[Socket] = []
+        self._close_wait: list[CloseWaitSocket] = []
+
+    @property
+    def has_bound_sockets(self) -> bool:
+        """Whether this Windows lists sockets that are only bound."""
+        return can_list_bound_ports()
 
     def full_sockets(self) -> Iterator[SocketBatch]:
         """Yield all TCP sockets except listeners. Raises OSError or ValueError."""
         tables = [read() for read in self._read_tables]
+        now = int(self._clock() * FILETIME_PER_SECOND) + FILETIME_UNIX_EPOCH
         bound_ports = list(self._read_bound())
         processes = self._processes()
         owners = [self._assign_owner_keys(table.pids, table.tags, processes) for table in tables]
@@ -75,7 +85,7 @@ class IphlpapiSource:
             owner_keys = _owner_keys(table, owner_keys, processes, listening_ports)
             for keyspace, positions in _positions_by_keyspace(table, owner_keys).items():
                 if keyspace.state == CLOSE_WAIT:
-                    self._close_wait += table.sockets(positions, owner_keys)
+                    self._close_wait += _close_wait_sockets(table, positions, owner_keys, now)
                 yield _batch(table, keyspace, positions, owner_keys)
         yield from to_batches(_only_bound(tables, bound_ports))
 
@@ -93,8 +103,8 @@ class IphlpapiSource:
         return self._listeners
 
     def close_wait_sockets(self) -> list[CloseWaitSocket]:
-        """Return the connections in CLOSE_WAIT, without queues and times."""
-        return without_queues(self._close_wait)
+        """Return the connections in CLOSE_WAIT, without queues; their only time is that of their creation."""
+        return self._close_wait
 
     def _processes(self) -> Mapping[int, ProcessEntry]:
         """Return the processes by pid; none if they are unreadable: resolving the owners then reports it."""
@@ -109,6 +119,24 @@ def _listeners(table: TcpRows, owner_keys: Sequence[int]) -> list[Listener]:
     return [
         Listener(sock.local_address, sock.local_port, sock.owner_key or HIDDEN_OWNER_KEY, None, None)
         for sock in table.sockets(positions, owner_keys)
+    ]
+
+
+def _close_wait_sockets(
+    table: TcpRows, positions: Sequence[int], owner_keys: array[int], now: int
+) -> list[CloseWaitSocket]:
+    """Return these rows. now: FILETIME. The time since a creation in the future is unknown.
+
+    Windows takes creation times from the wall clock: where it was set since then, the times are wrong by the
+    difference.
+    """
+    opened = [
+        (now - created) / FILETIME_PER_SECOND if 0 < created <= now else None
+        for created in map(table.created.__getitem__, positions)
+    ]
+    return [
+        CloseWaitSocket(sock, None, None, None, None, None, None, mptcp=False, seconds_since_opened=seconds)
+        for sock, seconds in zip(table.sockets(positions, owner_keys), opened, strict=True)
     ]
 
 

@@ -58,6 +58,7 @@ class Host:
     """
 
     name = "host"
+    has_bound_sockets = True
     unresolved_reason = "not_found"
 
     def __init__(self, *, kernel: bool = True, crowded: bool = True) -> None:
@@ -80,6 +81,7 @@ class Host:
         self.limits = SysctlLimits(max_time_wait_sockets=100, ephemeral=EphemeralRange(40_000, 49_999))
         self.counters = KernelCounters(orphans=3)
         self.descriptors = {10: FdUsage(50, 64), 20: FdUsage(7, None)}
+        self.services: dict[ProcessId, tuple[str, ...]] = {}
         self.workers: dict[int, list[int]] = {}
         """pid -> pids of its workers; those of other processes are unreadable."""
         self.fd_errors: dict[int, int] = {}
@@ -146,7 +148,8 @@ class Host:
         return self.owner_keys.get(owner_key, unresolved) if self.resolved else unresolved
 
     def process(self, owner: ProcessId) -> Process:
-        return Process(owner.pid, owner.start_time, NAMES[owner])
+        services = self.services.get(owner, ())
+        return Process(owner.pid, owner.start_time, NAMES[owner], services=services)
 
     def is_alive(self, owner: ProcessId) -> bool:
         return owner not in self.dead

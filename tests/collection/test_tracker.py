@@ -71,6 +71,18 @@ def test_workers_are_those_of_processes_with_waiting_connections(host: Host) -> 
     assert host.tracker().snapshot().workers == {PRINTD: [11, 12]}
 
 
+def test_services_of_owners_are_in_the_snapshot(tracker: SocketTracker, host: Host) -> None:
+    assert tracker.snapshot().services == {}
+    host.services[PRINTD] = ("Spooler",)
+    assert tracker.snapshot().services == {PRINTD: ("Spooler",)}
+
+
+def test_snapshot_says_whether_the_source_lists_bound_sockets(tracker: SocketTracker, host: Host) -> None:
+    assert tracker.snapshot().has_bound_sockets
+    host.has_bound_sockets = False
+    assert not tracker.snapshot().has_bound_sockets
+
+
 def test_unreadable_workers_fail_nothing(host: Host) -> None:
     host.listening = [LISTENER._replace(queue_length=1)]
     host.workers = {}

@@ -25,8 +25,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 PACKAGE = Path(exporter.__file__).parent
 
-SAYS_WHEN = {"reload.py", "collection/cache.py"}
-"""Functions that may read the wall clock: for timestamps shown to users or exported."""
+SAYS_WHEN = {"reload.py", "collection/cache.py", "windows/iphlpapi_source.py"}
+"""Modules that may read the wall clock: for timestamps shown to users or exported, and to compare with the
+creation times of connections, which Windows takes from that clock."""
 
 
 def asks_for_the_time_of_day(path: Path) -> bool:

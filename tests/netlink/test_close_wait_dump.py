@@ -168,16 +168,16 @@ class TestTcp:
 class TestMptcp:
     def test_times_are_read_from_mptcp_info(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, sent=4000, unacknowledged=1234), queues=(932, 0)))
-        assert one[1:] == (932, 1234, 0, 3.0, 7.0, 4.0, True)
+        assert one[1:] == (932, 1234, 0, 3.0, 7.0, 4.0, True, None)
 
     def test_mptcp_info_before_linux_6_10_has_no_times(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=84)))
-        assert one[1:] == (1, 5, 0, None, None, None, True)
+        assert one[1:] == (1, 5, 0, None, None, None, True, None)
 
     @pytest.mark.parametrize("size", [0, 8, 31])
     def test_short_mptcp_info_is_ignored(self, size: int) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, unacknowledged=5, size=size), queues=(3, 4)))
-        assert one[1:] == (3, 4, 0, None, None, None, True)
+        assert one[1:] == (3, 4, 0, None, None, None, True, None)
 
     def test_no_ack_time_after_fallback_to_tcp(self) -> None:
         (one,) = mptcp(half(mptcp_info(7000, 3000, flags=3)))

@@ -36,6 +36,7 @@ def source(
     tcp6: Iterable[Row] = (),
     bound: Iterable[BoundPort] = (),
     processes: Mapping[int, ProcessEntry] = PROCESSES,
+    now: float = 0.0,
 ) -> IphlpapiSource:
     return IphlpapiSource(
         lambda: processes,
@@ -44,6 +45,7 @@ def source(
             lambda: TcpRows(TCP6_LAYOUT, tcp6_table(*tcp6)),
         ],
         lambda: bound,
+        clock=lambda: now,
     )
 
 
@@ -136,3 +138,21 @@ def test_close_wait_has_no_queue_lengths() -> None:
     list(tested.full_sockets())
     (sock,) = tested.close_wait_sockets()
     assert (sock.socket.remote_port, sock.receive_queue_bytes, sock.send_queue_bytes) == (9100, None, None)
+
+
+@pytest.mark.parametrize(
+    ("created", "seconds"),
+    [(STARTED, 90.5), (STARTED + 60 * SECOND, 30.5), (STARTED + 91 * SECOND, None), (0, None)],
+)
+def test_close_wait_has_the_time_since_it_was_opened(created: int, seconds: float | None) -> None:
+    now = (STARTED - 116_444_736_000_000_000) / SECOND + 90.5
+    rows = Row(ESTABLISHED, HERE, 1, THERE, 2, 7, STARTED), Row(CLOSE_WAIT, HERE, 3, THERE, 4, 7, created)
+    for tcp4, tcp6 in ((rows, ()), ((), [row._replace(local="::1", remote="::1") for row in rows])):
+        tested = source(tcp4, tcp6, now=now)
+        list(tested.full_sockets())
+        (sock,) = tested.close_wait_sockets()
+        assert sock.seconds_since_opened == (seconds and pytest.approx(seconds, abs=1e-3))
+
+
+def test_this_system_lists_no_bound_sockets_of_windows() -> None:
+    assert not source().has_bound_sockets
