@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from ..model.close_wait import Cause
 from ..model.groups import Direction
 from ..model.process import Owner, ProcessId
-from . import accept_queue_findings, close_wait_texts, dead_fd_findings
+from . import accept_queue_findings, close_wait_texts, dead_fd_findings, windows_steps
 from .finding import DiagnosisInput, Finding, FindingKind, ProcessRef, Severity
 from .formatting import group_by_name, paragraphs, short_name, with_pids_capitalized
 from .inspection import fix_missing_close_steps, inspect_threads_steps, restart_steps
@@ -78,6 +78,8 @@ def _rate_doubtful(leak: Leak, data: DiagnosisInput) -> Severity | None:
     observed are no evidence alone: they are a note, unless file descriptors run out. Together with
     connections that keepalive ends they are evidence: a working program has neither. Where probes are sent
     every few seconds, few connections are in CLOSE_WAIT at a time, and many file descriptors are dead.
+
+    Connections whose age is unknown are a note if they were opened long ago: possibly they are that old.
     """
     thresholds, few = data.thresholds, data.thresholds.close_wait_few
     if leak.dead.count and leak.limit and leak.limit.is_exhausted(thresholds):
@@ -91,17 +93,19 @@ def _rate_doubtful(leak: Leak, data: DiagnosisInput) -> Severity | None:
         return Severity.WARNING
     if is_possible and leak.kept_alive_for(0.0) >= few:
         return Severity.NOTE
+    if leak.opened_before(thresholds.close_wait_old_seconds) >= few:
+        return Severity.NOTE
     return Severity.NOTE if leak.dead.count >= thresholds.close_wait_many else None
 
 
 def _build_finding(leak: Leak, severity: Severity, queues: _Queues, data: DiagnosisInput) -> Finding:
     key, owners = leak.key, leak.owners()
     processes = group_by_name(owners, data.snapshot)
-    pid = next((owner.pid for owner, _ in owners.most_common() if isinstance(owner, ProcessId)), None)
+    main = next((owner for owner, _ in owners.most_common() if isinstance(owner, ProcessId)), None)
     is_headline = _is_headline(leak, severity, data)
     usage, master = leak.limit.usage if leak.limit else None, ""
     if takes_descriptor(key.cause):
-        steps = _steps(leak, processes[0], pid, data)
+        steps = _steps(leak, processes[0], main, data)
     else:
         queue = queues.get((key.name, key.port))
         listener_owners: set[Owner] = queue.owners if queue else set(owners)
@@ -112,7 +116,7 @@ def _build_finding(leak: Leak, severity: Severity, queues: _Queues, data: Diagno
         kind=FindingKind.CLOSE_WAIT,
         severity=severity,
         title=_title(leak, processes[0], is_headline=is_headline),
-        detail=close_wait_texts.detail(leak, is_headline=is_headline, master=master),
+        detail=close_wait_texts.detail(leak, is_headline=is_headline, master=master, windows=data.windows),
         steps=steps,
         processes=processes,
         count=leak.count,
@@ -121,6 +125,7 @@ def _build_finding(leak: Leak, severity: Severity, queues: _Queues, data: Diagno
         cause=key.cause,
         oldest_seconds=leak.oldest_seconds,
         oldest_at_most_seconds=leak.oldest_at_most_seconds,
+        opened_seconds=leak.opened_seconds,
         dead_fds=leak.dead.count or None,
         usage=usage,
         is_out_of_fds=is_headline and leak.limit is not None and leak.limit.is_reached,
@@ -151,19 +156,25 @@ _BLOCKED_STEPS: Final = paragraphs("""
 """)
 
 
-def _steps(leak: Leak, process: ProcessRef, pid: int | None, data: DiagnosisInput) -> tuple[str, ...]:
-    """Return the steps. pid: of the process with most of these connections."""
+def _steps(leak: Leak, process: ProcessRef, main: ProcessId | None, data: DiagnosisInput) -> tuple[str, ...]:
+    """Return the steps. main: process with most of these connections."""
     name, is_outbound = short_name(process), leak.key.direction is Direction.OUTBOUND
+    pid = main.pid if main else None
+    if data.windows:
+        services = data.snapshot.services.get(main, ()) if main else ()
+        restart = windows_steps.restart_steps(name, pid, services)
+    else:
+        restart = restart_steps(name)
     match leak.key.cause:
         case Cause.NOT_ACCEPTED:
             return ()  # those of the accept queue
         case Cause.NOT_READ:
             inspect = inspect_threads_steps(name, pid, windows=data.windows)
-            return (_POOL_STEPS + inspect if is_outbound else inspect + _BLOCKED_STEPS) + restart_steps(name)
+            return (_POOL_STEPS + inspect if is_outbound else inspect + _BLOCKED_STEPS) + restart
         case Cause.NOT_CLOSED:
             return (
                 _computing_steps(name, is_outbound=is_outbound)
-                + restart_steps(name)
+                + restart
                 + fix_missing_close_steps(is_outbound=is_outbound)
             )
         case Cause.SENDING:
@@ -172,9 +183,11 @@ def _steps(leak: Leak, process: ProcessRef, pid: int | None, data: DiagnosisInpu
 
                 Set a send timeout in {name}.
             """)
+        case Cause.UNKNOWN if data.windows:
+            return windows_steps.check_steps(name) + restart
         case Cause.UNKNOWN:
             check = f"Check whether {name} hangs (it has not noticed) or works (it does not call `close()`)."
-            return check, *restart_steps(name)
+            return check, *restart
         case _:
             assert_never(leak.key.cause)
 

@@ -27,7 +27,8 @@ def title_predicate(leak: Leak) -> str:
         case Cause.SENDING:
             return f"still sends on {connections} that {closed}"
         case Cause.UNKNOWN:
-            return f"has {connections} that {closed}{and_has}"
+            # With the port, which tells the findings of a process apart: they all have this cause.
+            return f"has {connections} that {_peers_at_port(key, count)} closed{_opened(leak)}{and_has}"
         case _:
             assert_never(key.cause)
 
@@ -61,7 +62,29 @@ def _peers(direction: Direction, count: int) -> str:
             assert_never(direction)
 
 
-def detail(leak: Leak, *, is_headline: bool, master: str) -> str:
+def _peers_at_port(key: LeakKey, count: int) -> str:
+    """Return the same as _peers(), with the port."""
+    has = "has" if count == 1 else "have"
+    match key.direction:
+        case Direction.INBOUND:
+            return f"its client{'' if count == 1 else 's'} on port {key.port} {has}"
+        case Direction.OUTBOUND:
+            return f"the server{'' if count == 1 else 's'} it called on port {key.port} {has}"
+        case Direction.NONE:
+            return f"the peer{'' if count == 1 else 's'} on its port {key.port} {has}"
+        case _:
+            assert_never(key.direction)
+
+
+def _opened(leak: Leak) -> str:
+    """Return when the first connection was opened; empty if that is unknown or says nothing."""
+    seconds = leak.opened_seconds
+    if seconds is None or seconds < 1:
+        return ""
+    return f", opened {'' if leak.count == 1 else 'up to '}{format_duration(seconds)} ago"
+
+
+def detail(leak: Leak, *, is_headline: bool, master: str, windows: bool) -> str:
     """Return the detail.
 
     is_headline: whether the title is that of exhaustion_predicate(). master: sentence on a master process and
@@ -70,9 +93,10 @@ def detail(leak: Leak, *, is_headline: bool, master: str) -> str:
     limit = limit_consequence(leak.limit) if is_headline and leak.limit else ""
     return paragraph(f"""
         {limit} {plural(leak.count, "connection")} {_location(leak.key)} {_state(leak)}.
-        {_meaning(leak.key.cause)} {_keepalive(leak)} {_others(leak, is_headline=is_headline)}
+        {_meaning(leak.key.cause, windows=windows)} {_upper_bound(leak)} {_keepalive(leak)}
+        {_others(leak, is_headline=is_headline)}
         {dead_fd_texts.describe(leak.dead, further=True)} {_guess(leak, is_headline=is_headline)}
-        {_consequence(leak)} {master}
+        {_consequence(leak, windows=windows)} {master}
     """)
 
 
@@ -101,6 +125,8 @@ def _state(leak: Leak) -> str:
     if age is None:
         return f"{'is' if leak.count == 1 else 'are'} in CLOSE_WAIT"
     text = format_duration(age) if at_most is None else format_range(age, at_most)
+    if leak.opened_seconds is not None and age >= 1:
+        text = f"at least {text}"
     if leak.count == 1:
         return f"has been in CLOSE_WAIT for {text}"
     return f"are in CLOSE_WAIT, the oldest for {text}"
@@ -118,7 +144,7 @@ def _location(key: LeakKey) -> str:
             assert_never(key.direction)
 
 
-def _meaning(cause: Cause) -> str:
+def _meaning(cause: Cause, *, windows: bool) -> str:
     """Return what the peer has done, what the program has not done, and whether it knows."""
     match cause:
         case Cause.NOT_ACCEPTED:
@@ -136,6 +162,9 @@ def _meaning(cause: Cause) -> str:
                 everything, or data was sent in the last minutes. This is not a leak by itself: a connection
                 may be closed in one direction and in use in the other.
             """)
+        case Cause.UNKNOWN if windows:
+            # That Windows cannot tell whether it has noticed is a blind spot, and the first step.
+            return "The peer has closed its side; the program has not."
         case Cause.UNKNOWN:
             return paragraph("""
                 The peer has closed its side; the program has not called close(). This source cannot tell
@@ -143,6 +172,15 @@ def _meaning(cause: Cause) -> str:
             """)
         case _:
             assert_never(cause)
+
+
+def _upper_bound(leak: Leak) -> str:
+    """Return the sentence on the time since the connections were opened."""
+    seconds = leak.opened_seconds
+    if seconds is None:
+        return ""
+    first, none = ("The connection", "it has not") if leak.count == 1 else ("The first of them", "none has")
+    return f"{first} was opened {format_duration(seconds)} ago: {none} been in this state for longer."
 
 
 def _keepalive(leak: Leak) -> str:
@@ -162,8 +200,9 @@ def _guess(leak: Leak, *, is_headline: bool) -> str:
     return "Probably they belong to the same leak." if is_likely else ""
 
 
-def _consequence(leak: Leak) -> str:
+def _consequence(leak: Leak, *, windows: bool) -> str:
     subject = "It" if leak.count + leak.dead.count == 1 else "Each"
     if takes_descriptor(leak.key.cause):
-        return f"{subject} takes a file descriptor until the program closes it."
+        taken = "handle" if windows else "file descriptor"
+        return f"{subject} takes a {taken} until the program closes it."
     return f"{subject} takes a place in the accept queue until the program accepts it."

@@ -13,6 +13,7 @@ from ..model.groups import Attribution, Direction, SocketGroup
 from ..model.process import UNKNOWN_PROCESS, Owner
 from ..model.snapshot import Snapshot
 from ..model.sockets import CLOSE_WAIT, TIME_WAIT
+from . import windows_steps
 from .finding import DiagnosisInput, Finding, FindingKind, Severity, Usage, severity_of
 from .formatting import (
     format_percent,
@@ -124,19 +125,22 @@ def _is_reused(stats: _FlowStats, snapshot: Snapshot) -> bool:
 
 def _build_exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Finding:
     destination, reused = _destination_text(stats, data), _is_reused(stats, data.snapshot)
-    usage = Usage(f"ephemeral ports to {destination}", stats.used, limit)
+    usage = Usage(f"ephemeral ports to {destination}{_assumed(data)}", stats.used, limit)
     # Ports in TIME_WAIT that connect() can reuse do not count.
     needed = stats.used_open if reused else stats.used
     severity = severity_of(needed / limit, data.thresholds.ports) or Severity.NOTE
     reuse = "The kernel reuses ports in TIME_WAIT after one second (tcp_tw_reuse)." if reused else ""
-    failure = "When all ports are in use, connect() fails with `Cannot assign requested address`."
+    if data.windows:
+        failure = windows_steps.EXHAUSTION
+    else:
+        failure = "When all ports are in use, connect() fails with `Cannot assign requested address`."
     return Finding(
         kind=FindingKind.EPHEMERAL_PORTS,
         severity=severity,
         title=f"{_subject(stats, data, 'uses')} {format_percent(usage.ratio)} of the ephemeral ports "
         f"to {destination}",
         detail=paragraph(f"""
-            {_users_text(stats, data)} {_breakdown_text(stats)} {reuse}
+            {_users_text(stats, data)} {_breakdown_text(stats, data)} {reuse}
             {"" if severity is Severity.NOTE else failure}
         """),
         steps=_steps(data, severity, mostly_time_wait=2 * stats.used_open <= stats.used, reused=reused),
@@ -152,7 +156,8 @@ def _build_exhaustion(stats: _FlowStats, limit: int, data: DiagnosisInput) -> Fi
 def _build_many_time_wait(stats: _FlowStats, limit: int | None, data: DiagnosisInput) -> Finding:
     """Return the finding on many TIME_WAIT sockets if the limit is distant or unknown."""
     destination = _destination_text(stats, data)
-    usage = Usage(f"ephemeral ports to {destination}", stats.used, limit) if limit else None
+    name = f"ephemeral ports to {destination}{_assumed(data)}"
+    usage = Usage(name, stats.used, limit) if limit else None
     severity = Severity.NOTE if usage else Severity.WARNING
     return Finding(
         kind=FindingKind.TIME_WAIT,
@@ -187,7 +192,8 @@ def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
     names = [with_pids(user) for user in users if user.name != UNKNOWN_PROCESS]
     if not names:
         is_time_wait = stats.time_wait == stats.owners.total()
-        reason = ": the kernel keeps no owner for sockets in TIME_WAIT" if is_time_wait else ""
+        keeper = "Windows" if data.windows else "the kernel"
+        reason = f": {keeper} keeps no owner for sockets in TIME_WAIT" if is_time_wait else ""
         return f"The owner is unknown{reason}."
     has_unknown = len(names) < len(users)
     if len(names) > _MAX_USERS:
@@ -202,11 +208,20 @@ def _users_text(stats: _FlowStats, data: DiagnosisInput) -> str:
     )
 
 
-def _breakdown_text(stats: _FlowStats) -> str:
+def _assumed(data: DiagnosisInput) -> str:
+    """Return an addition to the name of a limit that is not that of this host."""
+    limits = data.snapshot.limits
+    return " (range assumed)" if limits and limits.ephemeral_is_assumed else ""
+
+
+def _breakdown_text(stats: _FlowStats, data: DiagnosisInput) -> str:
+    closed = "less than a minute ago"
+    if data.windows:
+        closed = f"in the last {windows_steps.format_time_wait(data.snapshot.limits)}"
     counts = {
         "open": stats.owners.total() - stats.time_wait - stats.close_wait,
         "in CLOSE_WAIT": stats.close_wait,
-        "in TIME_WAIT (closed less than a minute ago)": stats.time_wait,
+        f"in TIME_WAIT (closed {closed})": stats.time_wait,
     }
     return f"Connections: {join_and([f'{count:,} {state}' for state, count in counts.items() if count])}."
 
@@ -220,7 +235,8 @@ def _find_bound_ports(max_used_by_flow: int, data: DiagnosisInput) -> Iterator[F
     used, ephemeral = snapshot.max_bound_ports, snapshot.limits.ephemeral if snapshot.limits else None
     if not used or ephemeral is None:
         return
-    usage = Usage("ephemeral ports of one local address", used, max(ephemeral.size, 1))
+    name = f"ephemeral ports of one local address{_assumed(data)}"
+    usage = Usage(name, used, max(ephemeral.size, 1))
     severity = severity_of(usage.ratio, data.thresholds.bound_ports)
     # If one destination has half of them, the finding on that destination explains the usage.
     if severity is None or 2 * max_used_by_flow >= used:
@@ -229,17 +245,19 @@ def _find_bound_ports(max_used_by_flow: int, data: DiagnosisInput) -> Iterator[F
         kind=FindingKind.BOUND_PORTS,
         severity=severity,
         title=f"The host uses {format_percent(usage.ratio)} of the ephemeral ports of a local address",
-        detail=paragraph("""
+        detail=paragraph(f"""
             Programs that bind to an address before they connect, as proxies do, need a port that no other
-            socket of that address has. When none is left, bind() fails with `Address already in use`.
+            socket of that address has. {
+            windows_steps.EXHAUSTION
+            if data.windows
+            else "When none is left, bind() fails with `Address already in use`."
+        }
         """),
         steps=_bound_steps(data),
         count=used,
         usage=usage,
     )
 
-
-_REGISTRY: Final = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 
 _REUSE_CONNECTIONS: Final = paragraphs("""
     Keep connections open and reuse them (connection pool, HTTP keep-alive): a new connection for each
@@ -277,7 +295,8 @@ def _steps(
     if severity is Severity.NOTE:
         return first
     if data.windows:
-        return first + _windows_steps(data, mostly_time_wait=mostly_time_wait) + _MORE_ADDRESSES
+        widen = windows_steps.port_steps(data.snapshot.limits, mostly_time_wait=mostly_time_wait)
+        return first + widen + _MORE_ADDRESSES
     if not mostly_time_wait:
         return first + _widen_steps(data) + _MORE_ADDRESSES
     return (
@@ -288,7 +307,8 @@ def _steps(
 def _bound_steps(data: DiagnosisInput) -> tuple[str, ...]:
     """Return the steps for one local address."""
     if data.windows:
-        return _REUSE_CONNECTIONS + _windows_steps(data, mostly_time_wait=True)
+        widen = windows_steps.port_steps(data.snapshot.limits, mostly_time_wait=False)
+        return _REUSE_CONNECTIONS + windows_steps.SHARE_PORTS + widen
     return _REUSE_CONNECTIONS + _BIND_STEPS + _widen_steps(data)
 
 
@@ -300,20 +320,4 @@ def _widen_steps(data: DiagnosisInput) -> tuple[str, ...]:
 
         Add the ports of your own services in that range to `net.ipv4.ip_local_reserved_ports`, so that no
         connection takes them.
-    """)
-
-
-def _windows_steps(data: DiagnosisInput, *, mostly_time_wait: bool) -> tuple[str, ...]:
-    widen = paragraphs(f"""
-        Widen the range of ports with `netsh int ipv4 set dynamicport tcp start=10000 num=55536`; `netsh int
-        ipv4 show dynamicport tcp` shows it. On Windows older than Vista it is the registry value
-        `MaxUserPort` in `{_REGISTRY}`.
-    """)
-    if not mostly_time_wait:
-        return widen
-    seconds = data.snapshot.limits.time_wait_seconds if data.snapshot.limits else None
-    now = f" (now {seconds:.0f})" if seconds is not None else ""
-    return widen + paragraphs(f"""
-        Shorten TIME_WAIT with the registry value `TcpTimedWaitDelay`, in seconds{now}, in `{_REGISTRY}`; it
-        applies from the next boot.
     """)

@@ -34,9 +34,11 @@ class FindingKind(Enum):
     CLOSE_WAIT = "close_wait"
     ACCEPT_QUEUE = "accept_queue"
     DESCRIPTORS = "descriptors"
+    HANDLES = "handles"
     DEAD_FDS = "dead_fds"
     EPHEMERAL_PORTS = "ephemeral_ports"
     BOUND_PORTS = "bound_ports"
+    MAX_USER_PORT = "max_user_port"
     TIME_WAIT = "time_wait"
     TIME_WAIT_BUCKETS = "time_wait_buckets"
     ORPHANS = "orphans"
@@ -58,6 +60,8 @@ class ProcessRef:
     """Lowest pids, a few of them."""
     more_pids: int = 0
     """Number of further pids."""
+    services: tuple[str, ...] = ()
+    """Windows services that run in these processes, in alphabetical order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class Finding:
     """Age of the oldest socket: a lower bound."""
     oldest_at_most_seconds: float | None = None
     """Upper bound of that age, if keepalive makes the lower bound smaller than the age."""
+    opened_seconds: float | None = None
+    """Time since the first of the connections was opened: upper bound of the age, where it is known."""
     dead_fds: int | None = None
     """Number of dead file descriptors (model/dead_fds.py), which `count` does not include."""
     usage: Usage | None = None
@@ -117,7 +123,7 @@ class DiagnosisInput:
     with_addresses: bool = True
     """Whether findings contain remote addresses."""
     windows: bool = False
-    """Whether the steps are for Windows."""
+    """Whether words and steps are those of Windows."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     privilege: Privilege = Privilege.NONE
     """Privilege of the exporter: advice to get one that it has would be wrong."""

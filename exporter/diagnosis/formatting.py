@@ -12,6 +12,7 @@ from ..model.snapshot import Snapshot
 from .finding import ProcessRef, Usage
 
 _MAX_PIDS: Final = 5
+_MAX_SERVICES: Final = 3
 _MINUTE: Final = 60
 _UNITS: Final = ((24 * 60 * _MINUTE, "d"), (60 * _MINUTE, "h"), (_MINUTE, "min"))
 
@@ -104,11 +105,27 @@ def _format_pids(pids: Sequence[int], more_pids: int) -> str:
 
 
 def with_pids(process: ProcessRef) -> str:
-    """Return name and pids: `printd (pid 4711)`, `nginx (pids 20, 21 and 7 more)`, `an unknown process`."""
+    """Return name, services and pids.
+
+    `printd (pid 4711)`, `nginx (pids 20, 21 and 7 more)`, `spoolsv (service Spooler, pid 8)`,
+    `an unknown process`.
+    """
     if not process.pids:
         is_unknown = process.name == UNKNOWN_PROCESS
         return "an unknown process" if is_unknown else escape_unprintable(process.name)
-    return f"{escape_unprintable(process.name)} ({_format_pids(process.pids, process.more_pids)})"
+    services, pids = _format_services(process), _format_pids(process.pids, process.more_pids)
+    return f"{escape_unprintable(process.name)} ({f'{services}, ' if services else ''}{pids})"
+
+
+def _format_services(process: ProcessRef) -> str:
+    """Return the services, the first few of them; empty if the name has them (`svchost:Dnscache`)."""
+    services = process.services
+    if not services or process.name.endswith(f":{'+'.join(services)}"):
+        return ""
+    names = list(map(escape_unprintable, services))
+    if len(names) > _MAX_SERVICES + 1:
+        names[_MAX_SERVICES:] = [f"{len(names) - _MAX_SERVICES} more"]
+    return f"service{'s' if len(names) > 1 else ''} {join_and(names)}"
 
 
 def with_pids_capitalized(process: ProcessRef) -> str:
@@ -132,17 +149,21 @@ def group_by_name(
     """
     sockets: Counter[str] = Counter()
     pids: defaultdict[str, set[int]] = defaultdict(set)
+    services: defaultdict[str, set[str]] = defaultdict(set)
     counted = owners.items() if isinstance(owners, Mapping) else ((owner, 1) for owner in owners)
     for owner, count in counted:
         name = snapshot.process_name(owner)
         sockets[name] += count
         if isinstance(owner, ProcessId) and owner in snapshot.names:
             pids[name].add(owner.pid)
+            services[name].update(snapshot.services.get(owner, ()))
     ordered = sorted(sockets, key=lambda name: (-sockets[name], name))
-    return tuple(_process_ref(name, sorted(pids[name])) for name in ordered)
+    return tuple(
+        _process_ref(name, sorted(pids[name]), sorted(services[name], key=str.lower)) for name in ordered
+    )
 
 
-def _process_ref(name: str, pids: Sequence[int]) -> ProcessRef:
+def _process_ref(name: str, pids: Sequence[int], services: Sequence[str]) -> ProcessRef:
     # A sixth pid takes no more space than "1 more".
     shown = len(pids) if len(pids) <= _MAX_PIDS + 1 else _MAX_PIDS
-    return ProcessRef(name, tuple(pids[:shown]), len(pids) - shown)
+    return ProcessRef(name, tuple(pids[:shown]), len(pids) - shown, tuple(services))

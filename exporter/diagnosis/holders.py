@@ -14,9 +14,10 @@ from ..model.groups import Attribution, Direction
 from ..model.process import UNKNOWN_PROCESS, Owner
 from ..model.snapshot import Snapshot
 from ..model.sockets import CLOSE_WAIT, TIME_WAIT
+from . import windows_steps
 from .finding import ProcessRef
 from .formatting import format_duration, format_range, group_by_name, plural, with_pids
-from .leaks import age_at_most
+from .leaks import age_at_most, opened_for
 
 MAX_HOLDERS_SHOWN: Final = 5
 """Maximum number of processes and ports in each list of the text and the status page; the JSON has all."""
@@ -44,6 +45,8 @@ class Holder:
     """Upper bound of that age if keepalive is on."""
     inferred: int = 0
     """Number of sockets in TIME_WAIT whose owner is probable, not certain."""
+    opened_seconds: float | None = None
+    """Time since the first was opened, as in Finding."""
 
 
 class _Key(NamedTuple):
@@ -58,6 +61,7 @@ class _Total:
     inferred: int = 0
     oldest_seconds: float | None = None
     oldest_at_most_seconds: float | None = None
+    opened_seconds: float | None = None
 
 
 def find_holders(snapshot: Snapshot) -> Mapping[str, Sequence[Holder]]:
@@ -80,6 +84,7 @@ def _sorted(totals: Mapping[_Key, _Total], snapshot: Snapshot) -> list[Holder]:
             total.oldest_seconds,
             total.oldest_at_most_seconds,
             total.inferred,
+            total.opened_seconds,
         )
         for key, total in totals.items()
     ]
@@ -110,6 +115,8 @@ def _close_wait(snapshot: Snapshot) -> dict[_Key, _Total]:
             total.oldest_seconds = max(age, total.oldest_seconds or 0.0)
         if (at_most := age_at_most(sock, age)) is not None:
             total.oldest_at_most_seconds = max(at_most, total.oldest_at_most_seconds or 0.0)
+        if (opened := opened_for(sock, age)) is not None:
+            total.opened_seconds = max(opened, total.opened_seconds or 0.0)
     return {key: total for key, total in totals.items() if total.owners.total()}
 
 
@@ -153,15 +160,27 @@ def age_text(holder: Holder) -> str:
         return ""
     if holder.direction is None:  # dead file descriptors, which are older than the exporter knows
         return f"at least {format_duration(holder.oldest_seconds)}"
-    if holder.oldest_at_most_seconds is None:
-        return format_duration(holder.oldest_seconds)
-    return format_range(holder.oldest_seconds, holder.oldest_at_most_seconds)
+    if holder.oldest_at_most_seconds is not None:
+        return format_range(holder.oldest_seconds, holder.oldest_at_most_seconds)
+    # Where the age has an upper bound of its own, it begins with the first observation.
+    at_least = "at least " if holder.opened_seconds is not None and holder.oldest_seconds >= 1 else ""
+    return f"{at_least}{format_duration(holder.oldest_seconds)}"
 
 
-def title_text(name: str, time_wait_seconds: float | None) -> str:
+def opened_text(holder: Holder) -> str:
+    """Return when the first of the connections was opened; empty if it is unknown."""
+    if holder.opened_seconds is None:
+        return ""
+    up_to = "up to " if holder.count > 1 else ""
+    return f"{up_to}{format_duration(holder.opened_seconds)} ago"
+
+
+def title_text(name: str, time_wait_seconds: float | None, *, windows: bool) -> str:
     """Return the heading of a list. name: key of TITLES. time_wait_seconds: duration of TIME_WAIT."""
     if name == "time_wait" and time_wait_seconds is not None:
         return f"{TITLES[name]}, each for at most {time_wait_seconds:.0f} s"
+    if name == "time_wait" and windows:
+        return f"{TITLES[name]}, each for {windows_steps.DEFAULT_TIME_WAIT}"
     return TITLES[name]
 
 

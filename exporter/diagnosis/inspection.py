@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import windows_steps
 from .formatting import format_pids, paragraphs
 
 
@@ -15,9 +16,7 @@ def inspect_threads_steps(
     name: its short name. workers: pids of its workers, which are to be looked into instead.
     """
     if windows:
-        return paragraphs(f"""
-            Find what {name} waits for with Task Manager (Details, Analyze wait chain) or `procdump -ma`.
-        """)
+        return windows_steps.inspect_threads_steps(name, pid)
     subject = f"each worker of {name} ({format_pids(workers)})" if workers else f"each thread of {name}"
     number = workers[0] if workers else "PID" if pid is None else pid
     return paragraphs(f"""

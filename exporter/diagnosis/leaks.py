@@ -43,6 +43,8 @@ class Member:
     age_at_most_seconds: float | None
     """Upper bound, only with keepalive: then the lower bound is often that of the last answered probe."""
     count: int
+    opened_seconds: float | None = None
+    """Time since the connection was opened. None if the source does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,25 @@ class Leak:
         highest = max((bound for bound in bounds if bound is not None), default=None)
         return None if highest is None else max(highest, self.oldest_seconds or 0.0)
 
+    @property
+    def opened_seconds(self) -> float | None:
+        """Time since the first connection was opened; None if the source does not report it."""
+        opened = (member.opened_seconds for member in self.members)
+        return max((seconds for seconds in opened if seconds is not None), default=None)
+
     def older_than(self, seconds: float) -> int:
         """Return the number of connections, and of lost ones, that certainly have this age."""
         ages = ((member.age_seconds, member.count) for member in self.members)
         count = sum(count for age, count in ages if age is not None and age >= seconds)
         return count + self.dead.lost_older_than(seconds)
+
+    def opened_before(self, seconds: float) -> int:
+        """Return the number of connections of unknown age that were opened at least these seconds ago."""
+        return sum(
+            member.count
+            for member in self.members
+            if member.age_seconds is None and (member.opened_seconds or 0.0) >= seconds
+        )
 
     def kept_alive_for(self, seconds: float) -> int:
         """Return the number of connections with keepalive that certainly have this age."""
@@ -250,7 +266,7 @@ def _members(snapshot: Snapshot) -> Iterator[Member]:
         key = LeakKey(snapshot.process_name(group.owner), group.port, group.direction, cause)
         # For a source without times the age is 0 in the first collection, which means unknown.
         known_age = age if age or sock.seconds_since_ack is not None else None
-        yield Member(key, group.owner, known_age, age_at_most(sock, age), 1)
+        yield Member(key, group.owner, known_age, age_at_most(sock, age), 1, opened_for(sock, age))
 
 
 def age_at_most(sock: sockets.CloseWaitSocket, age_seconds: float) -> float | None:
@@ -262,6 +278,15 @@ def age_at_most(sock: sockets.CloseWaitSocket, age_seconds: float) -> float | No
     if sock.timer != _KEEPALIVE_TIMER or sock.seconds_since_data is None:
         return None
     return max(sock.seconds_since_data, age_seconds)
+
+
+def opened_for(sock: sockets.CloseWaitSocket, age_seconds: float) -> float | None:
+    """Return the time since the connection was opened; None if the source does not report it.
+
+    The age is from another clock, and possibly longer by the time that a collection takes.
+    """
+    opened = sock.seconds_since_opened
+    return None if opened is None else max(opened, age_seconds)
 
 
 def _dead_by_name(snapshot: Snapshot) -> dict[str, DeadFds]:

@@ -12,7 +12,7 @@ from ..model.groups import Direction
 from ..model.process import Owner
 from ..model.snapshot import Snapshot
 from ..model.sockets import FIN_WAIT2, SYN_RECV, SYN_SENT
-from . import accept_queue_findings
+from . import accept_queue_findings, windows_steps
 from .finding import DiagnosisInput, Finding, FindingKind, Severity, Usage
 from .formatting import (
     group_by_name,
@@ -83,7 +83,10 @@ def _build_syn_sent(key: _PendingKey, pending: _PendingConnections, data: Diagno
     addresses = {remote for _, remote in pending.routes}
     to = f"to {plural(len(addresses), 'address')}" if addresses else ""
     verb = "is" if pending.count == 1 else "are"
-    if pending.is_local:
+    if pending.is_local and data.windows:
+        # With a full accept queue Windows answers by a reset.
+        reason = "The destination is this host: probably a firewall rule drops the SYN."
+    elif pending.is_local:
         reason = paragraph("""
             The destination is this host: either the accept queue of that port is full, so that the kernel
             drops the SYN, or a firewall rule does.
@@ -100,9 +103,9 @@ def _build_syn_sent(key: _PendingKey, pending: _PendingConnections, data: Diagno
         detail=paragraph(f"""
             {plural(pending.count, "connection")} {to} {verb} in SYN_SENT: the SYN is not answered. {reason}
         """),
-        steps=_local_syn_steps(key.port)
+        steps=_local_syn_steps(key.port, data)
         if pending.is_local
-        else _syn_steps(key.port, short_name(processes[0])),
+        else _syn_steps(key.port, short_name(processes[0]), data),
         processes=processes,
         count=pending.count,
         direction=key.direction,
@@ -110,7 +113,9 @@ def _build_syn_sent(key: _PendingKey, pending: _PendingConnections, data: Diagno
     )
 
 
-def _local_syn_steps(port: int) -> tuple[str, ...]:
+def _local_syn_steps(port: int, data: DiagnosisInput) -> tuple[str, ...]:
+    if data.windows:
+        return windows_steps.unanswered_local_syn_steps(port)
     return paragraphs(f"""
         Check whether the accept queue is full: `ss -ltnp 'sport = :{port}'` shows its length (Recv-Q), its
         backlog (Send-Q) and the program that does not accept.
@@ -119,7 +124,9 @@ def _local_syn_steps(port: int) -> tuple[str, ...]:
     """)
 
 
-def _syn_steps(port: int, name: str) -> tuple[str, ...]:
+def _syn_steps(port: int, name: str, data: DiagnosisInput) -> tuple[str, ...]:
+    if data.windows:
+        return windows_steps.unanswered_syn_steps(port, name)
     return paragraphs(f"""
         Check whether the peer is up and reachable with `nc -vz HOST {port}`, from this host and from another
         one.
@@ -156,7 +163,9 @@ def _find_syn_recv(
             They are in SYN_RECV: the kernel has answered the SYN, and the client has not acknowledged that.
             Either the answers are lost, or the clients do not want a connection (SYN flood).
         """),
-        steps=paragraphs("""
+        steps=windows_steps.HALF_OPEN
+        if data.windows
+        else paragraphs("""
             List the clients with `ss -tn state syn-recv`.
 
             Leave `net.ipv4.tcp_syncookies` at 1 if many addresses have one connection each: that is a SYN
@@ -191,7 +200,7 @@ def _build_fin_wait2(key: _PendingKey, pending: _PendingConnections, data: Diagn
             side open. {_holders_text(holders, pending.count, data.snapshot, are_all_local=are_all_local)}
         """),
         steps=_fin_wait2_steps(
-            _holder_names(holders, data.snapshot), short_name(processes[0]), are_all_local=are_all_local
+            _holder_names(holders, data.snapshot), short_name(processes[0]), data, are_all_local=are_all_local
         ),
         processes=processes,
         count=pending.count,
@@ -241,17 +250,24 @@ def _holders_text(holders: Counter[Owner], count: int, snapshot: Snapshot, *, ar
     return f"{of}: {names} {has} the {other_end} open, in CLOSE_WAIT. {others}"
 
 
-def _fin_wait2_steps(holder_names: str, name: str, *, are_all_local: bool) -> tuple[str, ...]:
+def _fin_wait2_steps(
+    holder_names: str, name: str, data: DiagnosisInput, *, are_all_local: bool
+) -> tuple[str, ...]:
     """Return the steps. holder_names: processes here that do not close. name: of the process that did."""
     here = f"Look into {holder_names}: fix the code that does not close the other ends."
     if are_all_local and not holder_names:
-        here = "Find the program with `ss -tnp state close-wait`."
+        find = windows_steps.FIND_LOCAL_HOLDER
+        here = find if data.windows else "Find the program with `ss -tnp state close-wait`."
     there = "Run `socket-state-exporter explain` on the peer to find the program that does not close."
+    if data.windows:
+        timeout = windows_steps.half_closed_steps(name)
+    else:
+        timeout = paragraphs(f"""
+            Set a receive timeout in {name} for connections that it has only shut down for sending: the kernel
+            ends those that it has closed after `net.ipv4.tcp_fin_timeout` (60 s by default), but not these.
+        """)
     return (
         *([here] if holder_names or are_all_local else []),
         *([] if are_all_local else [there]),
-        *paragraphs(f"""
-            Set a receive timeout in {name} for connections that it has only shut down for sending: the kernel
-            ends those that it has closed after `net.ipv4.tcp_fin_timeout` (60 s by default), but not these.
-        """),
+        *timeout,
     )

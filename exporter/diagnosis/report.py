@@ -20,6 +20,7 @@ from .formatting import join_and, plural
 from .holders import Holder, find_holders
 from .host_limit_findings import find_host_limits
 from .peer_findings import find_waiting_for_peer
+from .windows_findings import find_windows
 
 STATE_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "established": "open",
@@ -46,6 +47,7 @@ _FINDERS: Final = (
     find_ephemeral_ports,
     find_waiting_for_peer,
     find_host_limits,
+    find_windows,
 )
 
 # Findings that report that a limit is near, without the cause.
@@ -68,6 +70,8 @@ class Report:
     """Processes with most sockets in CLOSE_WAIT and TIME_WAIT, by key of holders.TITLES."""
     time_wait_seconds: float | None = None
     """Duration of TIME_WAIT."""
+    windows: bool = False
+    """Whether words are those of Windows."""
     is_unfinished: bool = False
     """Whether the collection has not got as far as the owners of the sockets."""
 
@@ -79,6 +83,11 @@ class Report:
     def problem_count(self) -> int:
         """Number of findings that are not notes."""
         return sum(finding.severity is not Severity.NOTE for finding in self.findings)
+
+    @property
+    def scope(self) -> str:
+        """Where the counted sockets are."""
+        return "on this host" if self.windows else "in this network namespace"
 
     @property
     def near_limit_count(self) -> int:
@@ -116,6 +125,7 @@ def build_report(data: DiagnosisInput) -> Report:
         find_blind_spots(data),
         find_holders(snapshot),
         snapshot.limits.time_wait_seconds if snapshot.limits else None,
+        data.windows,
         is_unfinished=snapshot.groups is None and snapshot.totals_by_state is not None,
     )
 

@@ -55,6 +55,9 @@ class Thresholds:
     memory: Levels = Levels(0.5, 0.8)
     """By default the kernel begins to shrink buffers at 0.67."""
 
+    handles_many: int = 10_000
+    """Windows has no limit. Of processes that leak until outbound connections fail, this many are typical
+    (Microsoft's troubleshooting of port exhaustion)."""
     time_wait_many: int = 5_000
     """To one destination: 83 new connections per second, each 60 s in TIME_WAIT. A third of the smallest
     default port range (16,384 on Windows, macOS and the BSDs) leaves time to act."""

@@ -21,6 +21,7 @@ from ..diagnosis.holders import (
     MAX_HOLDERS_SHOWN,
     Holder,
     age_text,
+    opened_text,
     owner_text,
     port_text,
     rest_texts,
@@ -138,7 +139,7 @@ def render_status_page(
         "<main>\n",
         _render_findings(report),
         _render_holders(report),
-        _render_states(report.states) if report.states is not None else "",
+        _render_states(report.states, report.scope) if report.states is not None else "",
         _render_blind_spots(report.blind_spots) if report.blind_spots else "",
         "</main>\n",
         f"<footer>\n<p>{name} {_to_html(version)}</p>\n{render_nav(telemetry_path)}</footer>\n",
@@ -192,7 +193,7 @@ def _render_usage(usage: Usage) -> str:
 
 def _render_holders(report: Report) -> str:
     tables = "".join(
-        _render_holder_table(title_text(name, report.time_wait_seconds), holders)
+        _render_holder_table(title_text(name, report.time_wait_seconds, windows=report.windows), holders)
         for name, holders in report.holders.items()
         if holders
     )
@@ -203,9 +204,13 @@ def _render_holders(report: Report) -> str:
 
 
 def _render_holder_table(caption: str, holders: Sequence[Holder]) -> str:
-    """Return a table. Columns without any value are absent: ages of TIME_WAIT, ports of dead descriptors."""
+    """Return a table. Columns without any value are absent: ages of TIME_WAIT, ports of dead descriptors.
+
+    `Opened` is the upper bound of an age, which only Windows records.
+    """
     shown = holders[:MAX_HOLDERS_SHOWN]
-    cells = {"Port": list(map(port_text, shown)), "Age of the oldest": list(map(age_text, shown))}
+    texts_of = {"Port": port_text, "Age of the oldest": age_text, "Opened": opened_text}
+    cells = {name: list(map(text_of, shown)) for name, text_of in texts_of.items()}
     columns = {name: texts for name, texts in cells.items() if any(texts)}
     heads = "".join(f'<th scope="col">{name}</th>' for name in columns)
     rows = "".join(
@@ -223,7 +228,7 @@ def _render_holder_table(caption: str, holders: Sequence[Holder]) -> str:
     )
 
 
-def _render_states(states: Mapping[str, int]) -> str:
+def _render_states(states: Mapping[str, int], scope: str) -> str:
     rows = "".join(
         f'<tr><th scope="row"><code>{state.upper()}</code></th><td class="number">{count:,}</td>'
         f"<td>{_to_html(STATE_DESCRIPTIONS[state])}</td></tr>\n"
@@ -234,7 +239,7 @@ def _render_states(states: Mapping[str, int]) -> str:
     none = f"<p>None in {', '.join(empty)}.</p>\n" if empty else ""
     return (
         '<section aria-labelledby="states">\n<h2 id="states">Sockets by state</h2>\n<table>\n'
-        f"<caption>{plural(sum(states.values()), 'TCP socket')} in this network namespace</caption>\n"
+        f"<caption>{plural(sum(states.values()), 'TCP socket')} {scope}</caption>\n"
         '<thead><tr><th scope="col">State</th><th scope="col" class="number">Sockets</th>'
         '<th scope="col">Meaning</th></tr></thead>\n'
         f"<tbody>\n{rows}</tbody>\n</table>\n{none}</section>\n"

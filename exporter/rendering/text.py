@@ -5,21 +5,24 @@ The JSON is one object. Its keys are stable; further ones may be added:
 - `version`, `source`: version of the exporter, and name of the socket source
 - `summary`: one sentence
 - `findings`: a list, the worst first, each with
-  - `kind`: `close_wait`, `accept_queue`, `descriptors`, `dead_fds`, `ephemeral_ports`, `bound_ports`,
-    `time_wait`, `time_wait_buckets`, `orphans`, `memory`, `syn_sent`, `syn_recv`, `fin_wait2`,
-    `listen_overflows`, `time_wait_overflows`
+  - `kind`: `close_wait`, `accept_queue`, `descriptors`, `handles`, `dead_fds`, `ephemeral_ports`,
+    `bound_ports`, `max_user_port`, `time_wait`, `time_wait_buckets`, `orphans`, `memory`, `syn_sent`,
+    `syn_recv`, `fin_wait2`, `listen_overflows`, `time_wait_overflows`
   - `severity`: `critical`, `warning` or `note`
   - `title`, `detail`, `steps` (a list): sentences, which may change
-  - `processes`: a list of `name` (as in the label `process`), `pids` (the lowest few), `more_pids` (a number)
-  - `count` of sockets, `direction` (`inbound`, `outbound`), `port` of the service, `remote_address`,
-    `cause` (as in socket_close_wait_sockets), `oldest_seconds` (lower bound of the age of the oldest),
-    `oldest_at_most_seconds` (upper bound, if keepalive makes the lower one too low), `dead_fds` (number of
-    dead file descriptors, which `count` does not include): null where they do not apply
+  - `processes`: a list of `name` (as in the label `process`), `pids` (the lowest few), `more_pids` (a
+    number), `services` (names of Windows services)
+  - `count` of sockets or handles, `direction` (`inbound`, `outbound`), `port` of the service,
+    `remote_address`, `cause` (as in socket_close_wait_sockets), `oldest_seconds` (lower bound of the age of
+    the oldest), `oldest_at_most_seconds` (upper bound, if keepalive makes the lower one too low),
+    `opened_seconds` (time since the first connection was opened, an upper bound as well, with the source
+    `iphlpapi`), `dead_fds` (number of dead file descriptors, which `count` does not include): null where they
+    do not apply
   - `usage` of a limit: null, or `name`, `used`, `limit`, `ratio`
 - `holders`: the processes with most sockets, whether or not that is a problem: the lists `close_wait`,
   `time_wait` and `dead_fds`, the largest first, each entry with `process` (as in `processes`), `count`,
-  `direction`, `port`, `oldest_seconds`, `oldest_at_most_seconds` (as in findings), and `inferred` (number of
-  sockets in TIME_WAIT whose owner is probable, not certain)
+  `direction`, `port`, `oldest_seconds`, `oldest_at_most_seconds`, `opened_seconds` (as in findings), and
+  `inferred` (number of sockets in TIME_WAIT whose owner is probable, not certain)
 - `states`: sockets by state, all of them; null where they could not be read
 - `blind_spots`: data that could not be read, a list of `description` and `remedy`, which may be empty
 """
@@ -28,7 +31,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from .. import __version__
@@ -38,6 +41,7 @@ from ..diagnosis.holders import (
     MAX_HOLDERS_SHOWN,
     Holder,
     age_text,
+    opened_text,
     owner_text,
     port_text,
     rest_texts,
@@ -70,7 +74,7 @@ def render_text(report: Report) -> str:
         *("\n".join(_render_finding(finding)) for finding in report.findings[:MAX_FINDINGS]),
         *_render_more(len(report.findings) - MAX_FINDINGS),
         *_render_holders(report),
-        *_render_states(report.states),
+        *_render_states(report),
         *_render_blind_spots(report),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -108,6 +112,7 @@ def _to_dict(finding: Finding) -> dict[str, Any]:
         "cause": finding.cause,
         "oldest_seconds": _rounded(finding.oldest_seconds),
         "oldest_at_most_seconds": _rounded(finding.oldest_at_most_seconds),
+        "opened_seconds": _rounded(finding.opened_seconds),
         "dead_fds": finding.dead_fds,
         "usage": usage
         and {"name": usage.name, "used": usage.used, "limit": usage.limit, "ratio": round(usage.ratio, 4)},
@@ -122,12 +127,18 @@ def _holder_to_dict(holder: Holder) -> dict[str, Any]:
         "port": holder.port,
         "oldest_seconds": _rounded(holder.oldest_seconds),
         "oldest_at_most_seconds": _rounded(holder.oldest_at_most_seconds),
+        "opened_seconds": _rounded(holder.opened_seconds),
         "inferred": holder.inferred,
     }
 
 
 def _process_to_dict(process: ProcessRef) -> dict[str, Any]:
-    return {"name": process.name, "pids": process.pids, "more_pids": process.more_pids}
+    return {
+        "name": process.name,
+        "pids": process.pids,
+        "more_pids": process.more_pids,
+        "services": process.services,
+    }
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -152,24 +163,32 @@ def _render_holders(report: Report) -> Iterator[str]:
         if holders:
             lines = [_render_holder(holder) for holder in holders[:MAX_HOLDERS_SHOWN]]
             lines += [_wrap(text, _INDENT) for text in rest_texts(holders)]
-            yield "\n".join([title_text(name, report.time_wait_seconds), *lines])
+            title = title_text(name, report.time_wait_seconds, windows=report.windows)
+            yield "\n".join([title, *lines])
 
 
 def _render_holder(holder: Holder) -> str:
     age = age_text(holder)
     oldest = f"the oldest for {age}" if holder.count > 1 else f"for {age}"
-    parts = (owner_text(holder), port_text(holder), oldest if age else "")
+    opened = opened_text(holder)
+    parts = (
+        owner_text(holder),
+        port_text(holder),
+        oldest if age else "",
+        f"opened {opened}" if opened else "",
+    )
     return _wrap(", ".join(filter(None, parts)), f"{_INDENT}{holder.count:>8,}  ")
 
 
-def _render_states(states: Mapping[str, int] | None) -> Iterator[str]:
+def _render_states(report: Report) -> Iterator[str]:
+    states = report.states
     if states is None:
         return
     rows = [
         (state.upper(), f"{count:,}", STATE_DESCRIPTIONS[state]) for state, count in states.items() if count
     ]
     lines = [f"{_INDENT}{state:<11} {count:>8}  {description}" for state, count, description in rows]
-    yield "\n".join([f"{plural(sum(states.values()), 'TCP socket')} in this network namespace", *lines])
+    yield "\n".join([f"{plural(sum(states.values()), 'TCP socket')} {report.scope}", *lines])
 
 
 def _render_blind_spots(report: Report) -> Iterator[str]:

@@ -67,7 +67,7 @@ def test_finding_has_process_count_age_and_usage() -> None:
         (Cause.NOT_CLOSED, Direction.INBOUND, "keeps 20 connections open that its clients have closed"),
         (Cause.SENDING, Direction.INBOUND, "still sends on 20 connections that its clients have closed"),
         (Cause.SENDING, Direction.OUTBOUND, "still sends on 20 connections that the servers have closed"),
-        (Cause.UNKNOWN, Direction.NONE, "has 20 connections that the peers have closed"),
+        (Cause.UNKNOWN, Direction.NONE, "has 20 connections that the peers on its port 631 have closed"),
     ],
 )
 def test_title_of_each_cause_begins_with_the_process(

@@ -75,7 +75,7 @@ def test_steps_for_open_connections_differ_from_time_wait() -> None:
 
 def test_steps_on_windows_are_for_windows() -> None:
     steps = " ".join(only_finding(make_snapshot(outbound(TIME_WAIT, 25_000)), windows=True).steps)
-    for word in ("netsh int ipv4 set dynamicport tcp", "MaxUserPort", "TcpTimedWaitDelay", "HKLM"):
+    for word in ("netsh int ipv4 set dynamicport tcp", "TcpTimedWaitDelay", "HKLM"):
         assert word in steps
     assert "net.ipv4" not in steps
     not_read = " ".join(only_finding(make_snapshot(close_wait(20, cause=Cause.NOT_READ)), windows=True).steps)

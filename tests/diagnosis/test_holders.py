@@ -85,12 +85,13 @@ def test_text_shows_5_rows_and_counts_the_rest() -> None:
     document = json.loads(render_json(build_report(DiagnosisInput(snapshot))))
     assert [row["count"] for row in document["holders"]["close_wait"]] == [7, 6, 5, 4, 3, 2, 1]
     assert document["holders"]["close_wait"][0] == {
-        "process": {"name": "printd", "pids": [4711], "more_pids": 0},
+        "process": {"name": "printd", "pids": [4711], "more_pids": 0, "services": []},
         "count": 7,
         "direction": "inbound",
         "port": 7,
         "oldest_seconds": 1.0,
         "oldest_at_most_seconds": None,
+        "opened_seconds": None,
         "inferred": 0,
     }
 

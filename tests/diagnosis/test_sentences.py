@@ -40,6 +40,7 @@ THRESHOLDS: Final = Thresholds(
     orphans=ALWAYS,
     memory=ALWAYS,
     time_wait_many=1,
+    handles_many=1,
     syn_sent_many=1,
     syn_recv_many=1,
     syn_recv_share=0.0,
@@ -126,7 +127,32 @@ def limit_snapshots() -> Iterator[Snapshot]:
         yield make_snapshot(queue_bytes={group: (count, count)}, counters=counters, names=NAMES)
 
 
-SNAPSHOTS: Final = (close_wait_snapshots, leak_snapshots, state_snapshots, limit_snapshots)
+def windows_only_snapshots() -> Iterator[Snapshot]:
+    """Handles, MaxUserPort, services, and times at which connections were opened."""
+    for count, owner, services, opened in itertools.product(
+        (1, MANY), OWNERS, ((), ("Spooler",), ("A", "B", "C"), tuple("ABCDE")), (0.5, 300_000.0)
+    ):
+        group = inbound(ESTABLISHED, count, owner=owner)
+        running = {owner: services} if services and isinstance(owner, ProcessId) else {}
+        rows = [
+            row._replace(close_wait=row.close_wait._replace(seconds_since_opened=opened))
+            for age in (0.0, 90.0)
+            for row in close_wait(count, owner=owner, cause=Cause.UNKNOWN, age=age)
+        ]
+        handles = {owner: count} if isinstance(owner, ProcessId) else {}
+        yield make_snapshot(group, rows, services=running, handle_counts=handles, names=NAMES)
+    for ephemeral, assumed in itertools.product((RANGE, None), (False, True)):
+        limits = SysctlLimits(ephemeral=ephemeral, ephemeral_is_assumed=assumed, max_user_port=5_000)
+        yield make_snapshot(outbound(TIME_WAIT, MANY), limits=limits, names=NAMES)
+
+
+SNAPSHOTS: Final = (
+    close_wait_snapshots,
+    leak_snapshots,
+    state_snapshots,
+    limit_snapshots,
+    windows_only_snapshots,
+)
 
 
 def findings(snapshots: Callable[[], Iterator[Snapshot]]) -> Iterator[Finding]:
@@ -144,7 +170,7 @@ FINDINGS: Final = {
 }.values()
 
 SUBJECT: Final = re.compile(
-    r"(printd \(pid 4711\)|app \(pid 20\)|nginx \(pids? [\d, and more]+\)|An unknown process|The host"
+    r"((printd|app|nginx) \((services? [\w, ]+, )?pids? [\d, and more]+\)|An unknown process|The host"
     r"|The peer of 1 connection|The peers of \d+ connections) "
 )
 VERBS: Final = "has|keeps|still sends|does not|do not|accepts|is running|is out|gets|uses|with"
@@ -169,7 +195,7 @@ def agrees_in_number(text: str) -> bool:
     """Return whether nouns and verbs agree with the numbers before them."""
     nouns = (
         r"((?:half-open |orphaned |accept queue |TIME_WAIT |(?:dead |further )?(?:file )?)?"
-        r"(?:connection|client|socket|overflow|address|descriptor))"
+        r"(?:connection|client|socket|overflow|address|descriptor|handle))"
     )
     plurals = rf"(?<![\d,.]){{}} {nouns}(s|es)?\b"
     singular = re.findall(plurals.format("1"), text)
@@ -203,7 +229,9 @@ def test_steps_begin_with_a_verb_in_the_imperative(kind: FindingKind) -> None:
     assert verbs <= {
         *(
             "Add",
+            "Block",
             "Check",
+            "End",
             "Configure",
             "Find",
             "Fix",
@@ -215,7 +243,19 @@ def test_steps_begin_with_a_verb_in_the_imperative(kind: FindingKind) -> None:
             "Limit",
             "List",
         ),
-        *("Look", "Lower", "Raise", "Restart", "Run", "Set", "Shorten", "Spread", "Widen"),
+        *(
+            "Look",
+            "Lower",
+            "Raise",
+            "Remove",
+            "Report",
+            "Restart",
+            "Run",
+            "Set",
+            "Shorten",
+            "Spread",
+            "Widen",
+        ),
     }
 
 

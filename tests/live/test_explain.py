@@ -42,7 +42,7 @@ def test_json_has_process_number_and_cause(namespace: Namespace, cause: str) -> 
     with hold_leak(namespace, "printd", cause, 120, 631) as pid:
         (finding,) = findings(namespace)
     assert finding["kind"] == "close_wait"
-    assert finding["processes"] == [{"name": "printd", "pids": [pid], "more_pids": 0}]
+    assert finding["processes"] == [{"name": "printd", "pids": [pid], "more_pids": 0, "services": []}]
     assert (finding["count"], finding["port"], finding["direction"]) == (120, 631, "inbound")
     assert finding["cause"] == cause
     assert finding["oldest_seconds"] < 60
@@ -60,7 +60,7 @@ def test_psutil_reports_the_leak_and_its_blind_spot(namespace: Namespace) -> Non
     with hold_leak(namespace, "printd", "not_closed", 120, 631) as pid:
         result = explain(namespace, "--source=psutil")
     assert result.returncode == 1
-    assert f"printd (pid {pid}) has 120 connections that its clients have closed" in result.stdout
+    assert f"printd (pid {pid}) has 120 connections that its clients on port 631 have closed" in result.stdout
     words = " ".join(result.stdout.split())
     assert "psutil does not provide them." in words
     assert "whose processes are unreadable are counted as one." in words
@@ -161,7 +161,12 @@ def test_age_of_connections_with_keepalive_has_two_bounds(namespace: Namespace) 
         rf" 5 goserver \(pid {pids['goserver']}\), inbound to port 631, the oldest for .* to \d s ",
         " ".join(text.split()),
     )
-    assert holder["process"] == {"name": "goserver", "pids": [pids["goserver"]], "more_pids": 0}
+    assert holder["process"] == {
+        "name": "goserver",
+        "pids": [pids["goserver"]],
+        "more_pids": 0,
+        "services": [],
+    }
     assert holder["oldest_seconds"] < 1.5
     assert holder["oldest_at_most_seconds"] >= 3
 

@@ -21,13 +21,14 @@ from exporter.rendering import text as module
 from exporter.rendering.text import exit_status, render_json, render_text
 
 from ..diagnosis.helpers import near_limit_snapshot
+from ..diagnosis.windows_host import print_server
 from ..snapshots import PRINTD, QUIET, close_wait, inbound, make_snapshot, problem_snapshot
 
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 
 
-def report_of(snapshot: Snapshot) -> Report:
-    return build_report(DiagnosisInput(snapshot))
+def report_of(snapshot: Snapshot, *, windows: bool = False) -> Report:
+    return build_report(DiagnosisInput(snapshot, windows=windows))
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
@@ -35,24 +36,34 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
     return document
 
 
-def test_text_equals_the_golden_file(update_golden: bool) -> None:
-    text, golden = render_text(report_of(problem_snapshot())), GOLDEN / "explain.txt"
+LINUX_REPORT: Final = report_of(problem_snapshot())
+WINDOWS_REPORT: Final = report_of(print_server(), windows=True)
+
+
+@pytest.mark.parametrize(
+    ("report", "name"), [(LINUX_REPORT, "explain.txt"), (WINDOWS_REPORT, "explain-windows.txt")]
+)
+def test_text_equals_the_golden_file(report: Report, name: str, update_golden: bool) -> None:
+    text, golden = render_text(report), GOLDEN / name
     if update_golden:
         golden.write_text(text)
     assert golden.read_text() == text
 
 
-def test_json_equals_the_golden_file(update_golden: bool) -> None:
-    text = render_json(report_of(problem_snapshot())).replace(__version__, "VERSION")
-    golden = GOLDEN / "explain.json"
+@pytest.mark.parametrize(
+    ("report", "name"), [(LINUX_REPORT, "explain.json"), (WINDOWS_REPORT, "explain-windows.json")]
+)
+def test_json_equals_the_golden_file(report: Report, name: str, update_golden: bool) -> None:
+    text = render_json(report).replace(__version__, "VERSION")
+    golden = GOLDEN / name
     if update_golden:
         golden.write_text(text)
     assert golden.read_text() == text
 
 
-@pytest.mark.parametrize("snapshot", [QUIET, problem_snapshot()])
-def test_text_fits_a_terminal(snapshot: Snapshot) -> None:
-    lines = render_text(report_of(snapshot)).splitlines()
+@pytest.mark.parametrize("report", [report_of(QUIET), LINUX_REPORT, WINDOWS_REPORT])
+def test_text_fits_a_terminal(report: Report) -> None:
+    lines = render_text(report).splitlines()
     assert max(map(len, lines)) <= 88
     assert [line for line in lines if line != line.rstrip()] == []
 
