@@ -203,6 +203,9 @@ def _guess(leak: Leak, *, is_headline: bool) -> str:
 def _consequence(leak: Leak, *, windows: bool) -> str:
     subject = "It" if leak.count + leak.dead.count == 1 else "Each"
     if takes_descriptor(leak.key.cause):
-        taken = "handle" if windows else "file descriptor"
+        taken = "file descriptor"
+        if windows:
+            # Handles have no limit: outbound connections run out of ports first.
+            taken = "handle and a port" if leak.key.direction is Direction.OUTBOUND else "handle"
         return f"{subject} takes a {taken} until the program closes it."
     return f"{subject} takes a place in the accept queue until the program accepts it."

@@ -147,7 +147,7 @@ def test_title_names_service_port_and_age_of_the_first_connection() -> None:
     assert finding.opened_seconds == 3 * DAY
     assert finding.processes[0].services == ("Spooler",)
     assert "The first of them was opened 3 d ago: none has been in this state for longer." in finding.detail
-    assert "Each takes a handle until the program closes it." in finding.detail
+    assert "Each takes a handle and a port until the program closes it." in finding.detail
 
 
 def test_age_has_a_lower_bound_from_the_first_collection() -> None:
