@@ -26,7 +26,10 @@ def no_descriptors(_: int) -> FdUsage:
 
 def tracker(host: Host, *connections: Row) -> SocketTracker:
     readers = HostReaders(
-        SysctlLimits, KernelCounters, no_descriptors, lambda pid: host.table.entry(pid).handles
+        SysctlLimits,
+        KernelCounters,
+        no_descriptors,
+        read_handle_count=lambda pid: host.table.entry(pid).handles,
     )
     resolver = PidOwnerResolver(ProcessCache(host.reader))
     return SocketTracker(host.source(*connections), resolver, readers, Namer(()), frozenset(CollectorName))
