@@ -162,7 +162,8 @@ def _steps(leak: Leak, process: ProcessRef, main: ProcessId | None, data: Diagno
     pid = main.pid if main else None
     if data.windows:
         services = data.snapshot.services.get(main, ()) if main else ()
-        restart = windows_steps.restart_steps(name, pid, services)
+        is_shared = main is not None and main.service != ""
+        restart = windows_steps.restart_steps(name, pid, services, is_shared=is_shared)
     else:
         restart = restart_steps(name)
     match leak.key.cause:

@@ -37,10 +37,13 @@ def inspect_threads_steps(name: str, pid: int | None) -> tuple[str, ...]:
     """)
 
 
-def restart_steps(name: str, pid: int | None, services: Sequence[str]) -> tuple[str, ...]:
+def restart_steps(
+    name: str, pid: int | None, services: Sequence[str], *, is_shared: bool = False
+) -> tuple[str, ...]:
     """Return the steps for a program that does not close.
 
-    name: its short name. pid: of the process with most connections. services: those of that process.
+    name: its short name. pid: of the process with most connections. services: those that own its connections.
+    is_shared: whether the process runs other services as well.
     """
     number = "PID" if pid is None else pid
     report = paragraphs(f"""
@@ -65,16 +68,18 @@ def restart_steps(name: str, pid: int | None, services: Sequence[str]) -> tuple[
             + report
         )
     service = quote(services[0])
-    return (
-        paragraphs(f"""
-            Restart the service to free the handles immediately: `Restart-Service {service}` in PowerShell, as
-            administrator, with `-Force` if other services depend on it.
-
-            End the process if the service does not stop: `Stop-Process -Id {number} -Force`, then
-            `Start-Service {service}`.
-        """)
-        + report
-    )
+    restart = paragraphs(f"""
+        Restart the service to free the handles immediately: `Restart-Service {service}` in PowerShell, as
+        administrator, with `-Force` if other services depend on it.
+    """)
+    if is_shared:
+        # Its process is that of other services, which would end as well.
+        return restart + report
+    end = paragraphs(f"""
+        End the process if the service does not stop: `Stop-Process -Id {number} -Force`, then
+        `Start-Service {service}`.
+    """)
+    return restart + end + report
 
 
 def quote(service: str) -> str:

@@ -154,5 +154,9 @@ def test_close_wait_has_the_time_since_it_was_opened(created: int, seconds: floa
         assert sock.seconds_since_opened == (seconds and pytest.approx(seconds, abs=1e-3))
 
 
-def test_this_system_lists_no_bound_sockets_of_windows() -> None:
-    assert not source().has_bound_sockets
+@pytest.mark.parametrize("listed", [False, True])
+def test_bound_sockets_are_missing_where_windows_does_not_list_them(
+    listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.windows.iphlpapi_source.can_list_bound_ports", lambda: listed)
+    assert source().has_bound_sockets is listed

@@ -92,7 +92,7 @@ def test_explain_as_json_has_process_number_and_port(windows: Windows, story: St
     (finding,) = [
         finding for finding in json.loads(done.stdout)["findings"] if finding["kind"] == "close_wait"
     ]
-    assert finding["processes"] == [{"name": "spoolsv", "pids": [story.pid], "more_pids": 0}]
+    assert finding["processes"] == [{"name": "spoolsv", "pids": [story.pid], "more_pids": 0, "services": []}]
     assert (finding["count"], finding["port"], finding["direction"]) == (LEAKED, 9100, "outbound")
 
 
