@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from . import rules
-from .colors import NEUTRAL, PALETTE, SEVERITY_COLORS, steps
+from .colors import NEUTRAL, PALETTE, SEVERITY_COLORS, TRANSPARENT, steps
 from .queries import DATASOURCE, Query
 
 Json = dict[str, Any]
@@ -203,9 +203,13 @@ def stat(
     no_value: str = "0",
     decimals: int | None = None,
     mappings: Sequence[Json] = (),
+    count: Query | None = None,
     alerts: Sequence[str] = (),
 ) -> Json:
-    """Return a stat panel: the current value in the color of its thresholds, `no_value` if there is none."""
+    """Return a stat panel: the current value in the color of its thresholds, `no_value` if there is none.
+
+    count: a number without thresholds, displayed with its legend, for hosts where `expression` has no value.
+    """
     defaults = {
         "color": {"mode": "thresholds"},
         "decimals": decimals,
@@ -219,11 +223,11 @@ def stat(
         "stat",
         title,
         description,
-        [Query(expression, kind="instant")],
+        [Query(expression, "of the limit" if count else "", "instant"), *([count] if count else [])],
         alerts=alerts,
         field_config={
             "defaults": {key: value for key, value in defaults.items() if value is not None},
-            "overrides": [],
+            "overrides": [_count_override("B")] if count else [],
         },
         options={
             "colorMode": "background_solid" if thresholds else "none",
@@ -232,10 +236,15 @@ def stat(
             "orientation": "auto",
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "showPercentChange": False,
-            "textMode": "value",
+            "textMode": "value_and_name" if count else "value",
             "wideLayout": True,
         },
     )
+
+
+def _count_override(ref_id: str) -> Json:
+    """Return the override of a query that returns a number without thresholds."""
+    return override("byFrameRefID", ref_id, {"unit": SHORT, "thresholds": steps(base=TRANSPARENT)})
 
 
 def heatmap(title: str, description: str, expression: str, unit: str, *, alerts: Sequence[str] = ()) -> Json:

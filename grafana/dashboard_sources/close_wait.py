@@ -10,7 +10,7 @@ from ..colors import CAUSES, DEAD_FDS, TRANSPARENT, thresholds_above, thresholds
 from ..panels import RATIO, SECONDS, SHORT, Json, color_by_series, heatmap, timeseries
 from ..queries import Query, bucket_selector, recorded, selector, union
 from ..tables import Column, table
-from .shared import TO_HOST, TO_PROCESS, seconds_until_fds_exhausted, stuck
+from .shared import TO_HOST, TO_PROCESS, handles, seconds_until_fds_exhausted, stuck
 
 _CAUSES: Final = (
     "not_closed: everything is read, close() is missing, or a response is still being computed. not_read: "
@@ -82,7 +82,8 @@ def by_process_table(*matchers: str) -> Json:
         "CLOSE_WAIT and dead descriptors by process",
         "Connections in CLOSE_WAIT by process, cause, direction and service port; dead file descriptors by "
         f"process. {_CAUSES} The columns from Oldest CLOSE_WAIT on refer to the whole process; Stuck and "
-        "Growth take both together.",
+        "Growth take both together. Handles: on Windows, which has neither dead descriptors nor a limit of "
+        "descriptors.",
         labels,
         [
             Column("Sockets", sockets),
@@ -111,6 +112,7 @@ def by_process_table(*matchers: str) -> Json:
                 thresholds_above("descriptors_ratio", TRANSPARENT),
                 decimals=0,
             ),
+            Column("Handles", per_process(handles())),
             Column(
                 "Time left",
                 per_process(seconds_until_fds_exhausted()),

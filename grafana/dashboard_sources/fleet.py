@@ -18,6 +18,7 @@ from .shared import (
     TO_PROCESS,
     TOP,
     accept_queue_ratio,
+    handles,
     ports_unavailable_ratio,
     seconds_until_fds_exhausted,
     seconds_until_ports_exhausted,
@@ -37,7 +38,8 @@ def _hosts_table() -> Json:
     return table(
         "Hosts, worst first",
         "Click a host for its processes. A cell is empty if the limit of the host is unknown. Stuck sockets: "
-        "connections in CLOSE_WAIT, and dead file descriptors (lost), for longer than the threshold.",
+        "connections in CLOSE_WAIT, and dead file descriptors (lost), for longer than the threshold. "
+        "Handles: on Windows, of the process with most of them; it has no limit of descriptors.",
         {"instance": "Host"},
         [
             Column(
@@ -61,6 +63,7 @@ def _hosts_table() -> Json:
             _ratio_column(
                 "Descriptors", selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO), "descriptors_ratio"
             ),
+            Column("Handles", _by_host(handles())),
             _ratio_column("Accept queue", accept_queue_ratio(), "accept_queue_ratio"),
             _ratio_column("Ports to one destination", ports_unavailable_ratio(), "ephemeral_ports_ratio"),
             _ratio_column(
@@ -159,7 +162,7 @@ def _stuck() -> Json:
 def _descriptors() -> Json:
     return _top_hosts(
         "File descriptor usage of the worst process by host",
-        "Ratio of open file descriptors to their limit.",
+        "Ratio of open file descriptors to their limit. Without hosts with Windows, which has no such limit.",
         selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
         RATIO,
         thresholds="descriptors_ratio",
@@ -181,7 +184,8 @@ def _ports() -> Json:
 def _time_wait() -> Json:
     return _top_hosts(
         "TIME_WAIT usage by host",
-        "Ratio of TIME_WAIT sockets to tcp_max_tw_buckets.",
+        "Ratio of TIME_WAIT sockets to tcp_max_tw_buckets. Without hosts with Windows, which has no such "
+        "limit.",
         recorded("instance:socket_time_wait:ratio"),
         RATIO,
         color=TIME_WAIT,
@@ -193,7 +197,8 @@ def _time_wait() -> Json:
 def _overflows() -> Json:
     return _top_hosts(
         "Accept queue overflows by host",
-        "Connections per second dropped because an accept queue was full.",
+        "Connections per second dropped because an accept queue was full. Without hosts with Windows, which "
+        "does not count them.",
         recorded("instance:socket_kernel_listen_overflows:rate5m"),
         PER_SECOND,
         thresholds="listen_overflows_per_second",

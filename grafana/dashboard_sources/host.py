@@ -11,10 +11,10 @@ from ..queries import Query, recorded, selector, topk_over_range
 from ..tables import pivot_table
 from .alerts import firing_table
 from .close_wait import ages, by_process_table, causes
-from .kernel import aborts, dropped_connections, limits
+from .kernel import aborts, dropped_connections, failed_connections, limits
 from .listeners import accept_queues, listeners_table
 from .ports import destinations_table, ports
-from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, sockets_by_state, top_processes
+from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, handles, sockets_by_state, top_processes
 from .stat_rows import host_stat_row
 from .time_wait import by_method, by_process, rates
 
@@ -48,7 +48,8 @@ def _descriptors() -> Json:
     return top_processes(
         "File descriptor usage by process",
         "Ratio of open file descriptors to their limit, for the worst process of each name. At 1 a process "
-        "can no longer accept connections or open files.",
+        "can no longer accept connections or open files. Empty on Windows, which has no such limit: see the "
+        "handles.",
         selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
         RATIO,
         thresholds="descriptors_ratio",
@@ -56,11 +57,24 @@ def _descriptors() -> Json:
     )
 
 
+def _handles() -> Json:
+    return top_processes(
+        "Open handles by process",
+        "Windows only: sockets, files and other objects. A process leaks if its number only grows. Outbound "
+        "connections that fail often go with more than 10,000. SQL Server may have that many by design.",
+        handles(),
+        SHORT,
+        thresholds="handles",
+        alerts=["ProcessHandlesGrowing"],
+    )
+
+
 def _queue_bytes() -> Json:
     by = "job, instance, process"
     return timeseries(
         "Queue bytes by process",
-        f"unread: received, and not read by the process. unsent: not acknowledged by the peer. {TOP_NOTE}",
+        f"unread: received, and not read by the process. unsent: not acknowledged by the peer. "
+        f"Empty on Windows, which does not tell. {TOP_NOTE}",
         [
             Query(
                 topk_over_range(TOP, selector(catalog.SOCKET_RECEIVE_QUEUE_BYTES), by),
@@ -95,9 +109,9 @@ def host_dashboard() -> Json:
             row(9, (12, destinations_table()), (12, ports())),
             row_header("TIME_WAIT"),
             row(9, (8, by_process()), (8, by_method()), (8, rates())),
-            row_header("File descriptors and queues"),
-            row(9, (12, _descriptors()), (12, _queue_bytes())),
+            row_header("File descriptors, handles and queues"),
+            row(9, (8, _descriptors()), (8, _handles()), (8, _queue_bytes())),
             row_header("Kernel"),
-            row(9, (8, dropped_connections()), (8, aborts()), (8, limits())),
+            row(9, (6, failed_connections()), (6, dropped_connections()), (6, aborts()), (6, limits())),
         ],
     )

@@ -28,7 +28,7 @@ from .alerts import firing_stat, firing_table
 from .close_wait import ages, causes, unclosed
 from .host import remote_ports
 from .listeners import listeners_table
-from .shared import TO_HOST, seconds_until_fds_exhausted, stuck
+from .shared import TO_HOST, handles, seconds_until_fds_exhausted, stuck
 from .stat_rows import oldest_stat, ratio_stat, stuck_stat, time_left_stat
 
 CAUSES_MARKDOWN: Final = (Path(__file__).parent / "causes.md").read_text(encoding="utf-8")
@@ -124,7 +124,8 @@ def _descriptors() -> Json:
     return timeseries(
         "File descriptor usage",
         "open: ratio of open file descriptors to their limit, for the worst process of that name. unclosed: "
-        "share of the open descriptors that CLOSE_WAIT (except sending) and dead ones hold.",
+        "share of the open descriptors that CLOSE_WAIT (except sending) and dead ones hold. Empty on "
+        "Windows, which has no such limit: see the handles.",
         [
             Query(
                 f"max by (instance) ({selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO, SELECTED_PROCESS)})",
@@ -138,11 +139,28 @@ def _descriptors() -> Json:
     )
 
 
+def _handles() -> Json:
+    return timeseries(
+        "Open handles",
+        "Windows only: sockets, files and other objects, of all processes of that name. If the number only "
+        "grows, the process leaks.",
+        [
+            Query(
+                f"sum by (instance) ({handles(SELECTED_PROCESS)})",
+                "handles on {{instance}}",
+            )
+        ],
+        SHORT,
+        thresholds="handles",
+        alerts=["ProcessHandlesGrowing"],
+    )
+
+
 def _queue_bytes() -> Json:
     return timeseries(
         "Queue bytes",
         "unread: received, and not read by the process, which hangs or is slow. unsent: not acknowledged by "
-        "the peer.",
+        "the peer. Empty on Windows, which does not tell.",
         [
             Query(f"sum({selector(catalog.SOCKET_RECEIVE_QUEUE_BYTES, SELECTED_PROCESS)})", "unread"),
             Query(f"sum({selector(catalog.SOCKET_SEND_QUEUE_BYTES, SELECTED_PROCESS)})", "unsent"),
@@ -164,7 +182,8 @@ def _stat_row() -> tuple[tuple[int, Json], ...]:
             3,
             ratio_stat(
                 "Descriptors",
-                "Ratio of open file descriptors to their limit, for the worst process of that name.",
+                "Ratio of open file descriptors to their limit, for the worst process of that name. Unknown "
+                "on Windows, which has no such limit.",
                 selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO, SELECTED_PROCESS),
                 "descriptors_ratio",
                 "CloseWaitDescriptorsRunningOut",
@@ -174,8 +193,9 @@ def _stat_row() -> tuple[tuple[int, Json], ...]:
             3,
             stat(
                 "Open descriptors",
-                "Open file descriptors of all processes of that name.",
-                f"sum({selector(catalog.SOCKET_PROCESS_OPEN_FDS, SELECTED_PROCESS)})",
+                "Open file descriptors, on Windows open handles, of all processes of that name.",
+                f"sum({selector(catalog.SOCKET_PROCESS_OPEN_FDS, SELECTED_PROCESS)} "
+                f"or {handles(SELECTED_PROCESS)})",
                 SHORT,
                 no_value="unknown",
             ),
@@ -214,7 +234,7 @@ def process_dashboard() -> Json:
             ),
             row(9, (8, _causes_table()), (8, _growth()), (8, ages(SELECTED_PROCESS))),
             row(9, (12, _states()), (12, remote_ports(SELECTED_PROCESS))),
-            row(9, (8, _descriptors()), (8, _oldest()), (8, _queue_bytes())),
+            row(9, (6, _descriptors()), (6, _handles()), (6, _oldest()), (6, _queue_bytes())),
             row(9, (10, _local_ports()), (14, listeners_table(SELECTED_PROCESS))),
             row(7, (24, firing_table(SELECTED_PROCESS))),
         ],

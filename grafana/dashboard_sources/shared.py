@@ -67,6 +67,18 @@ def accept_queue_ratio(*matchers: str) -> str:
     return recorded("instance_process_port:socket_listener_accept_queue:ratio", *matchers)
 
 
+def handles(*matchers: str) -> str:
+    """Return the open handles by process, on Windows; `other`, which is not a single process, is excluded."""
+    return selector(catalog.SOCKET_PROCESS_OPEN_HANDLES, *(matchers or ('process!="other"',)))
+
+
+def time_wait_without_limit() -> str:
+    """Return the TIME_WAIT sockets of the hosts without a limit for them, such as those with Windows."""
+    sockets = selector(catalog.SOCKET_HOST_STATES, 'state="time_wait"')
+    limit = selector(catalog.SOCKET_TIME_WAIT_LIMIT)
+    return f"({sockets} unless on (job, instance) {limit})"
+
+
 def stuck(*matchers: str) -> str:
     """Return the number of unclosed sockets by process that are older than the threshold.
 

@@ -6,13 +6,15 @@ from exporter.metrics import catalog
 
 from ..colors import thresholds_above, thresholds_below
 from ..panels import RATIO, SECONDS, SHORT, Json, stat
-from ..queries import recorded, selector
+from ..queries import Query, recorded, selector
 from .alerts import firing_stat
 from .shared import (
+    handles,
     ports_unavailable_ratio,
     seconds_until_fds_exhausted,
     seconds_until_ports_exhausted,
     stuck,
+    time_wait_without_limit,
 )
 
 
@@ -58,8 +60,18 @@ def time_left_stat(expression: str, limit: str) -> Json:
     )
 
 
-def ratio_stat(title: str, description: str, expression: str, threshold: str, *alerts: str) -> Json:
-    """Return a stat with the usage of a limit, of the worst case."""
+def ratio_stat(
+    title: str,
+    description: str,
+    expression: str,
+    threshold: str,
+    *alerts: str,
+    count: Query | None = None,
+) -> Json:
+    """Return a stat with the usage of a limit, of the worst case.
+
+    count: the number to display for hosts without that limit.
+    """
     return stat(
         title,
         description,
@@ -68,6 +80,7 @@ def ratio_stat(title: str, description: str, expression: str, threshold: str, *a
         thresholds=thresholds_above(threshold),
         no_value="unknown",
         decimals=0,
+        count=count,
         alerts=alerts,
     )
 
@@ -85,10 +98,12 @@ def host_stat_row() -> tuple[tuple[int, Json], ...]:
             3,
             ratio_stat(
                 "Descriptors",
-                "Ratio of open file descriptors to their limit, for the worst process with TCP sockets.",
+                "Ratio of open file descriptors to their limit, for the worst process with TCP sockets. On "
+                "Windows, which has no such limit, the open handles of the process with most of them.",
                 selector(catalog.SOCKET_PROCESS_WORST_FD_RATIO),
                 "descriptors_ratio",
                 "CloseWaitDescriptorsRunningOut",
+                count=Query(f"max({handles()})", "handles", "instant"),
             ),
         ),
         (
@@ -105,10 +120,12 @@ def host_stat_row() -> tuple[tuple[int, Json], ...]:
             3,
             ratio_stat(
                 "TIME_WAIT",
-                "Ratio of TIME_WAIT sockets to tcp_max_tw_buckets.",
+                "Ratio of TIME_WAIT sockets to tcp_max_tw_buckets. On Windows, which has no such limit, "
+                "their number: each takes a dynamic port.",
                 recorded("instance:socket_time_wait:ratio"),
                 "time_wait_ratio",
                 "TimeWaitNearLimit",
+                count=Query(f"max({time_wait_without_limit()})", "sockets", "instant"),
             ),
         ),
     )

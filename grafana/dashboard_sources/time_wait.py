@@ -52,7 +52,8 @@ def rates() -> Json:
     return timeseries(
         "TIME_WAIT rates",
         "Sockets per second. started: entered TIME_WAIT. reused: its port was reused by connect(). skipped: "
-        "closed without TIME_WAIT because of tcp_max_tw_buckets.",
+        "closed without TIME_WAIT because of tcp_max_tw_buckets. Empty on Windows, which does not "
+        "count them.",
         [
             kernel_rate(catalog.SOCKET_KERNEL_TIME_WAIT_STARTED, "started"),
             kernel_rate(catalog.SOCKET_KERNEL_TIME_WAIT_REUSED, "reused"),

@@ -71,6 +71,16 @@ def unit_tests() -> Iterator[dict[str, Any]]:
         yield from document(path)["tests"]
 
 
+def alerts_on_windows() -> set[str]:
+    """Return the alerts that fire in the unit tests for hosts with Windows."""
+    return {
+        check["alertname"]
+        for test in document(RULES / "tests" / "windows.yml")["tests"]
+        for check in test["alert_rule_test"]
+        if check["exp_alerts"]
+    }
+
+
 @cache
 def known_series() -> dict[str, frozenset[str]]:
     """Return name -> labels of every series that rules, dashboards and runbooks may use."""

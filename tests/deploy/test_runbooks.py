@@ -12,7 +12,7 @@ import pytest
 from exporter.metrics import catalog
 
 from .. import promql
-from .rules import ALERTS, PROMETHEUS, known_series, labels_of, problems, rules
+from .rules import ALERTS, PROMETHEUS, alerts_on_windows, known_series, labels_of, problems, rules
 
 RUNBOOKS: Final = PROMETHEUS / "runbooks"
 INDEX: Final = RUNBOOKS / "README.md"
@@ -20,6 +20,10 @@ ALL: Final = sorted(RUNBOOKS.glob("*.md"))
 OF_ALERTS: Final = [path for path in ALL if path != INDEX]
 ALERT_NAMES: Final = {rule["alert"] for rule in rules(ALERTS)}
 SECTIONS: Final = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+NEVER_ON_WINDOWS: Final = "**On Windows this alert never fires**"
+ONLY_ON_WINDOWS: Final = {"ProcessHandlesGrowing"}
+ABOUT_PROMETHEUS: Final = {"SocketAlertThresholdsMissing"}
+"""Alerts that are about no host."""
 
 each = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 each_alert_runbook = pytest.mark.parametrize("path", OF_ALERTS, ids=lambda path: path.stem)
@@ -47,11 +51,29 @@ def test_each_alert_has_one_runbook() -> None:
 
 
 @each_alert_runbook
-def test_runbook_has_the_four_sections(path: Path) -> None:
+def test_runbook_has_the_four_sections_and_one_for_windows(path: Path) -> None:
+    fires_on_both = path.stem in alerts_on_windows() - ONLY_ON_WINDOWS
     assert re.findall(r"^(#+ .+)$", without_blocks(path), re.MULTILINE) == [
         f"# {path.stem}",
         *(f"## {section}" for section in SECTIONS),
+        *(["## Windows"] if fires_on_both else []),
     ]
+
+
+@each_alert_runbook
+def test_runbook_has_steps_on_windows_or_says_that_it_never_fires_there(path: Path) -> None:
+    text = path.read_text()
+    fires = path.stem in alerts_on_windows()
+    assert (NEVER_ON_WINDOWS in text) == (not fires and path.stem not in ABOUT_PROMETHEUS)
+    assert (
+        "```powershell" in text.partition("## Windows")[2 if path.stem not in ONLY_ON_WINDOWS else 0]
+    ) == fires
+
+
+@each_alert_runbook
+def test_linux_commands_are_not_in_the_section_on_windows(path: Path) -> None:
+    windows = path.read_text().partition("## Windows")[2]
+    assert not re.findall(r"```sh|\bsudo\b|\bsysctl\b|\bss -|systemctl|/proc/", windows)
 
 
 @each
