@@ -26,6 +26,8 @@ class Row:
 
     height: int
     panels: tuple[tuple[int, Json], ...]
+    collapsed: tuple[Row, ...] = ()
+    """Rows that a collapsed header hides."""
 
 
 def row(height: int, *panels: tuple[int, Json]) -> Row:
@@ -44,17 +46,28 @@ def row_header(title: str) -> Row:
     return Row(1, ((WIDTH, {"type": "row", "title": title, "collapsed": False, "panels": []}),))
 
 
-def layout(rows: Sequence[Row]) -> list[Json]:
-    """Return all panels with their grid positions and ids, which start at 1."""
+def collapsed_rows(title: str, *rows: Row) -> Row:
+    """Return a header with the rows that it hides until it is clicked. It must be the last of a dashboard.
+
+    Grafana runs no queries of hidden panels.
+    """
+    header = {"type": "row", "title": title, "collapsed": True}
+    return Row(1, ((WIDTH, header),), rows)
+
+
+def layout(rows: Sequence[Row], first_id: int = 1, top: int = 0) -> list[Json]:
+    """Return all panels with their grid positions and consecutive ids; headers contain collapsed rows."""
     panels: list[Json] = []
-    top = 0
     for dashboard_row in rows:
         left = 0
         for width, panel in dashboard_row.panels:
+            panel_id = first_id + len(panels)
             position = {"h": dashboard_row.height, "w": width, "x": left, "y": top}
-            panels.append({"id": len(panels) + 1, "gridPos": position, **panel})
+            panels.append({"id": panel_id, "gridPos": position, **panel})
             left += width
         top += dashboard_row.height
+        if dashboard_row.collapsed:
+            panels[-1]["panels"] = layout(dashboard_row.collapsed, first_id + len(panels), top)
     return panels
 
 
@@ -75,12 +88,22 @@ def datasource_variable() -> Json:
     }
 
 
-def variable(name: str, series: str, description: str, *, multi: bool = True) -> Json:
-    """Return a variable with the values of a label. `multi` allows several values, or all."""
-    all_values = {"allValue": ".+", "current": {"text": ["All"], "value": ["$__all"]}} if multi else {}
+def variable(
+    name: str, series: str, description: str, *, multi: bool = True, title: str = "", initial: str = ""
+) -> Json:
+    """Return a variable with the values of a label. `multi` allows several values, or all.
+
+    title: displayed name, by default the label.
+    initial: value of a variable without `multi` until another one is selected.
+    """
+    settings: Json = {}
+    if multi:
+        settings = {"allValue": ".+", "current": {"text": ["All"], "value": ["$__all"]}}
+    elif initial:
+        settings = {"current": {"text": initial, "value": initial}}
     return {
         "name": name,
-        "label": name,
+        "label": title or name,
         "description": description,
         "type": "query",
         "datasource": DATASOURCE,
@@ -93,7 +116,7 @@ def variable(name: str, series: str, description: str, *, multi: bool = True) ->
         "multi": multi,
         "options": [],
         "skipUrlSync": False,
-        **all_values,
+        **settings,
     }
 
 
@@ -109,11 +132,18 @@ def host_variables() -> list[Json]:
     ]
 
 
-def process_variable() -> Json:
+def process_variable(
+    title: str = "", description: str = "The process to display.", initial: str = ""
+) -> Json:
     """Return the variable for one process with sockets in the displayed range, dead ones included."""
     names = f"{catalog.SOCKET_STATES.exposed_name}|{catalog.SOCKET_DEAD_FDS.exposed_name}"
     return variable(
-        "process", selector_for_name("", f'__name__=~"{names}"'), "The process to display.", multi=False
+        "process",
+        selector_for_name("", f'__name__=~"{names}"'),
+        description,
+        multi=False,
+        title=title,
+        initial=initial,
     )
 
 

@@ -62,7 +62,8 @@ def without_variables(expression: str) -> str:
     expression = re.sub(
         r"\$__(?:rate_interval|interval|range)\b|\$\{__(?:rate_interval|interval|range)\}", "5m", expression
     )
-    return re.sub(r"\$\{\w+(?::\w+)?\}|\$\w+", "1", expression)
+    # `$1` is not a variable but a group of label_replace().
+    return re.sub(r"\$\{\w+(?::\w+)?\}|\$[a-zA-Z_]\w*", "1", expression)
 
 
 def _visit(node: Any, query: Query) -> None:

@@ -14,6 +14,7 @@ from .close_wait import ages, by_process_table, causes
 from .kernel import aborts, dropped_connections, failed_connections, limits
 from .listeners import accept_queues, listeners_table
 from .ports import destinations_table, ports
+from .print_server import print_server_row, print_server_variable
 from .shared import SERIES_TO_PROCESS, TOP, TOP_NOTE, handles, sockets_by_state, top_processes
 from .stat_rows import host_stat_row
 from .time_wait import by_method, by_process, rates
@@ -113,5 +114,7 @@ def host_dashboard() -> Json:
             row(9, (8, _descriptors()), (8, _handles()), (8, _queue_bytes())),
             row_header("Kernel"),
             row(9, (6, failed_connections()), (6, dropped_connections()), (6, aborts()), (6, limits())),
+            print_server_row(),
         ],
+        [print_server_variable()],
     )

@@ -177,7 +177,12 @@ def _stat_row() -> tuple[tuple[int, Json], ...]:
         (3, firing_stat("warning", SELECTED_PROCESS)),
         (3, stuck_stat(SELECTED_PROCESS)),
         (3, oldest_stat(SELECTED_PROCESS)),
-        (3, time_left_stat(seconds_until_fds_exhausted(SELECTED_PROCESS), "its file descriptors")),
+        (
+            3,
+            time_left_stat(
+                seconds_until_fds_exhausted(SELECTED_PROCESS), "its file descriptors (unknown on Windows)"
+            ),
+        ),
         (
             3,
             ratio_stat(

@@ -6,7 +6,9 @@ as that file suggests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,13 +31,15 @@ GROUP_WAIT: Final = "2s"
 GROUP_INTERVAL: Final = "2s"
 
 Document = dict[str, Any]
+Targets = Mapping[str, Sequence[Document]]
+"""Scrape job -> further targets, as static configurations."""
 
 
-def write(folder: Path, ports: Ports) -> None:
+def write(folder: Path, ports: Ports, targets: Targets = MappingProxyType({})) -> None:
     """Write thresholds.yml, prometheus.yml and alertmanager.yml."""
     for name, document in {
         THRESHOLDS.name: thresholds(),
-        PROMETHEUS.name: prometheus(folder, ports),
+        PROMETHEUS.name: prometheus(folder, ports, targets),
         ALERTMANAGER.name: alertmanager(ports),
     }.items():
         (folder / name).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
@@ -51,7 +55,7 @@ def thresholds() -> Document:
     return document
 
 
-def prometheus(folder: Path, ports: Ports) -> Document:
+def prometheus(folder: Path, ports: Ports, targets: Targets = MappingProxyType({})) -> Document:
     """Return the configuration of Prometheus, with the thresholds in `folder`."""
     document = load(PROMETHEUS)
     for key in ("scrape_interval", "scrape_timeout", "evaluation_interval"):
@@ -61,6 +65,11 @@ def prometheus(folder: Path, ports: Ports) -> Document:
     manager["static_configs"] = [{"targets": [f"{HOME}:{ports.alertmanager}"]}]
     (job,) = document["scrape_configs"]
     job["static_configs"] = [{"targets": [f"{HOME}:{ports.exporter}"]}]
+    for name, configs in targets.items():
+        if name == job["job_name"]:
+            job["static_configs"] += configs
+        else:
+            document["scrape_configs"].append({"job_name": name, "static_configs": list(configs)})
     return document
 
 

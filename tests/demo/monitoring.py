@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -116,12 +117,15 @@ class Monitoring:
 
 
 @contextmanager
-def monitoring(folder: Path, ports: Ports, *flags: str) -> Iterator[Monitoring]:
+def monitoring(
+    folder: Path, ports: Ports, *flags: str, targets: configuration.Targets = MappingProxyType({})
+) -> Iterator[Monitoring]:
     """Start all programs with their files in `folder`, wait until they are ready, and stop them at the end.
 
     flags: flags of the exporter.
+    targets: what else Prometheus scrapes.
     """
-    configuration.write(folder, ports)
+    configuration.write(folder, ports, targets)
     with Receiver(ports.receiver) as receiver, Programs(folder / "logs") as programs:
         started = Monitoring(programs, receiver, ports)
         programs.start("exporter", [*COMMAND, f"--web.listen-address={HOME}:{ports.exporter}", *flags])

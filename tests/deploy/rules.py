@@ -22,6 +22,13 @@ RECORDING: Final = RULES / "recording.yml"
 ALERTS: Final = RULES / "alerts.yml"
 UNIT_TESTS: Final = sorted((RULES / "tests").glob("*.yml"))
 
+OF_WINDOWS_EXPORTER: Final = {
+    "windows_printer_status": frozenset({"printer", "status"}),
+    "windows_printer_job_status": frozenset({"printer", "status"}),
+    "windows_exporter_collector_success": frozenset({"collector"}),
+}
+"""Series of windows_exporter: its docs/collector.printer.md."""
+
 Rule = dict[str, Any]
 
 OF_TARGETS: Final = frozenset({"job", "instance"})
@@ -84,7 +91,7 @@ def alerts_on_windows() -> set[str]:
 @cache
 def known_series() -> dict[str, frozenset[str]]:
     """Return name -> labels of every series that rules, dashboards and runbooks may use."""
-    known = dict(OF_PROMETHEUS)
+    known = {**OF_PROMETHEUS, **OF_WINDOWS_EXPORTER}
     for metric in catalog.METRICS:
         known.update(_exposed(metric))
     for rule in (*rules(THRESHOLDS), *rules(RECORDING)):

@@ -22,8 +22,13 @@ each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 
 def panels(dashboard: Json) -> list[Json]:
-    """Return all panels except row headers."""
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    """Return all panels except row headers, those in collapsed rows included."""
+    return [panel for panel in panels_and_headers(dashboard) if panel["type"] != "row"]
+
+
+def panels_and_headers(dashboard: Json) -> list[Json]:
+    """Return all panels and row headers, those in collapsed rows included."""
+    return [inner for panel in dashboard["panels"] for inner in (panel, *panel.get("panels", ()))]
 
 
 def variables(dashboard: Json) -> dict[str, Json]:
@@ -54,7 +59,8 @@ def panel_queries() -> Iterator[PanelQuery]:
 
 def substitute_variables(expression: str, values: Mapping[str, str]) -> str:
     """Return the expression with the values of its variables, as Grafana interpolates them."""
-    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda match: values[match[1] or match[2]], expression)
+    # `$1` is not a variable but a group of label_replace().
+    return re.sub(r"\$([a-zA-Z_]\w*)|\$\{(\w+)\}", lambda match: values[match[1] or match[2]], expression)
 
 
 SPANS: Final = {"__rate_interval": "5m", "__range": "6h"}

@@ -28,6 +28,7 @@ UNITS: Final = {"short", "percentunit", "s", "bytes", "cps", "dateTimeFromNow", 
 NO_TARGET: Final = {
     "socket:threshold:": "a constant, the same for all hosts",
     "ALERTS_FOR_STATE": "joined with ALERTS, which has the matchers",
+    "windows_": "of windows_exporter, joined by host with a series that has the matchers",
 }
 """Prefix of a series name -> why it needs no matchers for job and instance."""
 

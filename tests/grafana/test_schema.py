@@ -16,7 +16,7 @@ from typing import Any, Final
 import fastjsonschema
 import pytest
 
-from .dashboards import DASHBOARDS, Json, each_dashboard
+from .dashboards import DASHBOARDS, Json, each_dashboard, panels_and_headers
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures" / "grafana"
 VERSIONS: Final = ("10.4", "11.6", "12.2")
@@ -64,14 +64,14 @@ def test_dashboard_matches_schema(name: str, version: str) -> None:
 @each_version
 @each_dashboard
 def test_panels_match_schema_of_their_type(name: str, version: str) -> None:
-    for panel in DASHBOARDS[name]["panels"]:
+    for panel in panels_and_headers(DASHBOARDS[name]):
         schema_validators(version)[panel["type"]](panel)
 
 
 @each_version
 @each_dashboard
 def test_overrides_match_schema_of_their_panel(name: str, version: str) -> None:
-    for panel in DASHBOARDS[name]["panels"]:
+    for panel in panels_and_headers(DASHBOARDS[name]):
         for changed in overrides_as_defaults(panel):
             schema_validators(version)[panel["type"]](changed)
 
