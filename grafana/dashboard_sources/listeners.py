@@ -27,7 +27,8 @@ def listeners_table(*matchers: str) -> Json:
     return table(
         "Listeners",
         "Waiting: connections that the program has not accepted. A full queue drops new connections. Closed "
-        "by client: closed before the program accepted them.",
+        "by client: closed before the program accepted them. On Windows only the columns "
+        "Established and CLOSE_WAIT have values.",
         labels,
         [
             Column(
@@ -58,7 +59,8 @@ def accept_queues() -> Json:
     by = "job, instance, process, local_port"
     return timeseries(
         "Accept queue usage",
-        f"Ratio of queue length to backlog. Above 1 the kernel drops new connections. {TOP_NOTE}",
+        f"Ratio of queue length to backlog. Above 1 the kernel drops new connections. "
+        f"Empty on Windows, which does not tell. {TOP_NOTE}",
         [
             Query(
                 topk_over_range(TOP, accept_queue_ratio(), by),
