@@ -39,7 +39,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def load_exporter_config(path: str) -> Config:
     """Return the configuration in the file at `path`. Raises ConfigError."""
-    return parse_exporter_config(read_text(path), path)
+    try:
+        return parse_exporter_config(read_text(path), path)
+    except ImportError as error:
+        # Such as a DLL of Windows that google-re2 needs and this host lacks.
+        raise ConfigError(f"{path}: cannot load {error.name}: {error}") from None
 
 
 def parse_exporter_config(text: str, filename: str) -> Config:

@@ -9,6 +9,7 @@ and msgspec's message for a single value is passed on unchanged.
 
 from __future__ import annotations
 
+import codecs
 import re
 import types
 import typing
@@ -47,6 +48,9 @@ def read_text(path: str) -> str:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # As PowerShell 5 writes with `>` and Out-File.
+        raise ConfigError(f"{path}: is UTF-16, save it as UTF-8")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

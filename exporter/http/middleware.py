@@ -81,6 +81,9 @@ class WebConfig:
             return cls(WebConfigFile(), Path())
         try:
             return cls(load_web_config(path), Path(path).parent)
+        except ImportError as error:
+            # Such as a DLL of Windows that bcrypt needs and this host lacks.
+            raise ConfigError(f"{path}: cannot load {error.name}: {error}") from None
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from None
 

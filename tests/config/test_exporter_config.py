@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -283,3 +284,13 @@ TOKENS += [
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     with contextlib.suppress(ConfigError):
         assert 50 <= parse_exporter_config(text, "config.yml").max_series <= 100_000
+
+
+def test_library_that_cannot_be_loaded_is_an_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.yml"
+    file.write_text("process_names: [{name: x, cmdline: ['java']}]")
+    monkeypatch.setitem(sys.modules, "re2", None)  # an import of it raises ImportError
+    with pytest.raises(ConfigError, match=r"config\.yml: cannot load re2: "):
+        load_exporter_config(str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -213,4 +214,13 @@ def test_invalid_utf_8_names_the_line(tmp_path: Any) -> None:
     file = tmp_path / "file.yml"
     file.write_bytes(b"a\nb\xff\n")
     with pytest.raises(ConfigError, match="line 2: not valid UTF-8"):
+        read_text(str(file))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_file_in_utf16_is_refused_with_the_reason(tmp_path: Path, encoding: str) -> None:
+    # As PowerShell 5 writes with `>`.
+    file = tmp_path / "config.yml"
+    file.write_bytes("\ufefftext: x\r\n".encode(encoding))
+    with pytest.raises(ConfigError, match=r"config\.yml: is UTF-16, save it as UTF-8"):
         read_text(str(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,4 +121,15 @@ def test_config_error_names_file_and_setting(tmp_path: Path) -> None:
         WebConfig.from_file(str(file))
     file.write_text("tls_server_config: {cert_file: none.pem, key_file: none.key}\n")
     with pytest.raises(ConfigError, match=re.escape(f"cert_file: {tmp_path / 'none.pem'}: No such file")):
+        WebConfig.from_file(str(file))
+
+
+def test_library_that_cannot_be_loaded_is_an_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text(f"basic_auth_users: {USERS}")
+    monkeypatch.delitem(sys.modules, "exporter.http.basic_auth", raising=False)
+    monkeypatch.setitem(sys.modules, "bcrypt", None)  # an import of it raises ImportError
+    with pytest.raises(ConfigError, match=r"web\.yml: cannot load bcrypt: "):
         WebConfig.from_file(str(file))
