@@ -57,3 +57,16 @@ class Process:
     """Container id, 64 hexadecimal digits."""
     services: tuple[str, ...] = ()
     """Names of the Windows services that run in the process, such as `Spooler`."""
+
+
+class ProcessUsage(NamedTuple):
+    """Resource usage of a process."""
+
+    cpu_seconds: float
+    """User and system time."""
+    resident_bytes: int
+    virtual_bytes: int
+    start_time: float
+    """Seconds since the epoch."""
+    open_fds: int
+    """File descriptors; on Windows handles."""
