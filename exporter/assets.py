@@ -6,13 +6,17 @@ it with the suffix `.new`. A manifest in the format of sha256sum(1) records the 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
+
+from .output import print_text
 
 _PACKAGE: Final = Path(__file__).parent
 
@@ -20,7 +24,7 @@ BUNDLE: Final = _PACKAGE / "shipped"
 """The bundled files in a wheel (see pyproject.toml). In a checkout they are outside the package."""
 
 _CHECKOUT_DIRS: Final = ("deploy", "grafana/dashboards", "grafana/provisioning")
-_EXCLUDED: Final = ("deploy/compose", "deploy/debian", "deploy/image", "__pycache__")
+_EXCLUDED: Final = ("deploy/compose", "deploy/debian", "deploy/image", "deploy/windows", "__pycache__")
 """Ends of paths that are not bundled: files of use in a checkout only, and Python's caches."""
 
 MANIFEST: Final = ".socket-state-exporter.sha256"
@@ -54,6 +58,17 @@ class InstallReport:
             f"{len(self.created)} written, {len(self.updated)} updated, {len(self.unchanged)} unchanged, "
             f"{len(self.kept) + len(self.kept_obsolete)} kept"
         )
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Install the bundled files in a directory, and print the outcome. Return the exit status."""
+    try:
+        report = install_files(flags.directory, bundled_files(), flags.overwrite)
+    except OSError as error:
+        print(f"socket-state-exporter: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    print_text("".join(f"{line}\n" for line in report.summary()))
+    return 0
 
 
 def bundled_files() -> dict[str, Path]:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -39,6 +40,7 @@ from .log import configure_logging, fields
 from .metrics import catalog
 from .metrics.cardinality import SeriesLimits
 from .metrics.collector import SocketCollector
+from .metrics.process_usage_metrics import ProcessUsageCollector
 from .metrics.text_format import encode
 from .model.collectors import CollectorName
 from .model.host import SysctlLimits
@@ -53,6 +55,7 @@ from .owners.inode_resolver import InodeOwnerResolver
 from .owners.pid_resolver import PidOwnerResolver
 from .owners.process_cache import ProcessCache, ProcessReader
 from .owners.resolver import NullOwnerResolver, OwnerResolver
+from .portable.process_usage import read_own_usage
 from .portable.psutil_process import PsutilProcessReader
 from .portable.psutil_source import PsutilSource
 from .portable.user_privilege import read_user_privilege
@@ -89,36 +92,38 @@ EXIT_USAGE: Final = 2
 logger = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
     """Run the command. Return its exit status: 0 success, 1 failure, 2 wrong flags or configuration.
 
     `explain` has exit statuses of its own: see rendering.text.exit_status().
 
     arguments: command line without the program's name; that of this process by default.
+    stop: another thread sets it to stop the server.
     """
     command_line = sys.argv[1:] if arguments is None else arguments
     try:
-        return run_command(command_line)
+        return run_command(command_line, stop)
     except OutputError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return text.EXIT_UNREADABLE if list(command_line[:1]) == [EXPLAIN] else EXIT_FAILURE
 
 
-def run_command(command_line: Sequence[str]) -> int:
+def run_command(command_line: Sequence[str], stop: threading.Event | None = None) -> int:
     """Run the command. Return its exit status. Raises OutputError if standard output is not writable."""
     if list(command_line[:1]) == [ASSETS]:
-        return install_assets(build_assets_parser().parse_args(command_line[1:]))
+        return assets.run(build_assets_parser().parse_args(command_line[1:]))
     is_explain = list(command_line[:1]) == [EXPLAIN]
     flags = (
         build_explain_parser().parse_args(command_line[1:])
         if is_explain
         else build_parser().parse_args(command_line)
     )
-    configure_logging(flags.log_level, flags.log_format)
     reloader = ConfigReloader(flags.config_file, None if is_explain else flags.web_config_file)
     try:
+        # `explain` has no flag --log.file.
+        configure_logging(flags.log_level, flags.log_format, file=getattr(flags, "log_file", None))
         config, initial_web_config = reloader.read()
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return EXIT_USAGE
     log_warnings(config)
@@ -173,18 +178,7 @@ def run_command(command_line: Sequence[str]) -> int:
         flags.telemetry_path,
         with_addresses=getattr(flags, CollectorName.EPHEMERAL_ADDRESSES),
     )
-    return run_server(scrapes, render_status_page, flags, web_config, reload)
-
-
-def install_assets(flags: argparse.Namespace) -> int:
-    """Install the bundled files in a directory, and print the outcome. Return the exit status."""
-    try:
-        report = assets.install_files(flags.directory, assets.bundled_files(), flags.overwrite)
-    except OSError as error:
-        print(f"{NAME}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILURE
-    print_text("".join(f"{line}\n" for line in report.summary()))
-    return EXIT_SUCCESS
+    return run_server(scrapes, render_status_page, flags, web_config, reload, stop)
 
 
 def log_warnings(config: Config) -> None:
@@ -354,7 +348,11 @@ def build_scrapes(
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     if flags.exporter_metrics:
-        ProcessCollector(registry=registry)
+        # prometheus_client reads /proc.
+        on_linux = sys.platform == "linux"
+        registry.register(
+            ProcessCollector(registry=None) if on_linux else ProcessUsageCollector(read_own_usage)
+        )
     collector_filter = CollectorFilter(
         tuple(sorted(enabled_collectors(flags) - {CollectorName.OWNERS})), catalog.filter_by_collector
     )
@@ -376,6 +374,7 @@ def run_server(
     flags: argparse.Namespace,
     web_config: WebConfigHolder,
     reload: Callable[[], bool],
+    stop: threading.Event | None,
 ) -> int:
     """Serve until a signal stops the server. Return the exit status."""
     # Imported only to serve: importing the server takes 0.1 s and 5 MiB.
@@ -403,5 +402,5 @@ def run_server(
     max_connections = raise_fd_limit(DEFAULT_LIMITS.max_connections)
     limits = replace(DEFAULT_LIMITS, max_connections=max_connections)
     handler = WebConfigMiddleware(app, web_config)
-    server.serve(handler, sockets, limits, tls=web_config.tls, reload=reload)
+    server.serve(handler, sockets, limits, tls=web_config.tls, reload=reload, stop=stop)
     return EXIT_SUCCESS

@@ -26,6 +26,11 @@ given before the name."""
 ASSETS: Final = "assets"
 """Name of the `assets` subcommand."""
 
+SERVICE: Final = "service"
+"""Name of the `service` subcommand, of Windows."""
+
+SERVICE_ACTIONS: Final = ("install", "remove", "run")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the exporter's own flags."""
@@ -33,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog=NAME,
         description=DESCRIPTION,
         epilog=f"`{NAME} {EXPLAIN}` inspects this host once and reports problems; `{NAME} {ASSETS} DIR` "
-        "installs the bundled alert rules, dashboards and systemd unit. Each subcommand has its own --help.",
+        f"installs the bundled alert rules, dashboards and systemd unit; `{NAME} {SERVICE} install` installs "
+        "the Windows service. Each subcommand has its own --help.",
         allow_abbrev=False,
         add_help=False,
     )
@@ -68,6 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
         )
     _add_procfs_flag(flags)
     _add_log_flags(flags, level="info")
+    flags.add_argument(
+        "--log.file",
+        dest="log_file",
+        metavar="FILE",
+        type=Path,
+        help="log to FILE, not to standard error; FILE.1 to FILE.4 are earlier logs of 5 MiB (default none)",
+    )
     return flags
 
 
@@ -104,6 +117,47 @@ def build_assets_parser() -> argparse.ArgumentParser:
     _add_help_flag(flags)
     flags.add_argument("directory", metavar="DIR", type=Path, help="target directory, created if missing")
     flags.add_argument("--overwrite", action="store_true", help="replace locally modified files too")
+    return flags
+
+
+def build_service_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags of `service`. Flags that it does not know are those of the exporter."""
+    flags = argparse.ArgumentParser(
+        prog=f"{NAME} {SERVICE}",
+        description="Installs or removes the exporter as a Windows service; as administrator.",
+        epilog="All other flags are those of the exporter, and are passed to the service. Without any, a "
+        "service that is installed already keeps its own. Its log is socket-state-exporter.log in the folder "
+        "socket-state-exporter of ProgramData, unless --log.file is set; warnings and "
+        "errors are in the Event Log too.",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    _add_help_flag(flags)
+    flags.add_argument(
+        "action",
+        metavar="ACTION",
+        choices=SERVICE_ACTIONS,
+        help="install: install or change the service, and start it; remove: stop and delete it, and its log "
+        "in ProgramData; run: serve as the service; for the service manager",
+    )
+    flags.add_argument(
+        "--service.account",
+        dest="account",
+        metavar="ACCOUNT",
+        help="account of the service, one without a password (default NT AUTHORITY\\LocalService)",
+    )
+    flags.add_argument(
+        "--service.firewall",
+        dest="firewall",
+        action="store_true",
+        help="allow inbound connections to the exporter in the Windows firewall",
+    )
+    flags.add_argument(
+        "--service.no-start",
+        dest="start",
+        action="store_false",
+        help="install the service without starting it",
+    )
     return flags
 
 

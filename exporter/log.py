@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from traceback import format_exception, walk_tb
 from typing import Final, Literal, TextIO
 
@@ -23,16 +24,29 @@ _LEVEL_NAMES: Final = {number: name for name, number in LEVELS.items()}
 _PACKAGE: Final = __name__.partition(".")[0]
 
 
-def configure_logging(level: str, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002  # the flag's name
-    """Log this package's records from `level` up to `stream` (standard error), instead of earlier handlers.
+def configure_logging(
+    level: str,
+    format: Format,  # noqa: A002  # the flag's name
+    stream: TextIO | None = None,
+    file: Path | None = None,
+) -> None:
+    """Log this package's records from `level` up to `file` or `stream` (standard error).
 
-    Records of other libraries are logged from "warn" up. Raises ValueError for an unknown level or format.
+    Replaces earlier handlers. Records of other libraries are logged from "warn" up. Raises ValueError for an
+    unknown level or format, OSError if the file cannot be written.
     """
     if level not in LEVELS:
         raise ValueError(f"unknown log level {level!r}: one of {', '.join(LEVELS)}")
     if format not in ("logfmt", "json"):
         raise ValueError(f"unknown log format {format!r}: logfmt or json")
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler: logging.Handler
+    if file:
+        # Imported only if it is needed: logging.handlers imports pickle, queue and socket.
+        from .log_file import LogFileHandler
+
+        handler = LogFileHandler(file)
+    else:
+        handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(LineFormatter(format, stacktraces=level == "debug"))
     library_level = max(LEVELS[level], logging.WARNING)
     logging.basicConfig(handlers=[handler], level=library_level, force=True)

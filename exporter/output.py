@@ -18,6 +18,24 @@ class OutputError(Exception):
         super().__init__(f"cannot write to standard output: {reason}")
 
 
+def describe_import_error(error: ImportError) -> str:
+    """Return what cannot be loaded, with its file if it is known."""
+    place = f" ({error.path})" if error.path else ""
+    return f"cannot load {error.name or 'a module'}{place}: {error}"
+
+
+def use_utf8() -> None:
+    """Write UTF-8 to standard output and standard error on Windows, also to a file or a pipe.
+
+    Python would use the code page there, which lacks most letters that names of processes may have.
+    """
+    if sys.platform == "win32":
+        for stream in (sys.stdout, sys.stderr):
+            # None in a service, which has no streams.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def print_text(text: str) -> None:
     """Write a text in the encoding of standard output, characters that it lacks as escapes.
 

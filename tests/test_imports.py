@@ -19,7 +19,8 @@ MODULES: Final = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PA
 
 ALLOWED_IMPORTS: Final = {
     "model": {"model"},
-    "log": set(),
+    "log": {"log_file"},
+    "log_file": set(),
     "runtime": set(),
     "netlink": {"model", "runtime", "netlink"},
     "procfs": {"model", "procfs"},
@@ -38,11 +39,12 @@ ALLOWED_IMPORTS: Final = {
     "output": set(),
     "reports": {"model", "collection", "diagnosis", "rendering", "flags", "output", "__init__"},
     "flags": {"model", "log", "output", "__init__"},
-    "assets": set(),
+    "assets": {"output"},
+    "service": {"windows", "flags", "http", "log", "cli", "output", "__init__"},
     "cli": {"model", "netlink", "procfs", "portable", "windows", "owners", "collection", "metrics"}
     | {"rendering", "reports", "http", "log", "config", "flags", "reload", "runtime", "assets", "output"}
     | {"__init__"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "service", "windows", "output"},
     "__init__": set(),
 }
 """Layer -> layers of the package that its modules can import. `__init__` has only the version."""

@@ -9,10 +9,10 @@ _socket_state_exporter() {
   fi
   COMPREPLY=()
   case $before in
-    --web.listen-address | --web.telemetry-path)
+    --web.listen-address | --web.telemetry-path | --service.account)
       return
       ;;
-    --web.config.file | --config.file)
+    --web.config.file | --config.file | --log.file)
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return
@@ -38,9 +38,10 @@ _socket_state_exporter() {
   case ${COMP_WORDS[1]} in
     explain) flags="-h --help --json --config.file --source --path.procfs --log.level --log.format" ;;
     assets) flags="-h --help --overwrite" argument=DIR ;;
+    service) flags="-h --help --service.account --service.firewall --service.no-start" argument=ACTION ;;
     *)
-      flags="-h --help --version --web.listen-address --web.systemd-socket --web.config.file --web.enable-lifecycle --web.telemetry-path --web.disable-status-page --web.disable-exporter-metrics --config.file --config.check --once --source --collector.states --no-collector.states --collector.listeners --no-collector.listeners --collector.owners --no-collector.owners --collector.close-wait --no-collector.close-wait --collector.time-wait --no-collector.time-wait --collector.ephemeral --no-collector.ephemeral --collector.ephemeral-addresses --no-collector.ephemeral-addresses --collector.descriptors --no-collector.descriptors --collector.queues --no-collector.queues --collector.limits --no-collector.limits --path.procfs --log.level --log.format"
-      [[ $COMP_CWORD -gt 1 ]] || flags+=" explain assets"
+      flags="-h --help --version --web.listen-address --web.systemd-socket --web.config.file --web.enable-lifecycle --web.telemetry-path --web.disable-status-page --web.disable-exporter-metrics --config.file --config.check --once --source --collector.states --no-collector.states --collector.listeners --no-collector.listeners --collector.owners --no-collector.owners --collector.close-wait --no-collector.close-wait --collector.time-wait --no-collector.time-wait --collector.ephemeral --no-collector.ephemeral --collector.ephemeral-addresses --no-collector.ephemeral-addresses --collector.descriptors --no-collector.descriptors --collector.queues --no-collector.queues --collector.limits --no-collector.limits --path.procfs --log.level --log.format --log.file"
+      [[ $COMP_CWORD -gt 1 ]] || flags+=" explain assets service"
       ;;
   esac
   if [[ $argument == DIR && $word != -* ]]; then

@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +62,7 @@ def serve(
     *,
     tls: Callable[[], TlsContextFactory | None] = lambda: None,
     reload: Callable[[], object] = lambda: None,
+    stop: threading.Event | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM (on Windows also SIGBREAK), finish responses in progress, and return.
 
@@ -69,8 +71,9 @@ def serve(
 
     tls: called for each new connection.
     reload: called in this thread for each SIGHUP.
+    stop: another thread sets it to stop the server, as SIGINT does.
     """
-    asyncio.run(_Server(handler, limits, tls, reload).run(listeners))
+    asyncio.run(_Server(handler, limits, tls, reload).run(listeners, stop))
     logger.info("Stopped")
 
 
@@ -118,10 +121,12 @@ class _Server:
         self._stopping = asyncio.Event()
         self._log = LogOnChange(logger)
 
-    async def run(self, listeners: Sequence[socket.socket]) -> None:
+    async def run(self, listeners: Sequence[socket.socket], stop: threading.Event | None = None) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: self._log_loop_error(context))
         self._handle_signals(loop)
+        if stop:
+            threading.Thread(target=self._await_stop, args=(stop, loop), name="stop", daemon=True).start()
         for listener in listeners:
             address, is_tls = format_socket_address(listener.getsockname()), self._tls() is not None
             logger.info("Listening on", extra=fields(address=address, tls=is_tls))
@@ -173,6 +178,13 @@ class _Server:
                     except NotImplementedError:
                         # Windows, whose event loop always wakes up for a signal.
                         signal.signal(number, call(action))
+
+    def _await_stop(self, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop the server when another thread asks for it. Runs in a thread of its own."""
+        stop.wait()
+        # RuntimeError: the loop is closed, there is nothing left to stop.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._stopping.set)
 
     def _stop(self, number: int) -> None:
         if self._stopping.is_set() and number == signal.SIGINT:

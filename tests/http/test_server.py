@@ -47,6 +47,18 @@ threading.Thread(target=stop).start()
 serve(None, [listen("127.0.0.1:0")])
 """
 
+# Without signals, as a service of Windows, whose server runs in a thread.
+STOP_IN_THREAD = """
+import threading
+from exporter.http.server import listen, serve
+
+stop = threading.Event()
+server = threading.Thread(target=serve, args=(None, [listen("127.0.0.1:0")]), kwargs={"stop": stop})
+server.start()
+stop.set()
+server.join()
+"""
+
 # A server that stops itself and connects to itself, one iteration of the event loop before accepting ends.
 CONNECT_AT_STOP = """
 import asyncio, os, signal, socket
@@ -245,6 +257,9 @@ class TestShutdown:
 
     def test_signal_that_another_thread_receives_stops_an_idle_server(self) -> None:
         subprocess.run([sys.executable, "-c", SIGNAL_IN_THREAD], timeout=10, check=True)
+
+    def test_stop_that_another_thread_requests_ends_an_idle_server(self) -> None:
+        subprocess.run([sys.executable, "-c", STOP_IN_THREAD], timeout=10, check=True)
 
     def test_client_that_connects_while_accepting_ends_is_not_logged(self) -> None:
         stopped = subprocess.run(

@@ -50,6 +50,7 @@ def commands() -> tuple[Command, ...]:
         _command("", flags.build_parser()),
         _command(flags.EXPLAIN, flags.build_explain_parser()),
         _command(flags.ASSETS, flags.build_assets_parser()),
+        _command(flags.SERVICE, flags.build_service_parser()),
     )
 
 
