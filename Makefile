@@ -13,6 +13,8 @@ BUILD ?= docker build
 IMAGE ?= socket-state-exporter:$(VERSION)
 IMAGE_ARGS ?=
 DEB_ARCH ?=
+PYTHON_EMBED ?=
+PYTHON_EMBED_SHA256 ?=
 
 VENV := .venv
 WHEEL_VENV := .venv-wheel
@@ -106,7 +108,8 @@ test-install: deb ## test each installation method on a Debian with systemd in i
 # A separate target: Wine takes 600 MB, and the project's own suite in Windows' Python most of the ten minutes.
 .PHONY: test-windows
 test-windows: $(VENV)/.installed tools ## test the exporter in Windows' Python under Wine; as root
-	.ci/apt-install wine wine64 || echo "not installed: wine, wine64; the tests that need them are skipped" >&2
+	.ci/apt-install wine wine64 wixl msitools || \
+		echo "not installed: wine, wine64, wixl, msitools; the tests that need them are skipped" >&2
 	$(VENV)/bin/python -m pytest -m wine tests/wine $(PYTEST_ARGS)
 
 # matplotlib, which draws the chart, is installed here only, to keep `make test` small.
@@ -127,6 +130,12 @@ wheel: dist/.built ## build dist/*.whl and dist/*.tar.gz
 .PHONY: deb
 deb: dist/.packaged ## build dist/*.deb from the wheel; DEB_ARCH=arm64
 
+.PHONY: windows
+windows: dist/.built ## build the zip and the MSI for Windows; PYTHON_EMBED=FILE of python.org, PYTHON_EMBED_SHA256=
+	command -v wixl msibuild >/dev/null || .ci/apt-install wixl msitools
+	$(VENV)/bin/python -m deploy.windows $(if $(PYTHON_EMBED),--python "$(PYTHON_EMBED)" --python-sha256 "$(PYTHON_EMBED_SHA256)") \
+		dist/*.whl dist
+
 .PHONY: install
 install: wheel ## install or upgrade below /opt, with the systemd service; as root
 	deploy/systemd/install.sh dist/*.whl
@@ -141,10 +150,11 @@ release: ## on a tagged commit: check tag, version and changelog, and build all 
 		[[ $$tag == "v$$version" ]] || { echo "tag $$tag, but version $$version" >&2; exit 1; }; \
 		[[ $$(head -n 1 CHANGELOG.md) =~ ^"## $$version / "[0-9-]{10}$$ ]] || \
 		{ echo "CHANGELOG.md does not begin with '## $$version / DATE'" >&2; exit 1; }
+	[[ -n "$(PYTHON_EMBED)" ]] || { echo "PYTHON_EMBED is required: see CONTRIBUTING.md" >&2; exit 1; }
 	rm -rf dist
-	$(MAKE) deb
+	$(MAKE) deb windows
 	deploy/debian/build.sh $(VENV)/bin/python dist/*.whl dist arm64
-	cd dist && sha256sum *.whl *.tar.gz *.deb | tee SHA256SUMS
+	cd dist && sha256sum *.whl *.tar.gz *.deb *.zip *.msi | tee SHA256SUMS
 
 .PHONY: golden
 golden: $(VENV)/.installed ## regenerate the golden output and the README's reference; review the diff
@@ -162,6 +172,7 @@ lock: ## regenerate the lock files; LOCK_ARGS=--upgrade selects the newest versi
 	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) pyproject.toml --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 	$(COMPILE) --group wheel --constraint requirements-dev.lock --output-file requirements-wheel.lock
+	$(COMPILE) --group windows --constraint requirements-dev.lock --output-file requirements-windows.lock
 	$(COMPILE) --group ansible --constraint requirements-dev.lock --output-file requirements-ansible.lock
 
 .PHONY: clean

@@ -1,0 +1,1 @@
+"""Build of the zip and the MSI for Windows, on Linux: `make windows`."""
