@@ -9,9 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -43,38 +42,17 @@ from .metrics.collector import SocketCollector
 from .metrics.process_usage_metrics import ProcessUsageCollector
 from .metrics.text_format import encode
 from .model.collectors import CollectorName
-from .model.host import SysctlLimits
-from .model.privilege import Privilege
 from .model.snapshot import Snapshot, build_empty_partial_snapshot
 from .netlink.source import NetlinkSource
 from .netlink.transport import NetlinkError
 from .output import OutputError, print_bytes, print_text
-from .owners.dead_fd_finder import DeadFdFinder
-from .owners.fd_scanner import FdScanner
-from .owners.inode_resolver import InodeOwnerResolver
-from .owners.pid_resolver import PidOwnerResolver
-from .owners.process_cache import ProcessCache, ProcessReader
 from .owners.resolver import NullOwnerResolver, OwnerResolver
 from .portable.process_usage import read_own_usage
-from .portable.psutil_process import PsutilProcessReader
-from .portable.psutil_source import PsutilSource
-from .portable.user_privilege import read_user_privilege
-from .procfs.fd_usage import read_fd_usage
-from .procfs.netstat import read_counters
-from .procfs.own_capabilities import read_capabilities
-from .procfs.process_reader import ProcfsProcessReader
-from .procfs.socket_protocol import read_socket_protocol
-from .procfs.sysctl import read_sysctls
-from .procfs.workers import read_workers
 from .reload import ConfigReloader
 from .rendering import text
 from .reports import build_status_page, print_report
 from .runtime import freeze_startup_objects, raise_fd_limit
-from .windows.dynamic_ports import DynamicPortReader
-from .windows.iphlpapi_source import IphlpapiSource
-from .windows.tcp_statistics import TcpStatisticsReader
-from .windows.windows_host import WindowsHost
-from .windows.windows_limits import WindowsLimitsReader
+from .system import build_host_readers, build_owner_resolver, choose_source, read_privilege
 
 if TYPE_CHECKING:
     from .http.scrape import ScrapeCoalescer
@@ -82,8 +60,6 @@ if TYPE_CHECKING:
 MAX_COLLECTION_SECONDS: Final = 30.0
 """Time that `--once` and `explain` wait for a collection, 17 times that of 150,000 sockets through psutil.
 After it they print what has been read: a file in /proc can hang."""
-
-_NATIVE_SOURCES: Final = {"linux": NetlinkSource.name, "win32": IphlpapiSource.name}
 
 EXIT_SUCCESS: Final = 0
 EXIT_FAILURE: Final = 1
@@ -192,33 +168,18 @@ def series_limits(config: Config) -> SeriesLimits:
     return SeriesLimits(config.max_processes, config.max_remote_ports, config.max_series)
 
 
-def build_host_readers(procfs: Path) -> HostReaders:
-    """Return the readers of this host's data other than sockets and their owners."""
-    if sys.platform == "win32":
-        limits, counters = WindowsLimitsReader(DynamicPortReader()), TcpStatisticsReader()
-        return HostReaders(
-            read_limits=limits.read,
-            read_counters=counters.read,
-            read_fd_usage=partial(read_fd_usage, procfs),
-            read_handle_count=windows_host().read_handle_count,
-        )
-    return HostReaders(
-        read_limits=partial(read_sysctls, procfs) if sys.platform == "linux" else SysctlLimits,
-        read_counters=partial(read_counters, procfs),
-        read_fd_usage=partial(read_fd_usage, procfs),
-        read_workers=partial(read_workers, procfs),
-    )
-
-
 def build_tracker(
     flags: argparse.Namespace, config: Config, source: SocketSource, readers: HostReaders
 ) -> SocketTracker:
     """Return the tracker of the sockets of this host."""
     logger.info("Starting socket-state-exporter", extra=fields(source=source.name, version=__version__))
     is_server = not getattr(flags, "once", True)  # `explain` has no flag --once
-    resolver, dead_fds = build_owner_resolver(
-        flags, source, details=config.namer.needs_details, long_running=is_server
-    )
+    resolver: OwnerResolver = NullOwnerResolver()
+    dead_fds = None
+    if getattr(flags, CollectorName.OWNERS):
+        resolver, dead_fds = build_owner_resolver(
+            source, flags.procfs, details=config.namer.needs_details, long_running=is_server
+        )
     return SocketTracker(
         source,
         resolver,
@@ -233,56 +194,6 @@ def build_tracker(
 def enabled_collectors(flags: argparse.Namespace) -> frozenset[CollectorName]:
     """Return the collectors that the flags enable."""
     return frozenset(collector for collector in CollectorName if getattr(flags, collector))
-
-
-def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
-    """Return the socket source of this name; for `auto`, psutil where the system's own is unavailable.
-
-    Raises NetlinkError, OSError or ValueError if another source is named and the system refuses it.
-    """
-    native = _NATIVE_SOURCES.get(sys.platform, PsutilSource.name) if name == "auto" else name
-    source: NetlinkSource | IphlpapiSource
-    if native == PsutilSource.name:
-        return PsutilSource(procfs)
-    source = NetlinkSource() if native == NetlinkSource.name else windows_host().build_source()
-    try:
-        source.probe()
-    except (NetlinkError, OSError, ValueError) as error:
-        if name != "auto":
-            raise
-        logger.warning("Falling back to psutil", extra=fields(unavailable=native, err=error))
-        return PsutilSource(procfs)
-    return source
-
-
-@cache
-def windows_host() -> WindowsHost:
-    """Return the tables of Windows that the source and the readers share."""
-    return WindowsHost()
-
-
-def build_process_reader(source_name: str, procfs: Path) -> ProcessReader:
-    """Return the reader of process attributes for this source and system."""
-    if source_name == IphlpapiSource.name:
-        return windows_host().build_process_reader()
-    return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
-
-
-def build_owner_resolver(
-    flags: argparse.Namespace, source: SocketSource, *, details: bool, long_running: bool
-) -> tuple[OwnerResolver, DeadFdFinder | None]:
-    """Return the resolver for the owner keys of this source, and the finder of dead descriptors.
-
-    details: whether naming rules need more of a process than its comm.
-    """
-    if not getattr(flags, CollectorName.OWNERS):
-        return NullOwnerResolver(), None
-    processes = ProcessCache(build_process_reader(source.name, flags.procfs), details)
-    if not isinstance(source, NetlinkSource):
-        return PidOwnerResolver(processes), None
-    scanner = FdScanner(flags.procfs)
-    dead_fds = DeadFdFinder(scanner, processes, source, read_socket_protocol, long_running=long_running)
-    return InodeOwnerResolver(scanner, processes), dead_fds
 
 
 def print_once(collector: SocketCollector) -> int:
@@ -319,11 +230,6 @@ def log_timeout() -> None:
     logger.error(
         "Collection timed out, using what has been read", extra=fields(timeout=f"{MAX_COLLECTION_SECONDS:g}s")
     )
-
-
-def read_privilege(procfs: Path) -> Privilege:
-    """Return the privilege of this process on this system."""
-    return read_capabilities(procfs) if sys.platform == "linux" else read_user_privilege()
 
 
 def listening_sockets(flags: argparse.Namespace) -> list[socket.socket]:

@@ -14,10 +14,6 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__, cli
-from exporter.model.host import EphemeralRange, SysctlLimits
-from exporter.portable.psutil_process import PsutilProcessReader
-from exporter.procfs.process_reader import ProcfsProcessReader
-from exporter.windows.windows_processes import WindowsProcessReader
 
 from .running import COMMAND, ELSEWHERE, run, running, samples, until, value
 from .systems import needs_posix, unless_wine
@@ -289,41 +285,3 @@ def test_metrics_of_the_exporter_can_be_disabled(tmp_path: Path) -> None:
         tmp_path / "log", "--web.disable-exporter-metrics", "--web.telemetry-path=/sockets"
     ) as exporter:
         assert "process_resident_memory_bytes" not in exporter.get("/sockets")
-
-
-@pytest.mark.parametrize(
-    ("platform", "source", "reader"),
-    [
-        ("linux", "netlink", ProcfsProcessReader),
-        ("linux", "psutil", ProcfsProcessReader),
-        ("win32", "iphlpapi", WindowsProcessReader),
-        ("win32", "psutil", PsutilProcessReader),
-        ("darwin", "psutil", PsutilProcessReader),
-        ("freebsd14", "psutil", PsutilProcessReader),
-    ],
-)
-def test_process_reader_of_each_system(
-    monkeypatch: pytest.MonkeyPatch, platform: str, source: str, reader: type
-) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    assert isinstance(cli.build_process_reader(source, Path("/proc")), reader)
-
-
-def test_limits_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sysctls = tmp_path / "sys/net/ipv4"
-    sysctls.mkdir(parents=True)
-    (sysctls / "ip_local_port_range").write_text("32768\t60999\n")
-    windows_limits = SysctlLimits(time_wait_seconds=30.0)
-    monkeypatch.setattr(cli.WindowsLimitsReader, "read", lambda _: windows_limits)
-    ranges = {}
-    for platform in ("linux", "win32", "darwin", "freebsd14"):
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "platform", platform)
-            limits = cli.build_host_readers(tmp_path).read_limits()
-        ranges[platform] = (limits.ephemeral, limits.time_wait_seconds)
-    assert ranges == {
-        "linux": (EphemeralRange(32768, 60999), 60.0),
-        "win32": (None, 30.0),
-        "darwin": (None, None),
-        "freebsd14": (None, None),
-    }

@@ -41,9 +41,9 @@ ALLOWED_IMPORTS: Final = {
     "flags": {"model", "log", "output", "__init__"},
     "assets": {"output"},
     "service": {"windows", "flags", "http", "log", "cli", "output", "__init__"},
-    "cli": {"model", "netlink", "procfs", "portable", "windows", "owners", "collection", "metrics"}
-    | {"rendering", "reports", "http", "log", "config", "flags", "reload", "runtime", "assets", "output"}
-    | {"__init__"},
+    "system": {"model", "netlink", "procfs", "portable", "windows", "owners", "collection", "log"},
+    "cli": {"model", "netlink", "portable", "owners", "collection", "metrics", "rendering", "reports", "http"}
+    | {"log", "config", "flags", "reload", "runtime", "assets", "output", "system", "__init__"},
     "__main__": {"cli", "service", "windows", "output"},
     "__init__": set(),
 }

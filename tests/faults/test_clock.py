@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import exporter
-from exporter.cli import build_host_readers, build_tracker, choose_source
+from exporter.cli import build_tracker
 from exporter.config.exporter_config import Config
 from exporter.flags import build_parser
 from exporter.model.process import ProcessId
 from exporter.model.snapshot import Snapshot
+from exporter.system import build_host_readers, choose_source
 
 from ..running import until
 from .namespaces import can

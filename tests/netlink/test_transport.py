@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli import choose_source
 from exporter.netlink import transport
 from exporter.netlink.decoder import SizeSorter
 from exporter.netlink.source import NetlinkSource
@@ -24,6 +23,7 @@ from exporter.netlink.transport import (
     dump_request_compat,
     is_unsupported,
 )
+from exporter.system import choose_source
 
 from ..children import block_sockets, blocked_errno, can_block_sockets, in_child
 from .messages import BY_FAMILY, GETSOCK, done, row, split
