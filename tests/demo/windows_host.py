@@ -22,6 +22,7 @@ from exporter.windows.dynamic_ports import DynamicPortReader
 from exporter.windows.iphlpapi_source import IphlpapiSource
 from exporter.windows.process_table import ProcessEntry, ProcessTable
 from exporter.windows.registry import TcpParameters
+from exporter.windows.service_tags import ServiceOwnerKeys
 from exporter.windows.services import ServiceTable
 from exporter.windows.tcp_rows import TCP4_LAYOUT, TCP6_LAYOUT, TcpRows
 from exporter.windows.tcp_statistics import TcpStatisticsReader
@@ -74,7 +75,8 @@ class PrintServer:
             read_fd_usage=_fd_usage,
             read_handle_count=lambda pid: processes.entry(pid).handles,
         )
-        resolver = PidOwnerResolver(ProcessCache(WindowsProcessReader(processes, services), details=False))
+        reader = WindowsProcessReader(processes, services, ServiceOwnerKeys(services))
+        resolver = PidOwnerResolver(ProcessCache(reader, details=False))
         tracker = SocketTracker(source, resolver, readers, Namer())
         self._collector = SocketCollector(tracker.snapshot, SeriesLimits(100, 50, 2_000), source.name)
 
