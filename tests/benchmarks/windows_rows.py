@@ -18,6 +18,7 @@ from unittest import mock
 
 import psutil
 
+from exporter.model.sockets import SocketBatch
 from exporter.portable.psutil_source import PsutilSource
 from exporter.windows.iphlpapi_source import IphlpapiSource
 from exporter.windows.process_table import ProcessEntry
@@ -55,29 +56,33 @@ class Times(NamedTuple):
 
 def measure(rows: int = ROWS, rounds: int = ROUNDS) -> Times:
     """Measure all ways in turn, so that a busy machine slows all of them."""
-    table = struct.pack("<I4x", rows) + b"".join(map(_pack, range(rows)))
-    empty = bytes(8)
+    ways = [lambda: TcpRows(TCP4_LAYOUT, table), *source_readers(rows)]
+    table = _table(rows)
+    times = [[_cpu_seconds(way) for way in ways] for _ in range(rounds)]
+    return Times(*map(statistics.median, zip(*times, strict=True)))
+
+
+def source_readers(rows: int) -> list[Callable[[], list[SocketBatch]]]:
+    """Return the functions that read all sockets of a table: by both ways of the source, and by psutil."""
+    table, empty = _table(rows), bytes(8)
     processes = {pid: ProcessEntry("svchost.exe", _CREATED - 1, 100) for pid in _PIDS}
     services = ServiceTable(lambda: {_SHARED: ["BFE", "mpssvc"]})
     owner_keys = ServiceOwnerKeys(services, lambda _pid, tag: f"service{tag}")
-    readers = [lambda: TcpRows(TCP4_LAYOUT, table), lambda: TcpRows(TCP6_LAYOUT, empty)]
-    plain = IphlpapiSource(lambda: processes, readers, list)
-    shared = IphlpapiSource(lambda: processes, readers, list, owner_keys.assign)
+    tables = [lambda: TcpRows(TCP4_LAYOUT, table), lambda: TcpRows(TCP6_LAYOUT, empty)]
+    plain = IphlpapiSource(lambda: processes, tables, list)
+    shared = IphlpapiSource(lambda: processes, tables, list, owner_keys.assign)
     portable = PsutilSource()
     psutil_of_windows = _psutil_of_windows([_psutil_row(number) for number in range(rows)])
 
-    def read_by_psutil() -> object:
+    def read_by_psutil() -> list[SocketBatch]:
         with mock.patch.object(psutil, "net_connections", psutil_of_windows):
             return list(portable.full_sockets())
 
-    ways: tuple[Callable[[], object], ...] = (
-        readers[0],
-        lambda: list(plain.full_sockets()),
-        lambda: list(shared.full_sockets()),
-        read_by_psutil,
-    )
-    times = [[_cpu_seconds(way) for way in ways] for _ in range(rounds)]
-    return Times(*map(statistics.median, zip(*times, strict=True)))
+    return [lambda: list(plain.full_sockets()), lambda: list(shared.full_sockets()), read_by_psutil]
+
+
+def _table(rows: int) -> bytes:
+    return struct.pack("<I4x", rows) + b"".join(map(_pack, range(rows)))
 
 
 def _cpu_seconds(way: Callable[[], object]) -> float:
