@@ -14,7 +14,8 @@ from exporter.procfs.socket_protocol import read_socket_protocol
 
 from ..children import drop_privileges, in_child
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+if sys.platform != "linux":
+    pytest.skip("needs Linux", allow_module_level=True)
 
 
 class Opened(Protocol):
