@@ -6,7 +6,7 @@ import logging
 import sys
 from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .collection.interfaces import HostReaders, SocketSource
 from .log import fields
@@ -30,13 +30,14 @@ from .procfs.process_reader import ProcfsProcessReader
 from .procfs.socket_protocol import read_socket_protocol
 from .procfs.sysctl import read_sysctls
 from .procfs.workers import read_workers
-from .windows.dynamic_ports import DynamicPortReader
-from .windows.iphlpapi_source import IphlpapiSource
-from .windows.tcp_statistics import TcpStatisticsReader
-from .windows.windows_host import WindowsHost
-from .windows.windows_limits import WindowsLimitsReader
 
-_NATIVE_SOURCES: Final = {"linux": NetlinkSource.name, "win32": IphlpapiSource.name}
+if TYPE_CHECKING:
+    from .windows.iphlpapi_source import IphlpapiSource
+    from .windows.windows_host import WindowsHost
+
+# IphlpapiSource.name. What reads Windows is imported there only: it would take 10 ms and 1 MiB elsewhere.
+_IPHLPAPI: Final = "iphlpapi"
+_NATIVE_SOURCES: Final = {"linux": NetlinkSource.name, "win32": _IPHLPAPI}
 
 logger = logging.getLogger(__name__)
 
@@ -63,19 +64,21 @@ def choose_source(name: str, procfs: Path = Path("/proc")) -> SocketSource:
 
 @cache
 def windows_host() -> WindowsHost:
-    """Return the tables of Windows that the source and the readers share."""
+    """Return the readers of Windows, the same ones in each call: they share tables."""
+    from .windows.windows_host import WindowsHost
+
     return WindowsHost()
 
 
 def build_host_readers(procfs: Path) -> HostReaders:
     """Return the readers of this host's data other than sockets and their owners."""
     if sys.platform == "win32":
-        limits, counters = WindowsLimitsReader(DynamicPortReader()), TcpStatisticsReader()
+        windows = windows_host()
         return HostReaders(
-            read_limits=limits.read,
-            read_counters=counters.read,
+            read_limits=windows.read_limits,
+            read_counters=windows.read_counters,
             read_fd_usage=partial(read_fd_usage, procfs),
-            read_handle_count=windows_host().read_handle_count,
+            read_handle_count=windows.read_handle_count,
         )
     return HostReaders(
         read_limits=partial(read_sysctls, procfs) if sys.platform == "linux" else SysctlLimits,
@@ -87,7 +90,7 @@ def build_host_readers(procfs: Path) -> HostReaders:
 
 def build_process_reader(source_name: str, procfs: Path) -> ProcessReader:
     """Return the reader of process attributes for this source and system."""
-    if source_name == IphlpapiSource.name:
+    if source_name == _IPHLPAPI:
         return windows_host().build_process_reader()
     return ProcfsProcessReader(procfs) if sys.platform == "linux" else PsutilProcessReader()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from exporter import system
 from exporter.model.host import EphemeralRange, SysctlLimits
 from exporter.portable.psutil_process import PsutilProcessReader
 from exporter.procfs.process_reader import ProcfsProcessReader
+from exporter.windows.iphlpapi_source import IphlpapiSource
+from exporter.windows.windows_limits import WindowsLimitsReader
 from exporter.windows.windows_processes import WindowsProcessReader
 
 
@@ -37,7 +40,7 @@ def test_limits_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     sysctls.mkdir(parents=True)
     (sysctls / "ip_local_port_range").write_text("32768\t60999\n")
     windows_limits = SysctlLimits(time_wait_seconds=30.0)
-    monkeypatch.setattr(system.WindowsLimitsReader, "read", lambda _: windows_limits)
+    monkeypatch.setattr(WindowsLimitsReader, "read", lambda _: windows_limits)
     ranges = {}
     for platform in ("linux", "win32", "darwin", "freebsd14"):
         with monkeypatch.context() as patch:
@@ -50,3 +53,11 @@ def test_limits_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "darwin": (None, None),
         "freebsd14": (None, None),
     }
+
+
+def test_source_of_windows_is_built_without_importing_it_elsewhere() -> None:
+    code = "import sys, exporter.cli; print([name for name in sys.modules if 'exporter.windows' in name])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n" or sys.platform == "win32"
+    assert isinstance(system.windows_host().build_source(), IphlpapiSource)
+    assert system.windows_host().build_source().name == "iphlpapi"
