@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from itertools import chain
 from typing import Final
@@ -124,13 +124,12 @@ class SocketTracker:
         )
 
         # Owner keys that the count does not contain.
-        count.owner_keys.update(listener.owner_key for listener in listeners)
-        count.owner_keys.update(sock.socket.owner_key for sock, _ in sockets_with_ages)
+        extra = {sock.socket.owner_key for sock, _ in sockets_with_ages}
+        extra.update(listener.owner_key for listener in listeners)
+        count.owner_keys.update(extra)
         dead_fd_steps = DeadFdSteps(self._dead_fds, runs, self._resolver)
         dead_fd_steps.observe(count.owner_keys, listeners)
-        runs.run(
-            CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, sockets_with_ages), None
-        )
+        runs.run(CollectorName.OWNERS, lambda: self._resolve_owners(count, listeners, extra), None)
         dead_fds = dead_fd_steps.find(count.owner_keys)
         owned_listeners = [(listener, self._resolver.owner_of(listener.owner_key)) for listener in listeners]
         # Listeners that could not be read have not been closed.
@@ -247,15 +246,14 @@ class SocketTracker:
         self,
         count: CountInProgress,
         listeners: Iterable[Listener],
-        sockets_with_ages: Iterable[tuple[CloseWaitSocket, float]],
+        extra: Set[int],
     ) -> None:
+        """Resolve the owners of unclassified sockets, and of `extra` owner keys."""
         # Listeners have no cookie: a new one is recognised by its address, port and owner key.
         endpoints = {listener[:3] for listener in listeners}
         new_owner_keys = {owner_key for _, _, owner_key in endpoints - self._previous_listeners}
         self._previous_listeners = endpoints
         self._resolver.revalidate(chain(count.new_owner_keys(), new_owner_keys))
-        extra = {owner_key for _, _, owner_key in endpoints}
-        extra |= {sock.socket.owner_key for sock, _ in sockets_with_ages}
         self._resolver.resolve(count.unclassified_owner_keys() | extra, count.owner_keys)
 
     def _get_classifier(self) -> Classifier:
