@@ -86,7 +86,7 @@ class Report:
 
     @property
     def scope(self) -> str:
-        """Where the counted sockets are."""
+        """Phrase for the place of the counted sockets: this host or this network namespace."""
         return "on this host" if self.windows else "in this network namespace"
 
     @property
