@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -130,13 +131,8 @@ class FdTable:
         """Return fd -> inode of the descriptors whose sockets, when last read, are not live now."""
         inodes = self._inodes
         # One byte for each descriptor, in C: few are 0.
-        is_live = bytes(map(live.__contains__, inodes))
-        closed: dict[int, int] = {}
-        fd = is_live.find(0)
-        while fd >= 0:
-            if inodes[fd]:
-                closed[fd] = inodes[fd]
-            fd = is_live.find(0, fd + 1)
+        zeros = re.finditer(b"\0", bytes(map(live.__contains__, inodes)))
+        closed = {fd: inodes[fd] for fd in map(re.Match.start, zeros) if inodes[fd]}
         closed.update(entry for entry in self._high_inodes.items() if entry[1] not in live)
         return closed
 
@@ -195,12 +191,10 @@ class FdTable:
 
     def known_sockets(self, sockets: Mapping[int, int]) -> dict[int, int]:
         """Return those of these descriptors (fd -> inode) that had the same socket when last read."""
-        known, high, end = self._inodes, self._high_inodes, len(self._inodes)
+        known, end = self._inodes, len(self._inodes)
         if max(sockets, default=0) < end and list(map(known.__getitem__, sockets)) == list(sockets.values()):
             return dict(sockets)  # a sixth of the time of the comprehension
-        return {
-            fd: inode for fd, inode in sockets.items() if (known[fd] if fd < end else high.get(fd)) == inode
-        }
+        return {fd: inode for fd, inode in sockets.items() if self._inode(fd) == inode}
 
     def read_all(self) -> Iterator[list[int]]:
         """Drop the table and read all descriptors."""
