@@ -443,7 +443,7 @@ def watch_mptcp() -> None:
 
 
 def test_connections_of_an_mptcp_listener(namespace: Namespace) -> None:
-    """As of Go 1.24, whose net.Listen uses MPTCP by default: also connections of TCP have that name."""
+    """Go 1.24 listens with MPTCP by default: connections of TCP clients then have that name as well."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
     except OSError as error:

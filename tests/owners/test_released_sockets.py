@@ -159,7 +159,7 @@ def test_reading_after_a_rise_spends_half_of_the_savings(tree: Tree, watch: Watc
 
 
 def test_missing_socket_at_the_descriptor_of_a_released_one_is_found(tree: Tree, watch: Watch) -> None:
-    """As many are open as before, and none of them seems to be free."""
+    """The number of open descriptors is the same, and none of them seems to be free."""
     finder = make_finder(tree, watch, 400)
     tree.hold(PID, 300, 777)
     assert finder.find(missing=[777]) == [(10_297, PID)]

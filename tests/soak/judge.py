@@ -112,7 +112,7 @@ class Mismatch(NamedTuple):
 
 
 class History:
-    """What the processes held before and after the last scrapes, as far as compare_held() needs it.
+    """Sockets that the processes held before and after the last scrapes, as far as compare_held() needs it.
 
     It begins with nothing: the first scrapes may know less than those after them.
     """

@@ -125,7 +125,7 @@ def accepted_scrapes(output: judge.Held, before: judge.Held | None, now: judge.H
 
 
 class TestHeld:
-    """What a scrape attributes, compared with what the processes hold."""
+    """Owners in a scrape are compared with the sockets that the processes hold."""
 
     def test_what_the_processes_hold_is_accepted(self) -> None:
         held = {"parent": {"established": 60, "listen": 1}, "child": {"established": 40, "close_wait": 2}}
@@ -151,7 +151,7 @@ class TestHeld:
         ]
 
     def test_other_port_is_wrong(self) -> None:
-        """As many new connections hide those that were handed over, but not to another port."""
+        """An equal number of new connections hides those handed over, but not if the port differs."""
         held = {"parent": {"established, 9501": 180}, "child": {"established, inbound": 80}}
         output = {"parent": {"established, 9501": 100, "established, inbound": 80}}
         assert compared(output, held) == [

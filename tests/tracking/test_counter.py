@@ -124,7 +124,7 @@ def test_invalidated_socket_keeps_its_previous_group() -> None:
 
 
 def test_sockets_with_invalidated_owner_keys_are_resolved_again() -> None:
-    """Of one owner, in one of two key spaces that share the column of owner keys."""
+    """Sockets of one owner, in one of two key spaces that share the column of owner keys."""
     rows = [socket(cookie, owner_key=cookie) for cookie in range(1, 9)]
     rows += [socket(cookie, CLOSE_WAIT, owner_key=cookie) for cookie in range(9, 12)]
     first, second = batches(rows)

@@ -1,4 +1,4 @@
-"""What the service manager is asked to do, by a stand-in for its functions: Wine lacks some settings."""
+"""Requests to the service manager, through a stand-in for its functions: Wine lacks some settings."""
 
 from __future__ import annotations
 

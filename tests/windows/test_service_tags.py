@@ -35,7 +35,7 @@ def test_socket_in_a_shared_process_is_that_of_its_service() -> None:
     ("pid", "tag"), [(SINGLE, 9), (SPOOLER, 9), (APP, 9), (SHARED, 0), (SHARED, 99), (4242, 9), (0, 0)]
 )
 def test_any_other_socket_is_that_of_its_process(pid: int, tag: int) -> None:
-    """Of one service, not of svchost, without or with an unknown tag, without a process."""
+    """Sockets of one service, not of svchost, without or with an unknown tag, without a process."""
     assert Host().assign((pid, tag), (SHARED, BFE)) == [(pid, ""), (SHARED, "BFE")]
 
 
