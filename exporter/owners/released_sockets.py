@@ -30,8 +30,8 @@ _ROTATION_SHARE: Final = 1 / 256
 _ROTATION_SHARE_WITHOUT_COUNTS: Final = 1 / 64
 _MIN_ALLOWANCE: Final = 64
 _MIN_ALLOWANCE_WITHOUT_COUNTS: Final = 128
-# Number of descriptors that are read in one collection as samples, where a fall may be hidden: 2 ms.
-_MIN_SAMPLES: Final = 512
+# Maximum number of descriptors that are read in one collection as samples, where a fall may be hidden: 2 ms.
+_MAX_SAMPLES: Final = 512
 # Share of its sockets that a process has released at least for a fall to be read on credit, and number of
 # reads that each released socket refunds: such a read pays for itself if the suspicion was right.
 _LARGE_FALL: Final = 1 / 8
@@ -204,7 +204,7 @@ class ReleasedSocketFinder:
 
         A process that opens as many sockets as it gives away has as many descriptors as before.
         """
-        remaining = _MIN_SAMPLES
+        remaining = _MAX_SAMPLES
         for table in sorted(
             self._accounts, key=lambda table: (table.tid < self._next_sampled_tid, table.tid)
         ):
